@@ -1,0 +1,153 @@
+"""The tree as values: what one stage of the GitOps repository says, free of YAML and of files.
+
+Does not parse or write; :mod:`.parse` and :mod:`.edit` do. A wrong value cannot be built.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from mlflow_deploy_plugin.errors import ConfigError
+from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, require_label
+
+Files = Mapping[str, str]
+"""A tree: path from the repository's root to text. Changing one means building another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One slot of a split. A deployment may hold several slots; their order decides who moves when a weight does."""
+
+    deployment: str
+    weight: int
+
+    def __post_init__(self) -> None:
+        require_label(self.deployment, what="deployment")
+        if not 0 <= self.weight <= TOTAL_WEIGHT:
+            raise ConfigError(f"weight {self.weight} of {self.deployment!r} is not within 0 to {TOTAL_WEIGHT}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A version that automation must not promote again."""
+
+    deployment: str
+    model_digest: str
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The split of one endpoint and the state of its rollout."""
+
+    endpoint: str
+    stage: str
+    backends: tuple[Backend, ...]
+    stable: str
+    salt: str
+    rollout: str = ""
+    phase: str = ""
+    step: int = 0
+    since: datetime | None = None
+    hold: Hold | None = None
+    gateway_address: str = ""
+
+    def __post_init__(self) -> None:
+        require_label(self.endpoint, what="endpoint")
+        require_label(self.stage, what="stage")
+        if (total := sum(backend.weight for backend in self.backends)) != TOTAL_WEIGHT:
+            raise ConfigError(f"weights of endpoint {self.endpoint!r} sum to {total}, not {TOTAL_WEIGHT}")
+        if self.stable not in self.deployments:
+            raise ConfigError(
+                f"stable {self.stable!r} of endpoint {self.endpoint!r} is none of its backends:"
+                f" {', '.join(self.deployments)}"
+            )
+
+    @property
+    def deployments(self) -> tuple[str, ...]:
+        """Every deployment of the split once, in slot order."""
+        return tuple(dict.fromkeys(backend.deployment for backend in self.backends))
+
+    @property
+    def weights(self) -> Mapping[str, int]:
+        """Weight of each deployment, summed over its slots."""
+        totals = dict.fromkeys(self.deployments, 0)
+        for backend in self.backends:
+            totals[backend.deployment] += backend.weight
+        return MappingProxyType(totals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """Which model a deployment serves, as the annotations of its manifest say it."""
+
+    bento: str
+    """Bento tag, ``name:version``."""
+    uri: str
+    digest: str
+    name: str
+    version: str = ""
+    run_id: str = ""
+    flavor: str = "python_function"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one replica asks for. Strings are Kubernetes quantities; empty: not stated."""
+
+    cpu: str = ""
+    memory: str = ""
+    gpu: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One model version and how it is run."""
+
+    name: str
+    endpoint: str
+    stage: str
+    model: ModelIdentity
+    image: str
+    """Image by digest, or the placeholder ``modelserve.invalid/NAME@sha256:…`` that is named by the model digest."""
+    replicas: int = 1
+    workers: int = 1
+    """Processes of one replica (``MODELSERVE_WORKERS``)."""
+    resources: Resources = field(default_factory=Resources)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Every other variable of the container; :class:`mlflow_deploy_plugin.spec.settings.ServingSettings` reads it."""
+
+    def __post_init__(self) -> None:
+        require_label(self.name, what="deployment")
+        if self.replicas < 1 or self.workers < 1:
+            raise ConfigError(f"deployment {self.name!r} has {self.replicas} replicas of {self.workers} workers;"
+                              " each must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A route with the deployments it splits traffic over, and any that stand beside it at weight 0."""
+
+    route: Route
+    deployments: Mapping[str, Deployment]
+
+    def __post_init__(self) -> None:
+        if missing := [name for name in self.route.deployments if name not in self.deployments]:
+            raise ConfigError(
+                f"endpoint {self.route.endpoint!r} gives weight to unknown deployment {missing[0]!r};"
+                f" known: {', '.join(self.deployments) or 'none'}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Everything that one stage serves. Names of deployments are unique within it."""
+
+    name: str
+    endpoints: Mapping[str, Endpoint]
+
+    def deployment(self, name: str) -> Deployment | None:
+        """The deployment of that name, whichever endpoint holds it."""
+        return next((e.deployments[name] for e in self.endpoints.values() if name in e.deployments), None)

@@ -1,0 +1,84 @@
+"""How one deployment serves: the settings that travel as environment variables of its container.
+
+Written by a target into the manifest, read by the Bento when it starts; both through this one table, so that the
+two cannot disagree. Every field carries its variable's name and unit.
+
+>>> ServingSettings(endpoint="churn", deployment="churn-v4").to_environment()["MODELSERVE_DEPLOYMENT"]
+'churn-v4'
+>>> ServingSettings.from_environment({"MODELSERVE_MAX_BATCH_SIZE": "8"}).max_batch_size
+8
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, Self, get_args, get_origin, get_type_hints
+
+from mlflow_deploy_plugin.errors import ConfigError
+
+LogMode = Literal["off", "predictions", "full"]
+Switch = Literal["on", "off"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+
+PREFIX: Final = "MODELSERVE_"
+
+
+def _setting(default: Any, about: str) -> Any:  # noqa: ANN401  a dataclass field of any type
+    return field(default=default, metadata={"about": about})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingSettings:
+    """Settings of one Bento process; ``MODELSERVE_<FIELD>`` in its environment."""
+
+    endpoint: str = _setting("", "name of the endpoint")
+    deployment: str = _setting("", "name of the deployment; x-model-version and the metric label carry it")
+    stage: str = _setting("", "name of the stage")
+    device: str = _setting("", "torch device such as cpu, cuda or cuda:0; empty: the worker's own GPU, else the CPU")
+    precision: Precision = _setting("fp32", "arithmetic on a GPU")
+    batching: Switch = _setting("on", "join waiting requests into one call of the model")
+    max_batch_size: int = _setting(64, "rows of one batch, at most")
+    max_latency_ms: float = _setting(100.0, "milliseconds that a request may take; batches are kept below it")
+    max_queue: int = _setting(1024, "rows that may wait; beyond them requests are answered 429")
+    timeout_s: float = _setting(60.0, "seconds until a request is answered 504")
+    max_body_bytes: int = _setting(16 * 1024 * 1024, "bytes of a request's body, at most")
+    log: LogMode = _setting("predictions", "what the prediction log keeps; full keeps the features too")
+    log_sample: float = _setting(1.0, "share of the requests that are logged, 0 to 1")
+    log_flush_s: float = _setting(1.0, "seconds between two flushes; a killed process loses at most that much")
+    log_redact: str = _setting("", "comma-separated feature columns that the log leaves out")
+    events_dir: str = _setting("", "folder of the event store; empty: nothing is logged")
+    model_config: str = _setting("", "JSON object given to the model's loader")
+
+    def to_environment(self) -> dict[str, str]:
+        """Variables for every field that differs from its default."""
+        return {
+            PREFIX + f.name.upper(): str(getattr(self, f.name))
+            for f in fields(self)
+            if getattr(self, f.name) != f.default
+        }
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """The settings that ``environment`` holds; absent variables keep their defaults.
+
+        Raises:
+            ConfigError: a variable does not read as its field's type.
+        """
+        hints = get_type_hints(cls)
+        return cls(
+            **{
+                f.name: _read(PREFIX + f.name.upper(), environment[PREFIX + f.name.upper()], hints[f.name])
+                for f in fields(cls)
+                if PREFIX + f.name.upper() in environment
+            }
+        )
+
+
+def _read(variable: str, text: str, kind: Any) -> Any:  # noqa: ANN401  the type is the field's
+    if get_origin(kind) is Literal:
+        if text in get_args(kind):
+            return text
+        raise ConfigError(f"{variable}={text!r} is not one of {', '.join(get_args(kind))}")
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ConfigError(f"{variable}={text!r} is not {'a whole number' if kind is int else 'a number'}") from error
