@@ -1,0 +1,55 @@
+# Every target sets itself up: a virtual environment in .venv with the exact versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export BENTOML_DO_NOT_TRACK := True
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test style types contracts unit e2e laws bench clean
+
+help: ## show the targets
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## make .venv
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "modelserve needs Python 3.11 or newer; call make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (about 3 GB; some minutes the first time)"
+	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup ## registry → Bento → canary → git push → drift report → revert commit, on real data
+	@$(BIN)/python docs/demo/demo.py
+
+test: style types contracts unit e2e ## everything that must hold
+
+style: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+contracts: setup
+	$(BIN)/lint-imports
+
+unit: setup ## tests without servers
+	$(BIN)/pytest -m 'not e2e and not gpu' -n 2 --dist loadfile
+
+e2e: setup ## tests with real Envoy, Bentos and git servers
+	$(BIN)/pytest tests/e2e -m 'e2e or gpu'
+
+laws: setup ## the long simulations behind docs/ab-testing-methodology.md
+	$(BIN)/python -m pipelines laws
+
+bench: setup ## benchmarks, as ratios within one run
+	$(BIN)/pytest tests/bench --benchmark-only
+
+clean: ## remove what make made
+	rm -rf $(VENV) build dist .demo *.egg-info
