@@ -42,7 +42,6 @@ def environment() -> dict[str, str]:
     return os.environ | {
         "PATH": f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}",
         "MLFLOW_TRACKING_URI": f"sqlite:///{DEMO / 'mlflow.db'}",
-        "MLFLOW_ARTIFACTS_DESTINATION": str(DEMO / "artifacts"),
         "MODELSERVE_HOME": str(DEMO / "home"),
         "MODELSERVE_PORT": port,
         "MLFLOW_DISABLE_TELEMETRY": "true",
