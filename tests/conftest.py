@@ -1,0 +1,27 @@
+"""What every test stands on: no telemetry, no colours, nobody's home but the test's own."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+QUIET = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "NO_COLOR": "1",
+}
+OURS = ("MODELSERVE_", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEPLOYMENTS_TARGET")
+
+os.environ.update(QUIET)  # before the first import of mlflow or bentoml, which read them once
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty MODELSERVE_HOME, and none of the caller's settings."""
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("MODELSERVE_HOME", str(home))
+    return home
