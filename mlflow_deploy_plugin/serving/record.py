@@ -1,0 +1,101 @@
+"""The seam to the prediction log and to the labels: what the engine hands over, and the fakes that ship.
+
+``record`` and ``accept`` are called on the event loop, between two requests: they take microseconds, never block and
+never raise. Whoever implements them copies nothing, converts later and in a thread of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlflow_deploy_plugin.serving.request import Caller, Payload
+
+Status = Literal["success", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One answered request."""
+
+    caller: Caller
+    time: float
+    """Seconds since the epoch when the request had arrived."""
+    protocol: str
+    status: Status
+    latency_ms: float
+    rows: int
+    payload: Payload
+    output: Any
+    """The model's own output for these rows (see :mod:`.outputs`); None for an error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """Ground truth of one row of one request. ``value`` is any JSON value."""
+
+    request_id: str
+    row: int
+    value: Any
+
+
+class Recorder(Protocol):
+    """Keeps predictions."""
+
+    def record(self, prediction: Prediction) -> None:
+        """Take one; never blocks, never raises."""
+
+    def close(self) -> None:
+        """Flush what is held; called once, after the last request was answered."""
+
+
+class LabelSink(Protocol):
+    """Keeps ground truth."""
+
+    def accept(self, labels: Sequence[Label]) -> None:
+        """Take some; never blocks, never raises."""
+
+    def close(self) -> None:
+        """Flush what is held."""
+
+
+@dataclass(slots=True)
+class NullRecorder:
+    """Logging is off."""
+
+    def record(self, prediction: Prediction) -> None:
+        """Forget it."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass(slots=True)
+class MemoryRecorder:
+    """The fake for tests: keeps everything in a list."""
+
+    predictions: list[Prediction] = field(default_factory=list)
+
+    def record(self, prediction: Prediction) -> None:
+        """Keep it."""
+        self.predictions.append(prediction)
+
+    def close(self) -> None:
+        """Nothing to flush."""
+
+
+@dataclass(slots=True)
+class MemoryLabels:
+    """The fake for tests, and the sink where no event store is given."""
+
+    labels: list[Label] = field(default_factory=list)
+
+    def accept(self, labels: Sequence[Label]) -> None:
+        """Keep them."""
+        self.labels.extend(labels)
+
+    def close(self) -> None:
+        """Nothing to flush."""
