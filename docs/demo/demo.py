@@ -64,7 +64,9 @@ class Demo:
     def step(self, title: str) -> None:
         """Begin the next step."""
         self.step_number += 1
-        print(f"\n{BOLD}{self.step_number}. {title}{END}  {DIM}({time.monotonic() - self.began:.0f} s){END}", flush=True)
+        print(
+            f"\n{BOLD}{self.step_number}. {title}{END}  {DIM}({time.monotonic() - self.began:.0f} s){END}", flush=True
+        )
 
     def say(self, text: str) -> None:
         """One line of the story."""

@@ -50,9 +50,7 @@ def send(options: argparse.Namespace) -> int:
         table = shifted(table)
     table = table.iloc[: options.users]
     features, labels = table.drop(columns="label"), table["label"].tolist()
-    payloads = [
-        {"dataframe_split": {"columns": list(features), "data": [row]}} for row in features.to_numpy().tolist()
-    ]
+    payloads = [{"dataframe_split": {"columns": list(features), "data": [row]}} for row in features.to_numpy().tolist()]
     client, versions, failures = Client(options.url), defaultdict(set), Counter()
     answered, written = Counter(), []
 

@@ -122,8 +122,10 @@ class Deployment:
     def __post_init__(self) -> None:
         require_label(self.name, what="deployment")
         if self.replicas < 1 or self.workers < 1:
-            raise ConfigError(f"deployment {self.name!r} has {self.replicas} replicas of {self.workers} workers;"
-                              " each must be at least 1")
+            raise ConfigError(
+                f"deployment {self.name!r} has {self.replicas} replicas of {self.workers} workers;"
+                " each must be at least 1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 ::
 
-    EVENTS/attempts/stage=S/endpoint=E/date=YYYY-MM-DD/deployment=D/*.parquet      the gateway: every attempt, never sampled
-    EVENTS/predictions/stage=S/endpoint=E/date=YYYY-MM-DD/deployment=D/*.parquet   the Bentos: inputs and outputs
-    EVENTS/labels/stage=S/endpoint=E/date=YYYY-MM-DD/*.parquet                     ground truth, as it arrives
+    EVENTS/attempts/stage=S/endpoint=E/date=YYYY-MM-DD/deployment=D/*.parquet     the gateway: every attempt
+    EVENTS/predictions/stage=S/endpoint=E/date=YYYY-MM-DD/deployment=D/*.parquet  the Bentos: inputs and outputs
+    EVENTS/labels/stage=S/endpoint=E/date=YYYY-MM-DD/*.parquet                    ground truth, as it arrives
 
 A file is written under a name that begins with a dot and renamed when it is whole, so a reader that skips dotted
 names never sees a torn one. Hive-style folders: DuckDB reads a table with

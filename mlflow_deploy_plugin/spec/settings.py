@@ -22,31 +22,42 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PREFIX: Final = "MODELSERVE_"
 
 
-def _setting(default: Any, about: str) -> Any:  # noqa: ANN401  a dataclass field of any type
-    return field(default=default, metadata={"about": about})
+def _about(text: str) -> Mapping[str, str]:
+    return {"about": text}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSettings:
     """Settings of one Bento process; ``MODELSERVE_<FIELD>`` in its environment."""
 
-    endpoint: str = _setting("", "name of the endpoint")
-    deployment: str = _setting("", "name of the deployment; x-model-version and the metric label carry it")
-    stage: str = _setting("", "name of the stage")
-    device: str = _setting("", "torch device such as cpu, cuda or cuda:0; empty: the worker's own GPU, else the CPU")
-    precision: Precision = _setting("fp32", "arithmetic on a GPU")
-    batching: Switch = _setting("on", "join waiting requests into one call of the model")
-    max_batch_size: int = _setting(64, "rows of one batch, at most")
-    max_latency_ms: float = _setting(100.0, "milliseconds that a request may take; batches are kept below it")
-    max_queue: int = _setting(1024, "rows that may wait; beyond them requests are answered 429")
-    timeout_s: float = _setting(60.0, "seconds until a request is answered 504")
-    max_body_bytes: int = _setting(16 * 1024 * 1024, "bytes of a request's body, at most")
-    log: LogMode = _setting("predictions", "what the prediction log keeps; full keeps the features too")
-    log_sample: float = _setting(1.0, "share of the requests that are logged, 0 to 1")
-    log_flush_s: float = _setting(1.0, "seconds between two flushes; a killed process loses at most that much")
-    log_redact: str = _setting("", "comma-separated feature columns that the log leaves out")
-    events_dir: str = _setting("", "folder of the event store; empty: nothing is logged")
-    model_config: str = _setting("", "JSON object given to the model's loader")
+    endpoint: str = field(default="", metadata=_about("name of the endpoint"))
+    deployment: str = field(
+        default="", metadata=_about("name of the deployment; x-model-version and the metric label carry it")
+    )
+    stage: str = field(default="", metadata=_about("name of the stage"))
+    device: str = field(
+        default="",
+        metadata=_about("torch device such as cpu, cuda or cuda:0; empty: the worker's own GPU, else the CPU"),
+    )
+    precision: Precision = field(default="fp32", metadata=_about("arithmetic on a GPU"))
+    batching: Switch = field(default="on", metadata=_about("join waiting requests into one call of the model"))
+    max_batch_size: int = field(default=64, metadata=_about("rows of one batch, at most"))
+    max_latency_ms: float = field(
+        default=100.0, metadata=_about("milliseconds that a request may take; batches are kept below it")
+    )
+    max_queue: int = field(default=1024, metadata=_about("rows that may wait; beyond them requests are answered 429"))
+    timeout_s: float = field(default=60.0, metadata=_about("seconds until a request is answered 504"))
+    max_body_bytes: int = field(default=16 * 1024 * 1024, metadata=_about("bytes of a request's body, at most"))
+    log: LogMode = field(
+        default="full", metadata=_about("what the prediction log keeps; predictions leaves the features out")
+    )
+    log_sample: float = field(default=1.0, metadata=_about("share of the requests that are logged, 0 to 1"))
+    log_flush_s: float = field(
+        default=1.0, metadata=_about("seconds between two flushes; a killed process loses at most that much")
+    )
+    log_redact: str = field(default="", metadata=_about("comma-separated feature columns that the log leaves out"))
+    events_dir: str = field(default="", metadata=_about("folder of the event store; empty: nothing is logged"))
+    model_config: str = field(default="", metadata=_about("JSON object given to the model's loader"))
 
     def to_environment(self) -> dict[str, str]:
         """Variables for every field that differs from its default."""

@@ -39,7 +39,12 @@ def shell(script: str, environment: dict[str, str], *, folder: Path) -> subproce
     """Run ``script``; what it started dies with it."""
     process = subprocess.Popen(
         ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         out, err = process.communicate(timeout=280)
