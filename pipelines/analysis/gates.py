@@ -1,0 +1,103 @@
+"""What a gate asks of a canary: margins relative to stable, absolute guardrails, and how many users it wants to see.
+
+Values only; the judgement is in the module that is named after each statistic.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from mlflow_deploy_plugin.errors import ConfigError
+from pipelines.analysis.checks import positive, share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRatioGate:
+    """Bounds the share of users with an event: an error, a wrong prediction."""
+
+    margin: float = 0.0
+    """Allowed excess over stable, as a share of users: 0.005 is half a percentage point."""
+
+    relative_margin: float = 0.0
+    """Allowed excess relative to stable's ratio: 0.2 is a fifth more. Adds to ``margin``."""
+
+    guardrail: float | None = None
+    """Absolute bound on the canary's ratio; certainly above it fails at once, whatever stable does. None: no bound."""
+
+    minimum_users: int = 100
+    """Canary users below which nothing is Successful."""
+
+    event: str = "error"
+    """What the event is called in reasons."""
+
+    def __post_init__(self) -> None:
+        share(self.margin, "margin")
+        _not_negative(self.relative_margin, "relative_margin")
+        if self.guardrail is not None:
+            share(self.guardrail, "guardrail")
+        _at_least_one(self.minimum_users, "minimum_users")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantileGate:
+    """Bounds a quantile of the users' latency."""
+
+    quantile: float = 0.99
+    """Which one: 0.5 the median, 0.99 the p99."""
+
+    relative_margin: float = 0.1
+    """Allowed excess relative to stable's quantile: 0.1 is a tenth slower."""
+
+    guardrail_ms: float | None = None
+    """Absolute bound in milliseconds; certainly above it fails at once. None: no bound."""
+
+    threshold_ms: float | None = None
+    """Latency around which the arms are compared: stable's quantile before the canary began. None: the quantile of the
+    first ``calibration_users`` users of both arms together."""
+
+    calibration_users: int = 200
+    """Users, both arms together, that set the threshold where none is given."""
+
+    minimum_users: int = 100
+    """Canary users below which nothing is Successful."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quantile < 1:
+            raise ConfigError(f"quantile is {self.quantile}: must lie between 0 and 1; the p99 is 0.99")
+        _not_negative(self.relative_margin, "relative_margin")
+        for name, value in (("guardrail_ms", self.guardrail_ms), ("threshold_ms", self.threshold_ms)):
+            if value is not None:
+                positive(value, name)
+        _at_least_one(self.calibration_users, "calibration_users")
+        _at_least_one(self.minimum_users, "minimum_users")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanGate:
+    """Bounds the mean of a metric per user, or (with ``per``) the ratio of two sums over users."""
+
+    margin: float
+    """Allowed loss against stable, in the metric's own unit; never negative."""
+
+    better: Literal["higher", "lower"] = "higher"
+    """Which direction of the metric is good."""
+
+    minimum_users: int = 500
+    """Users of *each* arm below which nothing is decided: the interval is asymptotic and needs a burn-in."""
+
+    metric: str = "metric"
+    """What the metric is called in reasons."""
+
+    def __post_init__(self) -> None:
+        _not_negative(self.margin, "margin")
+        _at_least_one(self.minimum_users, "minimum_users")
+
+
+def _not_negative(value: float, name: str) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise ConfigError(f"{name} is {value}: must be a finite number, zero or above")
+
+
+def _at_least_one(value: int, name: str) -> None:
+    if value < 1:
+        raise ConfigError(f"{name} is {value}: must be at least 1 user")
