@@ -43,7 +43,7 @@ class UserCounts:
             )
         if (self.events > self.exposed).any():
             raise ConfigError(
-                f"events {self.events.tolist()} exceed users exposed {self.exposed.tolist()}: count users once"
+                f"events {self.events.tolist()} exceed users {self.exposed.tolist()}: count users once"
             )
         if self.shares is None:
             return

@@ -149,4 +149,4 @@ def _project(stable: Floats, canary: Floats, share: Floats, line: Line) -> Float
         slope_canary = theta * line.ratio * (p_c - q_c) / (p_c * (1 - p_c))
         is_past = slope_stable + slope_canary > 0
         low, high = np.where(is_past, low, middle), np.where(is_past, middle, high)
-    return np.clip((low + high) / 2, EDGE, 1 - EDGE)
+    return np.asarray(np.clip((low + high) / 2, EDGE, 1 - EDGE), dtype=np.float64)
