@@ -94,6 +94,11 @@ class Home:
         return self.root / "environments"
 
     @property
+    def packaging(self) -> Path:
+        """Half-made Bentos and the locks of who makes them; on the store's file system, so that a rename is all."""
+        return self.root / "packaging"
+
+    @property
     def reports(self) -> Path:
         """Reports of the monitoring pipelines."""
         return self.root / "reports"

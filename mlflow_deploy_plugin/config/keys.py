@@ -5,8 +5,8 @@ so that a key and the variable it becomes cannot disagree.
 
 >>> DeploymentConfig.parse({"max_batch_size": "8", "weight": "12.5"}).weight_total
 125
->>> UpdateConfig.parse({"timeout_s": "5"}).update_environment({"MODELSERVE_LOG": "full", "OTHER": "kept"})
-{'OTHER': 'kept', 'MODELSERVE_TIMEOUT_S': '5.0', 'MODELSERVE_LOG': 'full'}
+>>> UpdateConfig.parse({"timeout_s": "5"}).update_environment({"MODELSERVE_LOG": "off", "OTHER": "kept"})
+{'OTHER': 'kept', 'MODELSERVE_TIMEOUT_S': '5.0', 'MODELSERVE_LOG': 'off'}
 """
 
 from collections.abc import Mapping

@@ -31,7 +31,7 @@ def _switch(value: object) -> object:
 
 def _log_mode(value: object) -> object:
     word = _switch(value)
-    return "predictions" if word == "on" else word
+    return "full" if word == "on" else word
 
 
 def _number(value: object) -> object:

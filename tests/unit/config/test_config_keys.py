@@ -28,7 +28,7 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "max_queue": (9, "9"),
     "timeout_s": (5, "5"),
     "max_body_bytes": (1024, "1024"),
-    "log": ("full", "full"),
+    "log": ("off", "off"),
     "log_sample": (0.1, "0.1"),
     "log_flush_s": (2, "2"),
     "log_redact": (["age", "zip"], "age, zip"),
@@ -166,8 +166,8 @@ def test_resources_carry_the_granted_gpus() -> None:
 
 
 def test_an_update_changes_only_what_was_set() -> None:
-    update = UpdateConfig.parse({"timeout_s": "5", "log": "predictions", "memory": "4Gi"})
-    current = {"MODELSERVE_LOG": "full", "MODELSERVE_MAX_QUEUE": "7", "OMP_NUM_THREADS": "1"}
+    update = UpdateConfig.parse({"timeout_s": "5", "log": "full", "memory": "4Gi"})
+    current = {"MODELSERVE_LOG": "off", "MODELSERVE_MAX_QUEUE": "7", "OMP_NUM_THREADS": "1"}
     assert update.explicit == {"timeout_s", "log", "memory"}
     assert update.update_environment(current) == {
         "OMP_NUM_THREADS": "1",
@@ -228,7 +228,7 @@ def test_traffic_that_does_not_add_up_is_refused(traffic: object, says: str) -> 
 
 def test_a_config_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        DeleteConfig().wait_s = 1.0  # type: ignore[misc]
+        DeleteConfig().wait_s = 1.0
 
 
 def _serving_names() -> set[str]:

@@ -1,0 +1,66 @@
+"""A registry in memory, for tests of whoever packages: names, aliases and folders that are copied."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflow_deploy_plugin.errors import ModelError
+from mlflow_deploy_plugin.packaging.registry import Entry
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeRegistry:
+    """Answers from its fields; ``offline`` makes every verb fail as an unreachable server does."""
+
+    entries: list[Entry] = field(default_factory=list)
+    aliases: dict[tuple[str, str], str] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+    """Artifact URI to the folder or file that a download copies."""
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    offline: bool = False
+    downloads: list[str] = field(default_factory=list)
+
+    def version(self, name: str, version: str) -> Entry:
+        """The entry of that name and version."""
+        return self._only(f"models:/{name}/{version}", lambda e: (e.name, e.version) == (name, version))
+
+    def alias(self, name: str, alias: str) -> Entry:
+        """The entry that ``aliases`` points at."""
+        return self.version(name, self.aliases.get((name, alias), f"@{alias}"))
+
+    def latest(self, name: str, stage: str) -> Entry:
+        """The last entry of that name; stages are not kept."""
+        return self._only(f"models:/{name}/{stage or 'latest'}", lambda e: e.name == name and not stage)
+
+    def logged(self, model_id: str) -> Entry:
+        """The entry of that id."""
+        return self._only(f"models:/{model_id}", lambda e: e.model_id == model_id)
+
+    def run_tags(self, run_id: str) -> Mapping[str, str]:
+        """The tags given for that run."""
+        self._require_online()
+        return self.tags.get(run_id, {})
+
+    def download(self, uri: str, into: Path) -> Path:
+        """A copy of what ``folders`` holds for ``uri``."""
+        self._require_online()
+        self.downloads.append(uri)
+        if uri not in self.folders:
+            raise ModelError(f"no artifact at {uri!r}; known: {', '.join(self.folders) or 'none'}")
+        source = self.folders[uri]
+        copied = into / source.name
+        if source.is_dir():
+            return Path(shutil.copytree(source, copied))
+        return Path(shutil.copyfile(source, copied))
+
+    def _only(self, what: str, matches: Callable[[Entry], bool]) -> Entry:
+        self._require_online()
+        found = [entry for entry in self.entries if matches(entry)]
+        if not found:
+            raise ModelError(f"no model {what!r}; known: {', '.join(e.name for e in self.entries) or 'none'}")
+        return found[-1]
+
+    def _require_online(self) -> None:
+        if self.offline:
+            raise ModelError("the registry does not answer; start it")

@@ -1,0 +1,255 @@
+"""From a model URI to a Bento in the store: fetch, read, describe, build, publish. Once per identity.
+
+Nothing is published before it is whole: all work lies in a workspace that one rename leaves. Nothing here loads the
+model; whether it loads and answers is the process's to show before it gets traffic.
+"""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import unquote, urlsplit
+
+from mlflow_deploy_plugin.config.home import Home
+from mlflow_deploy_plugin.errors import PackagingError
+from mlflow_deploy_plugin.packaging import digest, environment, mlmodel, reference, requirements, serving_code, store
+from mlflow_deploy_plugin.packaging.build import Builder, BuildJob, build
+from mlflow_deploy_plugin.packaging.mlflow_registry import MlflowRegistry
+from mlflow_deploy_plugin.packaging.registry import Registry
+from mlflow_deploy_plugin.packaging.resolve import Resolved, resolve
+from mlflow_deploy_plugin.packaging.work import Workspace, exclusive, workspace
+from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER, REFERENCE_FILE, SERVICE_IMPORT, SPEC_FILE, BentoSpec
+from mlflow_deploy_plugin.spec.names import slug
+
+VERSION_DIGITS: Final = 16
+OLDEST_PYTHON: Final = (3, 11)
+"""What the serving code runs on; a model of an older Python is served by this one."""
+
+LEFT_OUT: Final = frozenset({"registered_model_meta", "__pycache__", ".DS_Store"})
+"""What downloading and loading write beside a model; not part of it, and different on each machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagingOptions:
+    """What the ``-C`` keys say about packaging."""
+
+    env_manager: Literal["local", "uv"] = "local"
+    reference: str = ""
+    """Path of a CSV or Parquet file; empty: the reference that was logged with the model, if any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """What packaging reaches outside through; tests give their own."""
+
+    registry: Registry = field(default_factory=MlflowRegistry)
+    build: Builder = build
+    code: Path = serving_code.PACKAGE
+    installed: requirements.Installed = requirements.installed_here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packaged:
+    """A Bento in the store, and how to run it."""
+
+    tag: str
+    path: Path
+    spec: BentoSpec
+    """Of this request: the same content under another name or version shares the Bento, not the description."""
+    python: Path | None
+    """Interpreter that runs it; ``None``: the running one."""
+    warnings: tuple[str, ...]
+    is_new: bool
+    """Whether it was built just now."""
+
+
+def package(
+    model_uri: str, *, home: Home, config: PackagingOptions | None = None, doors: Doors | None = None
+) -> Packaged:
+    """The Bento of the model at ``model_uri``, built where the store does not have it.
+
+    Raises:
+        ModelError: the model cannot be found, fetched or read.
+        ConfigError: the reference cannot be used.
+        PackagingError: the Bento or its environment cannot be made; the store is as it was.
+        RetryLaterError: another process has been packaging the same model for long.
+    """
+    options, outside = config or PackagingOptions(), doors or Doors()
+    resolved = resolve(model_uri, outside.registry)
+    home.ensure()
+    try:
+        with workspace(home) as work:
+            draft = _draft(resolved, work.folder, options, outside)
+            path, is_new = _published(draft, home, work, outside)
+        python = environment.ensure(home, draft.spec, path / store.SOURCE)
+    except OSError as error:
+        raise PackagingError(
+            f"cannot package {resolved.uri} in {home.root}: {error.strerror or error}; nothing was left behind,"
+            " free space there or set MODELSERVE_HOME"
+        ) from error
+    warnings = draft.needs.warnings if python is None else ()
+    return Packaged(tag=draft.tag, path=path, spec=draft.spec, python=python, warnings=warnings, is_new=is_new)
+
+
+def placeholder_image(spec: BentoSpec) -> str:
+    """The image of a manifest until CI has built one: no registry answers to it, and its digest is the model's."""
+    return f"modelserve.invalid/{slug(spec.model_name)}@{spec.model_digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A Bento to be: everything known, nothing built."""
+
+    tag: str
+    spec: BentoSpec
+    model: Path
+    context: Path
+    needs: "_Needs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Needs:
+    """What must be installed to run it."""
+
+    lines: tuple[str, ...]
+    python: str
+    """Version of the Python that logged the model."""
+    files: tuple[str, ...]
+    """Files of the Bento's ``src`` that the lines name."""
+    warnings: tuple[str, ...]
+
+
+def _draft(resolved: Resolved, work: Path, options: PackagingOptions, doors: Doors) -> _Draft:
+    model = _fetch(resolved, work, doors.registry)
+    facts = mlmodel.read(model)
+    context = work / "context"
+    serving_code.copy(doors.code, context)
+    serving_digest = digest.of_folder(context)
+    run_id = resolved.run_id or facts.run_id
+    (work / "reference").mkdir()
+    sample = reference.fetch(options.reference, run_id=run_id, registry=doors.registry, into=work / "reference")
+    if sample is not None:
+        sample.rename(context / REFERENCE_FILE)
+    needs = _needs(model, facts, doors)
+    spec = BentoSpec(
+        model_uri=resolved.uri,
+        model_name=resolved.name,
+        model_version=resolved.version,
+        run_id=run_id,
+        model_id=resolved.model_id or facts.model_id,
+        loader=facts.loader,
+        model_digest=digest.of_folder(model),
+        serving_digest=serving_digest,
+        environment_digest=digest.of_lines(needs.lines),
+        env_manager=options.env_manager,
+        python_version=_servable(needs.python),
+        requirements=needs.lines,
+        reference_digest=digest.of_file(context / REFERENCE_FILE) if sample is not None else "",
+        metadata=_metadata(facts, needs.python),
+    )
+    return _Draft(
+        tag=f"{slug(resolved.name)}:{_identity(spec)}",
+        spec=spec,
+        model=model,
+        context=context,
+        needs=needs,
+    )
+
+
+def _needs(model: Path, facts: mlmodel.ModelFile, doors: Doors) -> _Needs:
+    own = requirements.of_model(model)
+    lines = requirements.with_serving(
+        requirements.beside(own, folder=model, prefix=MODEL_FOLDER),
+        mlflow_version=facts.mlflow_version or doors.installed("mlflow") or "",
+    )
+    python = requirements.python_version(model, otherwise=facts.python_version or _running_python())
+    warnings = requirements.differences(
+        lines, installed=doors.installed, python=_running_python(), logged_python=python
+    )
+    files = requirements.beside(requirements.local_files(model, own), folder=model, prefix=MODEL_FOLDER)
+    return _Needs(lines=lines, python=python, warnings=warnings, files=tuple(name.removeprefix("./") for name in files))
+
+
+def _published(draft: _Draft, home: Home, work: Workspace, doors: Doors) -> tuple[Path, bool]:
+    name = draft.tag.partition(":")[0]
+    with exclusive(home, f"bento-{name}"):
+        if (found := store.find(home, draft.tag)) is not None:
+            return found, False
+        (draft.context / SPEC_FILE).write_text(draft.spec.to_json(), encoding="utf-8")
+        built = doors.build(_job(draft, work.folder), keep_open=(work.lock,))
+        draft.model.rename(built / store.SOURCE / MODEL_FOLDER)
+        return store.publish(home, built, draft.tag), True
+
+
+def _job(draft: _Draft, work: Path) -> BuildJob:
+    name, _, version = draft.tag.partition(":")
+    spec = draft.spec
+    (work / "store").mkdir()
+    return BuildJob(
+        context=str(draft.context),
+        home=str(work / "store"),
+        name=name,
+        version=version,
+        service=SERVICE_IMPORT,
+        requirements=spec.requirements,
+        python_version=spec.python_version,
+        description=_readme(spec),
+        labels={"modelserve.model-name": slug(spec.model_name), "modelserve.model-version": spec.model_version},
+        build_include=draft.needs.files,
+    )
+
+
+def _fetch(resolved: Resolved, work: Path, registry: Registry) -> Path:
+    """The model's folder inside the workspace, free of what is not the model."""
+    into = work / "download"
+    into.mkdir()
+    if resolved.uri.startswith("file:"):
+        model = Path(shutil.copytree(unquote(urlsplit(resolved.uri).path), into / MODEL_FOLDER))
+    else:
+        model = registry.download(resolved.uri, into)
+    for path in [each for each in model.rglob("*") if each.name in LEFT_OUT]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return model
+
+
+def _identity(spec: BentoSpec) -> str:
+    """What makes two Bentos the same: all that lies in them, not where the model came from."""
+    parts = (
+        *(spec.model_digest, spec.serving_digest, spec.environment_digest),
+        *(spec.env_manager, spec.python_version, spec.reference_digest, spec.predictor),
+    )
+    return digest.of_lines(parts).removeprefix(digest.PREFIX)[:VERSION_DIGITS]
+
+
+def _metadata(facts: mlmodel.ModelFile, logged_python: str) -> Mapping[str, str]:
+    return {
+        "flavors": ",".join(facts.flavors),
+        "mlflow_version": facts.mlflow_version,
+        "python_version": logged_python,
+        "has_signature": str(facts.has_signature).lower(),
+    }
+
+
+def _servable(python: str) -> str:
+    major, _, minor = python.partition(".")
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return python if minor.isdecimal() and (int(major), int(minor)) >= OLDEST_PYTHON else oldest
+
+
+def _running_python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _readme(spec: BentoSpec) -> str:
+    version = f" version {spec.model_version}" if spec.model_version else ""
+    return (
+        f"# {spec.model_name}{version}\n\n"
+        f"MLflow model `{spec.model_uri}` ({spec.model_digest}), packaged by modelserve. It needs no registry.\n\n"
+        "```\nbentoml serve .\ncurl -X POST http://127.0.0.1:3000/invocations"
+        " -H 'content-type: application/json' -d @request.json\n```\n"
+    )
