@@ -20,6 +20,7 @@ from mlflow_deploy_plugin.agent.access_log import host_metadata, route_metadata,
 from mlflow_deploy_plugin.agent.attempts import AttemptLog, Conversion
 
 pytestmark = pytest.mark.e2e
+TYPES = "type.googleapis.com/envoy.extensions"
 ENVOY = Path(__file__).parents[3] / ".venv" / "bin" / "envoy"
 
 
@@ -106,7 +107,7 @@ class Gateway:
 
     def post(self, path: str, **headers: str) -> int:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = Request(f"http://127.0.0.1:{self.port}{path}", data=b"{}", headers=named)  # noqa: S310
+        request = Request(f"http://127.0.0.1:{self.port}{path}", data=b"{}", headers=named)
         try:
             with urlopen(request, timeout=10) as response:  # noqa: S310
                 response.read()
@@ -116,7 +117,7 @@ class Gateway:
             return error.code
 
     def reopen(self) -> None:
-        with urlopen(Request(f"http://127.0.0.1:{self.admin}/reopen_logs", method="POST"), timeout=5):  # noqa: S310
+        with urlopen(Request(f"http://127.0.0.1:{self.admin}/reopen_logs", method="POST"), timeout=5):
             pass
 
     def converted(self) -> list[dict[str, Any]]:
@@ -178,7 +179,7 @@ def bootstrap(gateway: Gateway, ports: dict[str, int]) -> dict[str, Any]:
         "upstream_log": upstream_log(str(gateway.log.path)),
     }
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "gateway",
         "access_log": unreached_log(str(gateway.log.path)),
         "route_config": {

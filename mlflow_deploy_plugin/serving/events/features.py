@@ -1,0 +1,185 @@
+"""Inputs of many requests as Arrow columns ``feature_NAME``, typed by the model's signature.
+
+Columns of a table become plain columns; an array becomes a list column with one flat list per row; an unnamed array
+is ``feature_input``; any other body is kept as JSON in ``feature_input_json``, on its first row. A value that does not
+fit its column's type (an invalid request is logged too) is null. Imported by the writing thread only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from mlflow_deploy_plugin.serving.request import Frame, Matrix, Payload, Raw, Tensor, Tensors
+from mlflow_deploy_plugin.serving.signature import Column, Signature, TensorSpec
+from mlflow_deploy_plugin.spec.events import FEATURE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INPUT: Final = "input"
+INPUT_JSON: Final = "input_json"
+
+_ARROW_TYPES: Final = {
+    "double": pa.float64(),
+    "float": pa.float32(),
+    "long": pa.int64(),
+    "integer": pa.int32(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "datetime": pa.timestamp("us"),
+    "complex": pa.string(),
+}
+
+Block = dict[str, Any]
+"""Feature name to the values of one request: an array or a list, one element per row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureColumns:
+    """Which features are kept, and as what."""
+
+    types: dict[str, pa.DataType]
+    """By the signature; a feature that it does not name is typed by its values."""
+    redacted: frozenset[str]
+
+    @classmethod
+    def of(cls, signature: Signature, redacted: frozenset[str]) -> FeatureColumns:
+        """The columns of a model; ``redacted`` names those that are left out."""
+        typed = {(spec.name or INPUT): _type(spec) for spec in signature.inputs if spec.name or _is_tensor(spec)}
+        return cls(types={name: kind for name, kind in typed.items() if name not in redacted}, redacted=redacted)
+
+    def build(self, payloads: Sequence[Payload], rows: Sequence[int]) -> dict[str, pa.Array]:
+        """All feature columns, ``sum(rows)`` long."""
+        if joined := _joined(payloads):
+            payloads, rows = [joined], [sum(rows)]
+        blocks = [self._block(payload) for payload in payloads]
+        names = dict.fromkeys([*self.types, *(name for block in blocks for name in block)])
+        return {FEATURE_PREFIX + name: self._column(name, blocks, rows) for name in names}
+
+    def _block(self, payload: Payload) -> Block:
+        block: Block
+        match payload:
+            case Matrix():
+                block = {name: payload.values[:, i] for i, name in enumerate(payload.columns)}
+            case Frame():
+                frame = payload.frame
+                block = {str(name): frame.iloc[:, i].to_numpy() for i, name in enumerate(frame.columns)}
+            case Tensor():
+                block = {INPUT: _flat_rows(payload.array)}
+            case Tensors():
+                block = {name: _flat_rows(array) for name, array in payload.arrays.items()}
+            case Raw():
+                # Redacted names could lie anywhere within; then none of it is kept.
+                block = {} if self.redacted else {INPUT_JSON: [_json(payload.value)]}
+            case _:
+                assert_never(payload)
+        return {name: values for name, values in block.items() if name not in self.redacted}
+
+    def _column(self, name: str, blocks: Sequence[Block], counts: Sequence[int]) -> pa.Array:
+        kind = self.types.get(name) or _inferred([block[name] for block in blocks if name in block])
+        pieces = [_piece(block.get(name), count, kind) for block, count in zip(blocks, counts, strict=True)]
+        return pa.chunked_array(pieces, type=kind)
+
+
+def _joined(payloads: Sequence[Payload]) -> Payload | None:
+    """One payload for all, where they are arrays of one kind and shape: the quick path."""
+    kinds = {_kind(payload) for payload in payloads}
+    first = payloads[0]
+    if len(payloads) == 1 or len(kinds) != 1 or None in kinds:
+        return None
+    if isinstance(first, Matrix):
+        return Matrix(columns=first.columns, values=np.concatenate([p.values for p in payloads]))  # type: ignore[union-attr]
+    return Tensor(array=np.concatenate([p.array for p in payloads]))  # type: ignore[union-attr]
+
+
+def _kind(payload: Payload) -> tuple[object, ...] | None:
+    """What two payloads must share to be joined; None: this kind never is."""
+    if isinstance(payload, Matrix):
+        return ("matrix", payload.columns, payload.values.dtype)
+    if isinstance(payload, Tensor) and payload.array.ndim:
+        return ("tensor", payload.array.shape[1:], payload.array.dtype)
+    return None
+
+
+def _is_tensor(spec: Column | TensorSpec) -> bool:
+    return isinstance(spec, TensorSpec)
+
+
+def _type(spec: Column | TensorSpec) -> pa.DataType:
+    if isinstance(spec, Column):
+        return _ARROW_TYPES[spec.type]
+    kind = np.dtype(spec.dtype)
+    if kind == np.float16:
+        kind = np.dtype(np.float32)  # few readers of Parquet know halves
+    element = pa.string() if kind.kind in "OUS" else pa.from_numpy_dtype(kind)
+    return element if len(spec.shape) == 1 else pa.list_(element)
+
+
+def _flat_rows(array: np.ndarray[Any, Any]) -> Any:  # noqa: ANN401
+    """One flat row per row; numbers one per row stay as they are."""
+    if array.ndim <= 1:
+        return np.atleast_1d(array)
+    return array.reshape(len(array), -1) if array.size else [[] for _ in array]
+
+
+def _inferred(values: Sequence[Any]) -> pa.DataType:
+    for block in values:
+        kind = _array(block, None).type
+        if not pa.types.is_null(kind):
+            return kind
+    return pa.string()
+
+
+def _piece(values: Any, count: int, kind: pa.DataType) -> pa.Array:  # noqa: ANN401
+    if values is None or len(values) > count:
+        return pa.nulls(count, kind)
+    try:
+        array = _array(values, kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        array = pa.array([_cell(value, kind) for value in values], kind)
+    return array if len(array) == count else pa.concat_arrays([array, pa.nulls(count - len(array), kind)])
+
+
+def _array(values: Any, kind: pa.DataType | None) -> pa.Array:  # noqa: ANN401
+    if kind is not None and pa.types.is_string(kind) and not isinstance(values, np.ndarray):
+        return pa.array([_text(value) for value in values], kind)
+    if isinstance(values, np.ndarray) and values.ndim == 2:  # noqa: PLR2004  rows and their flat values
+        return _lists(values, kind)
+    if kind is not None and isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return pa.array(values, from_pandas=values.dtype.kind == "f").cast(kind)
+    return pa.array(values, kind, from_pandas=True)
+
+
+def _lists(values: np.ndarray[Any, Any], kind: pa.DataType | None) -> pa.Array:
+    flat = _array(values.reshape(-1), kind.value_type if kind is not None and pa.types.is_list(kind) else None)
+    lists = pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]), flat)
+    return lists if kind is None else lists.cast(kind)
+
+
+def _cell(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401
+    """One value where it fits, else null."""
+    try:
+        return pa.scalar(_text(value) if pa.types.is_string(kind) else value, kind).as_py()
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401
+    if value is None or isinstance(value, str):
+        return value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else _json(value)
+
+
+def _json(value: Any) -> str:  # noqa: ANN401
+    option = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(value, default=_plain, option=option).decode()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    return value.tolist() if hasattr(value, "tolist") else str(value)

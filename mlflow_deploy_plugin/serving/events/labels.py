@@ -1,0 +1,78 @@
+"""Table ``labels``: ground truth as it arrives, joined later by request id and row."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
+from mlflow_deploy_plugin.serving.events.predictions import ALONE, file_name
+from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
+from mlflow_deploy_plugin.spec.events import partition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlflow_deploy_plugin.serving.record import Label
+    from mlflow_deploy_plugin.spec.settings import ServingSettings
+
+_LABEL_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A label and when it came, in seconds since the epoch."""
+
+    label: Label
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFiles:
+    """Writes labels as Parquet files."""
+
+    root: Path
+    stage: str
+    endpoint: str
+
+    def __call__(self, events: Sequence[Arrived]) -> None:
+        """Write them as one file of the day on which the first of them came.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        from mlflow_deploy_plugin.serving.events.files import write_whole  # noqa: PLC0415  brings pyarrow
+        from mlflow_deploy_plugin.serving.events.tables import label_table  # noqa: PLC0415  brings pyarrow
+
+        day = datetime.fromtimestamp(events[0].time, tz=UTC)
+        folder = partition("labels", stage=self.stage, endpoint=self.endpoint, day=day)
+        write_whole(label_table(events), self.root / folder / file_name())
+
+
+@dataclass(slots=True)
+class LabelLog:
+    """The :class:`..record.LabelSink` that writes files."""
+
+    queue: FlushedQueue[Arrived]
+    clock: Callable[[], float] = time.time
+
+    @classmethod
+    def open(cls, settings: ServingSettings, *, on_drop: OnDrop | None) -> Self:
+        """The sink that ``settings`` describe; nothing is made before the first label."""
+        files = LabelFiles(
+            root=Path(settings.events_dir), stage=settings.stage or ALONE, endpoint=settings.endpoint or ALONE
+        )
+        return cls(queue=FlushedQueue(files, Drops("labels", on_drop), settings.log_flush_s))
+
+    def accept(self, labels: Sequence[Label]) -> None:
+        """Queue them with the time of now."""
+        now = self.clock()
+        for label in labels:
+            self.queue.put(Arrived(label, now), size=_LABEL_BYTES)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self.queue.close()

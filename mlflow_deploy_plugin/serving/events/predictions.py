@@ -1,0 +1,145 @@
+"""Table ``predictions``: what went into the model and what came out, one row per row."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self, assert_never
+
+from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
+from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
+from mlflow_deploy_plugin.serving.events.sampling import is_sampled
+from mlflow_deploy_plugin.serving.request import Frame, Matrix, Payload, Raw, Tensor, Tensors
+from mlflow_deploy_plugin.spec.events import partition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from mlflow_deploy_plugin.serving.events.features import FeatureColumns
+    from mlflow_deploy_plugin.serving.record import Prediction
+    from mlflow_deploy_plugin.serving.signature import Signature
+    from mlflow_deploy_plugin.spec.settings import ServingSettings
+
+ALONE: Final = "local"
+"""Stands for stage, endpoint or deployment where a Bento runs outside a gateway."""
+
+_EVENT_BYTES: Final = 512  # what one queued event weighs beside its arrays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionFiles:
+    """Writes predictions as Parquet files."""
+
+    root: Path
+    stage: str
+    endpoint: str
+    deployment: str
+    model_digest: str
+    signature: Signature
+    redacted: frozenset[str]
+    has_features: bool
+
+    def __call__(self, events: Sequence[Prediction]) -> None:
+        """Write them, one file per day.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        from mlflow_deploy_plugin.serving.events.files import write_whole  # noqa: PLC0415  brings pyarrow
+
+        tables = [(day, self.table(of_day)) for day, of_day in by_day(events)]
+        for day, table in tables:
+            folder = partition(
+                "predictions", stage=self.stage, endpoint=self.endpoint, day=day, deployment=self.deployment
+            )
+            write_whole(table, self.root / folder / file_name())
+
+    def table(self, events: Sequence[Prediction]) -> pa.Table:
+        """The columns of ``spec.events``, and the features."""
+        from mlflow_deploy_plugin.serving.events.tables import prediction_table  # noqa: PLC0415  brings pyarrow
+
+        return prediction_table(events, model_digest=self.model_digest, features=self._features())
+
+    def _features(self) -> FeatureColumns | None:
+        from mlflow_deploy_plugin.serving.events.features import FeatureColumns  # noqa: PLC0415  brings pyarrow
+
+        return FeatureColumns.of(self.signature, self.redacted) if self.has_features else None
+
+
+@dataclass(slots=True)
+class PredictionLog:
+    """The :class:`..record.Recorder` that writes files."""
+
+    queue: FlushedQueue[Prediction]
+    sample: float
+    has_features: bool
+
+    @classmethod
+    def open(
+        cls, settings: ServingSettings, *, signature: Signature, model_digest: str, on_drop: OnDrop | None
+    ) -> Self:
+        """The log that ``settings`` describe. Nothing is made or imported before the first prediction."""
+        has_features = settings.log == "full"
+        files = PredictionFiles(
+            root=Path(settings.events_dir),
+            stage=settings.stage or ALONE,
+            endpoint=settings.endpoint or ALONE,
+            deployment=settings.deployment or ALONE,
+            model_digest=model_digest,
+            signature=signature,
+            redacted=frozenset(name.strip() for name in settings.log_redact.split(",") if name.strip()),
+            has_features=has_features,
+        )
+        drops = Drops("predictions", on_drop)
+        queue = FlushedQueue(files, drops, settings.log_flush_s)
+        return cls(queue=queue, sample=settings.log_sample, has_features=has_features)
+
+    def record(self, prediction: Prediction) -> None:
+        """Queue it, where its request is sampled."""
+        if is_sampled(prediction.caller.request_id, self.sample):
+            size = _EVENT_BYTES + (payload_bytes(prediction.payload) if self.has_features else 0)
+            self.queue.put(prediction, size=size)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self.queue.close()
+
+
+def payload_bytes(payload: Payload) -> int:
+    """About how much memory a queued payload holds on to; quick rather than exact."""
+    match payload:
+        case Matrix():
+            return payload.values.nbytes
+        case Tensor():
+            return payload.array.nbytes
+        case Tensors():
+            return sum(array.nbytes for array in payload.arrays.values())
+        case Frame():
+            return payload.frame.size * 64
+        case Raw():
+            return len(payload.value) * 64 if isinstance(payload.value, (str, bytes, list, dict)) else 64
+        case _:
+            assert_never(payload)
+
+
+def by_day(events: Sequence[Prediction]) -> list[tuple[datetime, list[Prediction]]]:
+    """Events by the UTC day on which their request arrived."""
+    days: dict[int, list[Prediction]] = {}
+    for event in events:
+        days.setdefault(int(event.time // 86_400), []).append(event)
+    return [(datetime.fromtimestamp(day * 86_400, tz=UTC), of_day) for day, of_day in days.items()]
+
+
+def file_name() -> str:
+    """A name that sorts by time and that no other process uses.
+
+    >>> file_name().endswith(".parquet")
+    True
+    """
+    return f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"

@@ -1,0 +1,94 @@
+"""Predictions and labels as Arrow tables with the columns of ``spec.events``. Imported by the writing thread only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from mlflow_deploy_plugin.serving.events.answers import cells_of, numbers_of
+from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, PREDICTION_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlflow_deploy_plugin.serving.events.features import FeatureColumns
+    from mlflow_deploy_plugin.serving.events.labels import Arrived
+    from mlflow_deploy_plugin.serving.record import Prediction
+
+
+def arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
+    """The Arrow schema of a column table of ``spec.events``."""
+    named = {"timestamp[us, UTC]": pa.timestamp("us", tz="UTC"), "double": pa.float64()}
+    return pa.schema([(name, named.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.items()])
+
+
+def prediction_table(
+    events: Sequence[Prediction], *, model_digest: str, features: FeatureColumns | None
+) -> pa.Table:
+    """One row per row of each request; ``features`` None leaves the inputs out."""
+    rows = [max(event.rows, 1) for event in events]
+    columns: dict[str, Any] = {
+        "request_id": [event.caller.request_id for event in events],
+        "time": (np.array([event.time for event in events]) * 1e6).astype(np.int64),
+        "user_id": [_user(event) for event in events],
+        "assigned": [event.caller.assigned for event in events],
+        "protocol": [event.protocol for event in events],
+        "status": [event.status for event in events],
+        "latency_ms": np.array([event.latency_ms for event in events], dtype=np.float64),
+    }
+    if sum(rows) != len(rows):
+        index = np.repeat(np.arange(len(rows)), rows)
+        columns = {name: pa.array(values).take(pa.array(index)) for name, values in columns.items()}
+        columns["row"] = np.concatenate([np.arange(count, dtype=np.int32) for count in rows])
+    else:
+        columns["row"] = np.zeros(len(rows), dtype=np.int32)
+    columns["model_digest"] = pa.repeat(model_digest, sum(rows))
+    columns["prediction"], columns["prediction_text"] = _answers(events, rows)
+    schema = arrow_schema(PREDICTION_COLUMNS)
+    table = pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
+    for name, column in (features.build([event.payload for event in events], rows) if features else {}).items():
+        table = table.append_column(name, column)
+    return table
+
+
+def label_table(events: Sequence[Arrived]) -> pa.Table:
+    """One row per label."""
+    columns: dict[str, Any] = {
+        "request_id": [event.label.request_id for event in events],
+        "row": np.array([event.label.row for event in events], dtype=np.int32),
+        "time": (np.array([event.time for event in events]) * 1e6).astype(np.int64),
+        "label": [_number(event.label.value) for event in events],
+        "label_text": [_text(event.label.value) for event in events],
+    }
+    schema = arrow_schema(LABEL_COLUMNS)
+    return pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _user(event: Prediction) -> str:
+    """The gateway gives a user without a name the request's id; the table keeps that empty, like the gateway's."""
+    return "" if event.caller.user_id == event.caller.request_id else event.caller.user_id
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:  # noqa: ANN401
+    array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
+    return array.cast(kind)
+
+
+def _answers(events: Sequence[Prediction], rows: Sequence[int]) -> tuple[pa.Array, pa.Array]:
+    numbers = [numbers_of(event.output, count) for event, count in zip(events, rows, strict=True)]
+    if all(array is not None for array in numbers):
+        joined = np.concatenate([array for array in numbers if array is not None])
+        return pa.array(joined), pa.nulls(len(joined), pa.string())
+    cells = [cell for event, count in zip(events, rows, strict=True) for cell in cells_of(event.output, count)]
+    return pa.array([number for number, _ in cells], pa.float64()), pa.array([text for _, text in cells], pa.string())
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401
+    return None if isinstance(value, (int, float)) else orjson.dumps(value).decode()
