@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 COMPRESSION: Final = "zstd"
 
+UNIQUE: Final = ("request_id", "time", "latency_ms")
+"""Columns whose values do not repeat; a dictionary of them costs more than it saves."""
+
 
 def arrow_schema(columns: Mapping[str, str]) -> "pa.Schema":
     """The Arrow schema of a column table of ``spec.events``."""
@@ -33,8 +36,9 @@ def write_hidden(table: "pa.Table", path: Path) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    repetitive = [name for name in table.column_names if name not in UNIQUE]
     with hidden(path).open("wb") as file:
-        pq.write_table(table, file, compression=COMPRESSION)
+        pq.write_table(table, file, compression=COMPRESSION, use_dictionary=repetitive)
         file.flush()
         os.fsync(file.fileno())
 

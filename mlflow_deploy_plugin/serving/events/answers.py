@@ -23,6 +23,18 @@ Cell = tuple[float | None, str | None]
 _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
+def joined_numbers(outputs: Sequence[Any], rows: Sequence[int]) -> NDArray[np.float64] | None:
+    """All outputs as one number per row; None where one of them is not that."""
+    if {type(output) for output in outputs} == {np.ndarray} and [output.shape for output in outputs] == [
+        (count,) for count in rows
+    ]:  # what nearly every request looks like
+        joined = np.concatenate(outputs)
+        return joined.astype(np.float64, copy=False) if joined.dtype.kind in "fiub" else None
+    numbers = [numbers_of(output, count) for output, count in zip(outputs, rows, strict=True)]
+    known = [array for array in numbers if array is not None]
+    return np.concatenate(known) if len(known) == len(numbers) else None
+
+
 def numbers_of(output: Any, rows: int) -> NDArray[np.float64] | None:  # noqa: ANN401  a model returns anything
     """The output as one number per row; None where it is not that."""
     array = output if type(output) is np.ndarray else _array(output)

@@ -89,21 +89,17 @@ class FeatureColumns:
 
 def _joined(payloads: Sequence[Payload]) -> Payload | None:
     """One payload for all, where they are arrays of one kind and shape: the quick path."""
-    kinds = {_kind(payload) for payload in payloads}
     first = payloads[0]
-    if len(payloads) == 1 or len(kinds) != 1 or None in kinds:
+    if len(payloads) == 1 or {type(payload) for payload in payloads} != {type(first)}:
         return None
     if isinstance(first, Matrix):
-        return Matrix(columns=first.columns, values=np.concatenate([p.values for p in payloads]))  # type: ignore[union-attr]
-    return Tensor(array=np.concatenate([p.array for p in payloads]))  # type: ignore[union-attr]
-
-
-def _kind(payload: Payload) -> tuple[object, ...] | None:
-    """What two payloads must share to be joined; None: this kind never is."""
-    if isinstance(payload, Matrix):
-        return ("matrix", payload.columns, payload.values.dtype)
-    if isinstance(payload, Tensor) and payload.array.ndim:
-        return ("tensor", payload.array.shape[1:], payload.array.dtype)
+        columns = first.columns
+        if all(p.columns is columns or p.columns == columns for p in payloads):  # type: ignore[union-attr]
+            return Matrix(columns=columns, values=np.concatenate([p.values for p in payloads]))  # type: ignore[union-attr]
+    if isinstance(first, Tensor):
+        arrays = [payload.array for payload in payloads]  # type: ignore[union-attr]
+        if {array.shape[1:] for array in arrays} == {first.array.shape[1:]} and first.array.ndim:
+            return Tensor(array=np.concatenate(arrays))
     return None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from mlflow_deploy_plugin.serving.events.answers import cells_of, numbers_of
+from mlflow_deploy_plugin.serving.events.answers import cells_of, joined_numbers
 from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, PREDICTION_COLUMNS
 
 if TYPE_CHECKING:
@@ -78,9 +78,8 @@ def _column(values: Any, kind: pa.DataType) -> pa.Array:  # noqa: ANN401
 
 
 def _answers(events: Sequence[Prediction], rows: Sequence[int]) -> tuple[pa.Array, pa.Array]:
-    numbers = [numbers_of(event.output, count) for event, count in zip(events, rows, strict=True)]
-    if all(array is not None for array in numbers):
-        joined = np.concatenate([array for array in numbers if array is not None])
+    joined = joined_numbers([event.output for event in events], rows)
+    if joined is not None:
         return pa.array(joined), pa.nulls(len(joined), pa.string())
     cells = [cell for event, count in zip(events, rows, strict=True) for cell in cells_of(event.output, count)]
     return pa.array([number for number, _ in cells], pa.float64()), pa.array([text for _, text in cells], pa.string())
