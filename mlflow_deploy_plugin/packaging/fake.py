@@ -1,4 +1,4 @@
-"""A registry in memory, for tests of whoever packages: names, aliases and folders that are copied."""
+"""A registry in memory and a builder without BentoML, for tests of whoever packages or deploys."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow_deploy_plugin.errors import ModelError
+from mlflow_deploy_plugin.packaging.build import BuildJob
 from mlflow_deploy_plugin.packaging.registry import Entry
 
 
@@ -64,3 +65,23 @@ class FakeRegistry:
     def _require_online(self) -> None:
         if self.offline:
             raise ModelError("the registry does not answer; start it")
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeBuilder:
+    """Lays out a Bento as BentoML does, in milliseconds; remembers its jobs; fails where it is told to."""
+
+    jobs: list[BuildJob] = field(default_factory=list)
+    fails: Exception | None = None
+    """Raised when the Bento is half made."""
+
+    def __call__(self, job: BuildJob, *, keep_open: tuple[int, ...] = ()) -> Path:
+        """The folder of a Bento that holds what the job names."""
+        del keep_open
+        self.jobs.append(job)
+        bento = Path(job.home, "bentos", job.name, job.version)
+        shutil.copytree(job.context, bento / "src")
+        if self.fails is not None:
+            raise self.fails
+        (bento / "bento.yaml").write_text(f"name: {job.name}\nversion: {job.version}\n", encoding="utf-8")
+        return bento

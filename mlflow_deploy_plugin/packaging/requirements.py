@@ -128,7 +128,7 @@ def _lines(folder: Path, path: Path) -> list[str]:
     text = re.sub(r"\\\s*\n", " ", _inside(folder, path).read_text(encoding="utf-8"))
     lines: list[str] = []
     for raw in text.splitlines():
-        line = re.sub(r"(^|\s)#.*$", "", raw).strip()
+        line = " ".join(re.sub(r"(^|\s)#.*$", "", raw).split())
         if nested := re.fullmatch(r"(?:-r|--requirement)[\s=]\s*(.+)", line):
             lines += _lines(folder, path.parent / nested[1])
         elif constraint := re.fullmatch(r"(?:-c|--constraint)[\s=]\s*(.+)", line):

@@ -11,7 +11,7 @@ FILES: Final = ("__init__.py", "py.typed", "errors.py", "version.py")
 ROOMS: Final = ("spec", "serving")
 
 SERVICE_FILE: Final = "service.py"
-SERVICE: Final = '''"""The service of this Bento; what it does lies in mlflow_deploy_plugin.serving, beside this file."""
+SERVICE: Final = '''"""The service of this Bento; what it does lies in mlflow_deploy_plugin.serving beside this file."""
 
 from mlflow_deploy_plugin.serving.service import ModelService
 
