@@ -6,7 +6,8 @@ after a counter reset) is refused when it is built. Nothing here reads an event 
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,9 +43,7 @@ class UserCounts:
                 f"{len(self.exposed)} periods of exposed users and {len(self.events)} of events: must match"
             )
         if (self.events > self.exposed).any():
-            raise ConfigError(
-                f"events {self.events.tolist()} exceed users {self.exposed.tolist()}: count users once"
-            )
+            raise ConfigError(f"events {self.events.tolist()} exceed users {self.exposed.tolist()}: count users once")
         if self.shares is None:
             return
         if len(self.shares) != len(self.exposed) or not ((self.shares > 0) & (self.shares < 1)).all():
@@ -85,3 +84,123 @@ def user_counts(
     return UserCounts(
         exposed=counts(exposed, "exposed"), events=counts(events, "events"), shares=split, is_final=is_final
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latencies:
+    """One latency per distinct user of one arm: that of their first request, so that a user counts once."""
+
+    values_ms: Floats
+    """Milliseconds, shape (users,)."""
+
+    order: Floats
+    """When each was seen, on a clock that both arms share (seconds, say); shape (users,)."""
+
+    share: float | None = None
+    """Probability that the split assigns a user to this arm; None: no randomised split is known."""
+
+    def __post_init__(self) -> None:
+        if self.values_ms.shape != self.order.shape:
+            raise ConfigError(f"{len(self.values_ms)} latencies and {len(self.order)} times: must match")
+        if self.share is not None and not 0 < self.share < 1:
+            raise ConfigError(f"share is {self.share}: must lie between 0 and 1, both excluded")
+
+
+def first_latencies(
+    values_ms: ArrayLike, *, users: ArrayLike, order: ArrayLike, share: float | None = None
+) -> Latencies:
+    """Keep each user's first request of one arm.
+
+    Args:
+        values_ms: latency of each request, shape (requests,).
+        users: user of each request, shape (requests,).
+        order: time of each request, shape (requests,).
+        share: probability that the split assigns a user to this arm.
+
+    Raises:
+        ConfigError: NaN, a negative latency, shapes that do not match.
+
+    >>> first_latencies([90.0, 20.0, 30.0], users=["a", "a", "b"], order=[2, 1, 3]).values_ms
+    array([20., 30.])
+    """
+    values, times, who = sample(values_ms, "values_ms", minimum=0.0), sample(order, "order"), np.asarray(users)
+    if not values.shape == times.shape == who.shape:
+        raise ConfigError(f"{len(values)} latencies, {len(times)} times and {who.size} users: must match")
+    by_time = np.argsort(times, kind="stable")
+    first = np.sort(np.unique(who[by_time], return_index=True)[1])
+    kept = by_time[first]
+    return Latencies(values_ms=values[kept], order=times[kept], share=share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A metric of one arm by distinct user: a sum, and a count where the metric is a ratio of the two."""
+
+    sums: Floats
+    """The user's total, shape (users,): revenue, clicks, loss."""
+
+    counts: Floats | None = None
+    """The user's denominator, shape (users,): requests, views. None: the metric is the mean of ``sums``."""
+
+    before: Floats | None = None
+    """The same metric of the same user from before the assignment, shape (users,), for CUPED. None: not used."""
+
+    def __post_init__(self) -> None:
+        for name, column in (("counts", self.counts), ("before", self.before)):
+            if column is not None and column.shape != self.sums.shape:
+                raise ConfigError(f"{len(self.sums)} users and {len(column)} of {name}: must match")
+
+
+def metric(sums: ArrayLike, *, counts: ArrayLike | None = None, before: ArrayLike | None = None) -> Metric:
+    """Build a :class:`Metric`, one entry per user.
+
+    Raises:
+        ConfigError: NaN or infinity, a negative count, shapes that do not match.
+
+    >>> len(metric([1.0, 0.0], counts=[10, 3]).sums)
+    2
+    """
+    return Metric(
+        sums=sample(sums, "sums"),
+        counts=None if counts is None else sample(counts, "counts", minimum=0.0),
+        before=None if before is None else sample(before, "before"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """An observation that cannot be used: no source, a counter that was reset, a join that failed."""
+
+    reason: str
+    """In the words of a verdict: ``the canary's counter was reset``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """All that was observed of one arm. What was not observed is Missing, and its gates are Inconclusive."""
+
+    name: str
+    errors: UserCounts | Missing = field(default=Missing(reason="no errors were observed"))
+    labels: UserCounts | Missing = field(default=Missing(reason="no labels have arrived"))
+    """Users with a wrong prediction among those with a label."""
+
+    latency: Latencies | Missing = field(default=Missing(reason="no latencies were observed"))
+    metrics: Mapping[str, Metric | Missing] = field(default_factory=dict)
+
+
+def counter_increase(readings: ArrayLike, name: str = "counter") -> int | Missing:
+    """Increase of a monotonic counter over its readings, or Missing where it went backwards or has gaps.
+
+    >>> counter_increase([10, 12, 15])
+    5
+    >>> counter_increase([10, 12, 3])
+    Missing(reason='counter was reset')
+    """
+    values = np.asarray(readings, dtype=np.float64)
+    if values.size <= 1:
+        return Missing(reason=f"{name} has fewer than two readings")
+    if not np.isfinite(values).all():
+        return Missing(reason=f"{name} has readings that are no numbers")
+    if (np.diff(values) < 0).any():
+        return Missing(reason=f"{name} was reset")
+    return int(values[-1] - values[0])

@@ -30,6 +30,9 @@ class ErrorRatioGate:
     event: str = "error"
     """What the event is called in reasons."""
 
+    source: Literal["errors", "labels"] = "errors"
+    """Which counts of an arm are judged: users with an error, or labelled users with a wrong prediction."""
+
     def __post_init__(self) -> None:
         share(self.margin, "margin")
         _not_negative(self.relative_margin, "relative_margin")
@@ -45,8 +48,8 @@ class QuantileGate:
     quantile: float = 0.99
     """Which one: 0.5 the median, 0.99 the p99."""
 
-    relative_margin: float = 0.1
-    """Allowed excess relative to stable's quantile: 0.1 is a tenth slower."""
+    relative_margin: float = 0.2
+    """Allowed excess relative to stable's quantile: 0.2 is a fifth slower."""
 
     guardrail_ms: float | None = None
     """Absolute bound in milliseconds; certainly above it fails at once. None: no bound."""
@@ -91,6 +94,51 @@ class MeanGate:
     def __post_init__(self) -> None:
         _not_negative(self.margin, "margin")
         _at_least_one(self.minimum_users, "minimum_users")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountGate:
+    """Bounds the ratio of event rates where users cannot be seen; may hold or roll back, never promotes."""
+
+    relative_margin: float = 0.0
+    """Allowed excess of the canary's rate relative to stable's: 0.2 is a fifth more."""
+
+    def __post_init__(self) -> None:
+        _not_negative(self.relative_margin, "relative_margin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementGate:
+    """Bounds how many users get another prediction from the new version, scored on the same inputs in the shadow."""
+
+    bound: float = 0.02
+    """Largest share of users whose predictions may differ."""
+
+    minimum_users: int = 100
+    """Users below which nothing is Successful."""
+
+    def __post_init__(self) -> None:
+        share(self.bound, "bound")
+        _at_least_one(self.minimum_users, "minimum_users")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedGate:
+    """Bounds how much more often the new version is wrong on the same inputs."""
+
+    margin: float = 0.0
+    """Allowed excess of wrong predictions, as a share of users."""
+
+    minimum_users: int = 100
+    """Users below which nothing is Successful."""
+
+    def __post_init__(self) -> None:
+        share(self.margin, "margin")
+        _at_least_one(self.minimum_users, "minimum_users")
+
+
+Gate = ErrorRatioGate | QuantileGate | MeanGate
+"""Gates that compare two arms; the others take their own observation."""
 
 
 def _not_negative(value: float, name: str) -> None:

@@ -1,0 +1,118 @@
+"""A metric of the canary against stable's: mean per user, or ratio of sums over users; CUPED where the past is known.
+
+The interval of the difference is the asymptotic confidence sequence of :mod:`.means`: valid at every look after the
+burn-in that the gate's ``minimum_users`` asks for. The variance of a ratio of sums is the delta method's (Deng,
+Knoblich & Lu, KDD 2018, arXiv 1803.06336): a user's requests are not independent, so requests are no sample.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from mlflow_deploy_plugin.errors import ConfigError
+from pipelines.analysis.arms import Metric
+from pipelines.analysis.checks import Floats, level
+from pipelines.analysis.gates import MeanGate
+from pipelines.analysis.means import asymptotic_half_width, cuped, cuped_theta
+from pipelines.analysis.verdict import Failed, Inconclusive, Successful, Verdict
+
+
+class Estimate(NamedTuple):
+    """A mean or ratio, the squared standard error of it, and the users behind it."""
+
+    value: float
+    variance: float
+    users: int
+
+
+def estimate(arm: Metric) -> Estimate:
+    """Estimate the metric of one arm: mean of the sums, or sum of sums over sum of counts with the delta method.
+
+    ``var = (s_m^2 / d^2 - 2 m cov / d^3 + m^2 s_d^2 / d^4) / n``, m and d the means of sums and counts.
+
+    Raises:
+        ConfigError: fewer than two users, or no count at all.
+
+    >>> from pipelines.analysis.arms import metric
+    >>> estimate(metric([1.0, 3.0], counts=[2.0, 2.0]))
+    Estimate(value=1.0, variance=0.25, users=2)
+    """
+    n = arm.sums.size
+    if n <= 1:
+        raise ConfigError(f"{n} users: an estimate needs at least two")
+    if arm.counts is None:
+        return Estimate(float(arm.sums.mean()), float(arm.sums.var(ddof=1)) / n, n)
+    m, d = float(arm.sums.mean()), float(arm.counts.mean())
+    if d == 0:
+        raise ConfigError("counts are all zero: a ratio needs a denominator")
+    (s_m, cov), (_, s_d) = np.cov(arm.sums, arm.counts).tolist()
+    return Estimate(m / d, (s_m / d**2 - 2 * m * cov / d**3 + m**2 * s_d / d**4) / n, n)
+
+
+def adjusted(stable: Metric, canary: Metric) -> tuple[Metric, Metric]:
+    """Apply CUPED with one theta for both arms; without a past of both, or for ratios, return them as they are.
+
+    >>> from pipelines.analysis.arms import metric
+    >>> arms = metric([1.0, 2.0], before=[1.0, 2.0]), metric([3.0, 4.0], before=[3.0, 4.0])
+    >>> [arm.sums.tolist() for arm in adjusted(*arms)]
+    [[2.5, 2.5], [2.5, 2.5]]
+    """
+    if stable.before is None or canary.before is None or stable.counts is not None or canary.counts is not None:
+        return stable, canary
+    past = np.concatenate([stable.before, canary.before])
+    theta, centre = cuped_theta(np.concatenate([stable.sums, canary.sums]), past), float(past.mean())
+    before: tuple[Floats, Floats] = stable.before, canary.before
+    first, second = (
+        Metric(sums=cuped(arm.sums, x, theta=theta, centre=centre))
+        for arm, x in zip((stable, canary), before, strict=True)
+    )
+    return first, second
+
+
+def compare_mean(stable: Metric, canary: Metric, gate: MeanGate, *, alpha: float) -> Verdict:
+    """Judge a metric of the canary against stable's, at this look and all others after the burn-in.
+
+    Args:
+        stable: the control's users.
+        canary: the new version's users, over the same time.
+        gate: margin in the metric's unit, which direction is good, burn-in.
+        alpha: chance (asymptotically) of a wrong ``Failed``, and of a wrong ``Successful``, over all looks.
+
+    Returns:
+        Failed, Successful or Inconclusive. Numbers: both values, difference with ``low`` and ``high``, users.
+
+    >>> rng = np.random.default_rng(1)
+    >>> from pipelines.analysis.arms import metric
+    >>> calm, worse = metric(rng.normal(10, 2, 9000)), metric(rng.normal(9, 2, 1000))
+    >>> compare_mean(calm, worse, MeanGate(margin=0.2), alpha=0.01).reason
+    'metric 8.892 against 9.988 of stable: worse by more than 0.2 [-1.335, -0.8563]'
+    """
+    users = {"stable_users": stable.sums.size, "canary_users": canary.sums.size, "alpha": level(alpha)}
+    if min(stable.sums.size, canary.sums.size) < max(gate.minimum_users, 2):
+        fewest = min(stable.sums.size, canary.sums.size)
+        return Inconclusive(reason=f"{fewest} users of an arm are fewer than {gate.minimum_users}", numbers=users)
+    if any(arm.counts is not None and not arm.counts.any() for arm in (stable, canary)):
+        return Inconclusive(reason=f"{gate.metric} has no denominator", numbers=users)
+    control, treated = (estimate(arm) for arm in adjusted(stable, canary))
+    difference = treated.value - control.value
+    half = float(asymptotic_half_width(control.variance + treated.variance, control.users + treated.users, alpha=alpha))
+    low, high = difference - half, difference + half
+    sign = 1 if gate.better == "higher" else -1
+    loss = sorted((-sign * low, -sign * high))
+    numbers = users | {
+        "stable": control.value,
+        "canary": treated.value,
+        "difference": difference,
+        "low": low,
+        "high": high,
+    }
+    found = f"{gate.metric} {treated.value:.4g} against {control.value:.4g} of stable"
+    interval = f"{gate.margin:g} [{low:+.4g}, {high:+.4g}]"
+    if not math.isfinite(half):
+        return Inconclusive(reason=f"{found}: the variance is not a number", numbers=numbers)
+    if loss[0] > gate.margin:
+        return Failed(reason=f"{found}: worse by more than {interval}", numbers=numbers)
+    if loss[1] < gate.margin:
+        return Successful(reason=f"{found}: not worse by more than {interval}", numbers=numbers)
+    return Inconclusive(reason=f"{found}: neither worse by more than nor within {interval}", numbers=numbers)

@@ -1,0 +1,185 @@
+"""Latency quantiles, valid at every look: an interval for one arm, and canary against concurrent stable.
+
+A quantile is a share: ``Q_p <= x`` says that at least p of the users are answered within x. So each question is one
+about a Bernoulli stream (Howard & Ramdas, "Sequential estimation of quantiles", Bernoulli 28:1704, 2022, arXiv
+1906.09714, section 3): the interval excludes every x whose count is impossible under p, and the guardrail asks whether the canary's
+share above the bound exceeds 1 - p.
+
+The comparison puts the canary's latencies divided by ``1 + relative_margin`` and stable's beside one threshold and asks
+whether the canary has more users above it: with the threshold at stable's quantile that is the same as
+``Q_canary > (1 + relative_margin) Q_stable``. The threshold is given (stable's own past) or is the quantile of the
+first users of both arms together, which does not know the arms, so the test stays exact. Assumes one value per user.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.analysis import event_share, rates, srm, two_rates
+from pipelines.analysis.arms import Latencies
+from pipelines.analysis.checks import Floats, level
+from pipelines.analysis.gates import QuantileGate
+from pipelines.analysis.verdict import Failed, Inconclusive, Number, Numbers, Successful, Verdict
+
+RARE = 0.1
+"""Share of slow users up to which the slow ones alone carry the evidence."""
+
+SRM_ALPHA = 0.001
+
+
+def quantile_bounds(values: Floats, quantile: float, *, alpha: float) -> tuple[float, float]:
+    """Confidence sequence of one quantile: it covers at every look with probability 1 - alpha.
+
+    Args:
+        values: one per user, shape (users,), in any order and unit.
+        quantile: p, between 0 and 1.
+        alpha: chance that the quantile is ever outside.
+
+    Returns:
+        Lower and upper end in the unit of ``values``; infinite where too few values speak.
+
+    Raises:
+        ConfigError: alpha or the quantile outside (0, 1).
+
+    >>> low, high = quantile_bounds(np.arange(1000.0), 0.5, alpha=0.05)
+    >>> 430 < low < 500 < high < 570
+    True
+    >>> quantile_bounds(np.arange(50.0), 0.99, alpha=0.05)[1]
+    inf
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    below = np.arange(ordered.size + 1)
+    evidence = rates.log_martingale(below, ordered.size, level(quantile, "quantile"))
+    kept = np.flatnonzero(evidence < -math.log(level(alpha)))
+    padded = np.concatenate([[-np.inf], ordered, [np.inf]])
+    return float(padded[kept[0]]), float(padded[kept[-1] + 1])
+
+
+def compare_quantile(stable: Latencies, canary: Latencies, gate: QuantileGate, *, alpha: float) -> Verdict:
+    """Judge a quantile of the canary's latency against stable's, at this look and all others.
+
+    Args:
+        stable: the control's users.
+        canary: the new version's users, over the same time.
+        gate: quantile, margin, guardrail, threshold.
+        alpha: chance, over all looks, of ``Failed`` for a canary within the margin, or ``Successful`` for one beyond.
+
+    Returns:
+        Failed, Successful or Inconclusive. Numbers: quantiles of both arms, the canary's interval, the threshold, users
+        above it, and the log e-values.
+
+    >>> rng = np.random.default_rng(1)
+    >>> calm, slow = (Latencies(values_ms=rng.lognormal(3 + s, 0.5, n), order=np.arange(float(n)), share=n / 10_000)
+    ...               for s, n in ((0.0, 9000), (0.7, 1000)))
+    >>> type(compare_quantile(calm, slow, QuantileGate(), alpha=0.01)).__name__
+    'Failed'
+    """
+    numbers = _described(stable, canary, gate) | {"alpha": level(alpha)}
+    if breach := _breached(canary, gate, numbers):
+        return breach
+    if not stable.values_ms.size or not canary.values_ms.size:
+        unseen = "the canary" if stable.values_ms.size else "stable"
+        return Inconclusive(reason=f"no users of {unseen} were seen", numbers=numbers)
+    if stable.share is None or canary.share is None:
+        return _verdict(gate, numbers, _by_arm(stable, canary, gate, alpha=alpha))
+    share = canary.share / (stable.share + canary.share)
+    mismatch = srm.judge_split([stable.values_ms.size, canary.values_ms.size], [1 - share, share], alpha=SRM_ALPHA)
+    if isinstance(mismatch, Inconclusive):
+        return Inconclusive(reason=mismatch.reason, numbers={**numbers, "srm_p": mismatch.numbers["p"]})
+    threshold = gate.threshold_ms or calibrated(stable, canary, gate)
+    if threshold is None:
+        reason = f"fewer than the {gate.calibration_users} users that set the threshold were seen"
+        return Inconclusive(reason=reason, numbers=numbers)
+    return _verdict(gate, numbers, _by_threshold(stable, canary, gate, _Look(threshold, share, alpha)))
+
+
+def calibrated(stable: Latencies, canary: Latencies, gate: QuantileGate) -> float | None:
+    """Quantile of the first ``calibration_users`` users of both arms, the canary's scaled; None before they are seen.
+
+    The arms are merged in the order of time, so later looks find the same threshold.
+    """
+    scaled = np.concatenate([stable.values_ms, canary.values_ms / (1 + gate.relative_margin)])
+    if scaled.size < gate.calibration_users:
+        return None
+    first = np.argsort(np.concatenate([stable.order, canary.order]), kind="stable")[: gate.calibration_users]
+    return float(np.quantile(scaled[first], gate.quantile))
+
+
+class _Look(NamedTuple):
+    threshold_ms: float
+    share: float
+    alpha: float
+
+
+class _Finding(NamedTuple):
+    is_worse: bool
+    is_not_worse: bool
+    numbers: Numbers
+
+
+def _by_threshold(stable: Latencies, canary: Latencies, gate: QuantileGate, look: _Look) -> _Finding:
+    slow_stable = float((stable.values_ms > look.threshold_ms).sum())
+    slow_canary = float((canary.values_ms > look.threshold_ms * (1 + gate.relative_margin)).sum())
+    theta = np.array([look.share])
+    if 1 - gate.quantile <= RARE:
+        slow = np.array([slow_stable]), np.array([slow_canary])
+        worse, not_worse = (
+            float(event_share.ShareTest(is_upper=is_upper).log_e(*slow, theta)) for is_upper in (True, False)
+        )
+    else:
+        cells = (stable.values_ms.size - slow_stable, slow_stable, canary.values_ms.size - slow_canary, slow_canary)
+        table = two_rates.Table(*(np.array([cell]) for cell in cells))
+        worse, not_worse = (
+            float(two_rates.log_e(table, theta, two_rates.Line(is_upper=is_upper))) for is_upper in (True, False)
+        )
+    needed = -math.log(look.alpha)
+    found = {"threshold_ms": look.threshold_ms, "stable_slow": slow_stable, "canary_slow": slow_canary}
+    evidence = {"log_e_worse": worse, "log_e_not_worse": not_worse, "log_e_needed": needed}
+    return _Finding(is_worse=worse >= needed, is_not_worse=not_worse >= needed, numbers=found | evidence)
+
+
+def _by_arm(stable: Latencies, canary: Latencies, gate: QuantileGate, *, alpha: float) -> _Finding:
+    """Compare without a split: each arm's own interval at alpha/2, by the union bound."""
+    stable_low, stable_high = quantile_bounds(stable.values_ms, gate.quantile, alpha=alpha / 2)
+    canary_low, canary_high = quantile_bounds(canary.values_ms, gate.quantile, alpha=alpha / 2)
+    factor = 1 + gate.relative_margin
+    return _Finding(
+        is_worse=canary_low > factor * stable_high, is_not_worse=canary_high < factor * stable_low, numbers={}
+    )
+
+
+def _verdict(gate: QuantileGate, described: Numbers, finding: _Finding) -> Verdict:
+    numbers = {**described, **finding.numbers}
+    name = f"p{100 * gate.quantile:g}"
+    found = f"{name} {described['canary_ms']:.0f} ms against {described['stable_ms']:.0f} ms of stable"
+    if finding.is_worse:
+        return Failed(reason=f"{found}: slower by more than {gate.relative_margin:.0%}", numbers=numbers)
+    if not finding.is_not_worse:
+        reason = f"{found}: neither slower by more than {gate.relative_margin:.0%} nor within, with certainty"
+        return Inconclusive(reason=reason, numbers=numbers)
+    if described["canary_users"] < gate.minimum_users:
+        reason = f"{found}: {described['canary_users']} canary users are fewer than the {gate.minimum_users} asked for"
+        return Inconclusive(reason=reason, numbers=numbers)
+    return Successful(reason=f"{found}: not slower by more than {gate.relative_margin:.0%}", numbers=numbers)
+
+
+def _breached(canary: Latencies, gate: QuantileGate, numbers: Numbers) -> Failed | None:
+    """Say Failed where more than 1 - p of the canary's users are above the absolute bound with certainty."""
+    if gate.guardrail_ms is None or not canary.values_ms.size:
+        return None
+    above = int((canary.values_ms > gate.guardrail_ms).sum())
+    low = float(rates.bounds(above, canary.values_ms.size, alpha=numbers["alpha"])[0])
+    if low <= 1 - gate.quantile:
+        return None
+    name = f"p{100 * gate.quantile:g}"
+    reason = f"{name} of the canary is above the guardrail {gate.guardrail_ms:.0f} ms ({above} users were slower)"
+    return Failed(reason=reason, numbers={**numbers, "guardrail_ms": gate.guardrail_ms, "canary_above": above})
+
+
+def _described(stable: Latencies, canary: Latencies, gate: QuantileGate) -> dict[str, Number]:
+    described: dict[str, Number] = {"quantile": gate.quantile}
+    for name, arm in (("stable", stable), ("canary", canary)):
+        described[f"{name}_users"] = int(arm.values_ms.size)
+        described[f"{name}_ms"] = float(np.quantile(arm.values_ms, gate.quantile)) if arm.values_ms.size else math.nan
+    return described
