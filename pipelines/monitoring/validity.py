@@ -1,0 +1,100 @@
+"""Is the log fit to be judged? Asked before any statistic, since most "drift" is a broken column.
+
+Evidently drops a missing column without a word, fails on an empty one, and calls 90 % missing "no drift"
+(facts on evidently, 1.5); each of those is a check of its own here. A range or a new category is told but blocks
+nothing: inputs that left the training sample are what drift is.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from pipelines.monitoring.columns import Columns
+from pipelines.promotion.drift.evidence import Check, Scope
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MISSING_RISE: Final = 0.1
+"""Rise of a column's missing share over the reference's that is told."""
+EMPTY: Final = 0.5
+"""Rise beyond which the rest of the column says nothing, and it is not compared."""
+OUTSIDE: Final = 0.01
+"""Share of an arm's values outside the reference's range that is told."""
+NAMED: Final = 5
+"""Columns that one check names."""
+
+
+def schema_checks(frame: "pd.DataFrame", *, arm: str, reference: "pd.DataFrame", columns: Columns) -> Iterator[Check]:
+    """Columns that the reference has and the log lacks, and the reverse. ``frame`` is as logged, not aligned."""
+    if missing := [name for name in columns.compared if name not in frame.columns]:
+        detail = f"the log of {arm} lacks {_named(missing)}; log with -C log=full and without -C log_redact for them"
+        yield Check(name="missing-columns", subject=arm, is_ok=False, scope="inputs", detail=detail)
+    known = {str(name) for name in reference.columns}
+    if extra := [str(name) for name in frame.columns if str(name) not in known]:
+        detail = f"{arm} logs {_named(extra)}, unknown to the reference and not compared"
+        yield Check(name="schema", subject=arm, is_ok=False, detail=detail)
+    yield from (_wrong_type(frame, arm=arm, name=name) for name in columns.numbers if _is_text(frame, name))
+
+
+def missingness_checks(
+    frame: "pd.DataFrame", *, arm: str, baseline: "pd.DataFrame", against: str
+) -> Iterator[tuple[Check, str]]:
+    """Columns that are missing more often than in ``baseline``, each with its name; both frames are aligned."""
+    ours, theirs = frame.isna().mean(), baseline.isna().mean()
+    for name in frame.columns:
+        rise = float(ours[name] - theirs[name])
+        if rise > MISSING_RISE:
+            detail = f"{name} is missing in {ours[name]:.0%} of {arm}'s rows, in {theirs[name]:.0%} of {against}"
+            scope: Scope = "inputs" if rise > EMPTY else "none"
+            yield Check(name="missingness", subject=arm, is_ok=False, scope=scope, detail=detail), str(name)
+
+
+def range_checks(frame: "pd.DataFrame", *, arm: str, reference: "pd.DataFrame", columns: Columns) -> Iterator[Check]:
+    """Numbers outside the reference's range and categories that it never held."""
+    for name in columns.numbers:
+        low, high = reference[name].min(), reference[name].max()
+        outside = float(((frame[name] < low) | (frame[name] > high)).mean())
+        if outside > OUTSIDE:
+            detail = f"{outside:.0%} of {arm}'s {name} lie outside {low:g} to {high:g} of the reference"
+            yield Check(name="range", subject=arm, is_ok=False, detail=detail)
+    for name in columns.categories:
+        unseen = frame[name].dropna()[~frame[name].dropna().isin(set(reference[name].dropna()))]
+        if len(unseen):
+            detail = f"{name} has {unseen.nunique()} categories unknown to the reference: {_named(unseen.unique())}"
+            yield Check(name="categories", subject=arm, is_ok=False, detail=detail)
+
+
+def sample_size_check(*, arm: str, users: int, needed: int, is_stable: bool) -> Check:
+    """Whether an arm has enough distinct users. A small canary is only told: stable can be judged without it."""
+    return Check(
+        name="sample-size",
+        subject=arm,
+        is_ok=users >= needed,
+        scope="inputs" if is_stable else "none",
+        detail=f"{users} distinct users of {arm}, {needed} are needed",
+    )
+
+
+def _wrong_type(frame: "pd.DataFrame", *, arm: str, name: str) -> Check:
+    detail = f"{name} is text in the log of {arm} and a number in the reference"
+    return Check(name="schema", subject=arm, is_ok=False, scope="inputs", detail=detail + f" (first: {_first(frame, name)})")
+
+
+def _first(frame: "pd.DataFrame", name: str) -> str:
+    return repr(frame[name].dropna().iloc[0])[:40]
+
+
+def _is_text(frame: "pd.DataFrame", name: str) -> bool:
+    """Whether values are there and none of them reads as a number."""
+    import pandas as pd  # noqa: PLC0415  heavy
+
+    if name not in frame.columns:
+        return False
+    present = frame[name].dropna()
+    return bool(len(present)) and bool(pd.to_numeric(present, errors="coerce").isna().all())
+
+
+def _named(names: Iterable[object]) -> str:
+    every = [str(name) for name in names]
+    more = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
+    return ", ".join(every[:NAMED]) + more

@@ -1,0 +1,41 @@
+"""The thresholds of a drift decision, each with its unit and its reason."""
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from mlflow_deploy_plugin.errors import ConfigError
+
+_POSITIVE: Final = ("alpha", "fdr", "enter_effect", "enter_auc", "min_users", "min_labelled_users")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftPolicy:
+    """What counts as a shift and what as worse. A policy is written down with every decision."""
+
+    alpha: float = 0.01
+    """Probability of ever reverting a version that is no worse, per rollout; split over gates and arms."""
+    fdr: float = 0.01
+    """Share of false alarms among the features that are called shifted (Benjamini-Hochberg)."""
+    enter_effect: float = 0.1
+    """Smallest D or total variation that matters: with enough rows any difference is significant."""
+    enter_auc: float = 0.6
+    """Smallest out-of-fold AUC of the domain classifier that matters."""
+    min_users: int = 100
+    """Distinct users of an arm below which its inputs are not judged."""
+    min_labelled_users: int = 50
+    """Distinct labelled users of an arm below which its performance is not judged."""
+    wrong_margin: float = 0.01
+    """Wrong-prediction ratio (0 to 1) by which a canary may be worse before it is at fault."""
+    error_margin: float = 0.05
+    """Share of stable's own mean absolute error by which a canary may be worse before it is at fault."""
+    failure_margin: float = 0.005
+    """Ratio of users who met a failed attempt (0 to 1) by which a canary may be worse before it is at fault."""
+    failure_guardrail: float = 0.05
+    """Ratio of users who met a failed attempt that no version may certainly exceed, whatever stable does."""
+
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            if (value := getattr(self, name)) <= 0:
+                raise ConfigError(f"{name}={value} of the drift policy is not positive")
+        if negative := [f.name for f in fields(self) if getattr(self, f.name) < 0]:
+            raise ConfigError(f"{negative[0]} of the drift policy is negative; margins are 0 or more")
