@@ -102,7 +102,7 @@ def compare_paired(pairs: Pairs | Missing, gate: PairedGate, *, alpha: float) ->
     """Judge the new version against the old one on the same labelled inputs, at this look and all others.
 
     >>> compare_paired(Pairs(only_new_wrong=60, only_old_wrong=10, same=930), PairedGate(), alpha=0.01).reason
-    'wrong 5.00 pp more often than the old version on 1000 users: more than 0.00 pp [+2.4, +8.2]'
+    'wrong 5.00 pp more often than the old version on 1000 users: more than 0.00 pp [+2.4, +8.3]'
     """
     if isinstance(pairs, Missing):
         return Inconclusive(reason=pairs.reason)
@@ -163,7 +163,7 @@ class _Points(NamedTuple):
 def _alternatives(margin: float, *, is_upper: bool) -> _Points:
     """Points beyond the line, each of shape (points,): a share of discordant users, split beyond the null's odds."""
     steps = EFFECTS if is_upper else -EFFECTS
-    # at discordance d the line has new = (d + margin) / 2; where it leaves the triangle, every split is beyond it or none
+    # at discordance d the line has new = (d + margin) / 2; outside the triangle every split is beyond it, or none
     discordance = np.append(DISCORDANCE, (1 + abs(margin)) / 2)
     line = (1 + margin / discordance) / 2
     start = np.maximum(line, FARTHEST) if is_upper else np.minimum(line, 1 - FARTHEST)

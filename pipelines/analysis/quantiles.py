@@ -2,8 +2,8 @@
 
 A quantile is a share: ``Q_p <= x`` says that at least p of the users are answered within x. So each question is one
 about a Bernoulli stream (Howard & Ramdas, "Sequential estimation of quantiles", Bernoulli 28:1704, 2022, arXiv
-1906.09714, section 3): the interval excludes every x whose count is impossible under p, and the guardrail asks whether the canary's
-share above the bound exceeds 1 - p.
+1906.09714, section 3): the interval excludes every x whose count is impossible under p, and the guardrail asks whether
+the canary's share above the bound exceeds 1 - p.
 
 The comparison puts the canary's latencies divided by ``1 + relative_margin`` and stable's beside one threshold and asks
 whether the canary has more users above it: with the threshold at stable's quantile that is the same as

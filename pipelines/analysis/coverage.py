@@ -1,0 +1,90 @@
+"""Do the intervals cover? Streams with a known truth, and how many of them an interval ever misses.
+
+A test of the true value that rejects is an interval that misses, so coverage is measured on the martingale at the truth
+where that is the interval's own definition, and on the interval itself elsewhere.
+"""
+
+import math
+
+import numpy as np
+
+from pipelines.analysis import judges, rates, simulate, two_rates
+from pipelines.analysis.arms import metric
+from pipelines.analysis.checks import Floats
+from pipelines.analysis.means import asymptotic_half_width, betting_bounds
+from pipelines.analysis.measures import Alarms
+from pipelines.analysis.metrics import estimate
+from pipelines.analysis.simulate import Scene
+
+USERS = 5000
+LOOKS = 25
+BURN_IN = 1000
+STABLE, CANARY = 0.05, 0.08
+
+
+def coverage(*, repetitions: int, seed: int, alpha: float = 0.05) -> list[Alarms]:
+    """Count streams in which an interval ever misses the truth.
+
+    >>> len(coverage(repetitions=2, seed=1))
+    6
+    """
+    missed = {
+        "rate of one arm (1 %), every user": _rate_misses(0.01, repetitions, seed, alpha=alpha),
+        "p99 of one arm, every user": _rate_misses(0.99, repetitions, seed + 1, alpha=alpha),
+        "difference of rates, lower end": _difference_misses(repetitions, seed + 2, alpha=alpha, is_upper=True),
+        "difference of rates, upper end": _difference_misses(repetitions, seed + 2, alpha=alpha, is_upper=False),
+        "mean in [0, 1], betting, 25 looks": _betting_misses(repetitions, seed + 3, alpha=alpha),
+        "difference of means, asymptotic, from 1,000 users": _mean_misses(repetitions, seed + 4, alpha=alpha),
+    }
+    return [
+        Alarms(judge=name, stream="misses at any look", alarms=count, repetitions=repetitions, promised=alpha)
+        for name, count in missed.items()
+    ]
+
+
+def _rate_misses(rate: float, repetitions: int, seed: int, *, alpha: float) -> int:
+    events = np.cumsum(np.random.default_rng(seed).random((repetitions, USERS)) < rate, axis=1)
+    evidence = rates.log_martingale(events, np.arange(1, USERS + 1), rate)
+    return int((evidence >= -math.log(alpha)).any(axis=1).sum())
+
+
+def _difference_misses(repetitions: int, seed: int, *, alpha: float, is_upper: bool) -> int:
+    scene = Scene(repetitions=repetitions, users=USERS, share=0.3)
+    stream = simulate.users(scene, stable=STABLE, canary=CANARY, seed=seed)
+    line = two_rates.Line(margin=CANARY - STABLE, is_upper=is_upper)
+    return int((judges.by_two_rates(stream, alpha=alpha, line=line) >= 0).sum())
+
+
+def _betting_misses(repetitions: int, seed: int, *, alpha: float) -> int:
+    values = np.random.default_rng(seed).beta(0.5, 2.0, (repetitions, USERS // 5))
+    return sum(_is_ever_missed(row, alpha=alpha) for row in values)
+
+
+def _is_ever_missed(values: Floats, *, alpha: float) -> bool:
+    truth = 0.2
+    for look in np.geomspace(10, values.size, LOOKS).astype(int):
+        low, high = betting_bounds(values[:look], alpha=alpha)
+        if not low <= truth <= high:
+            return True
+    return False
+
+
+def _mean_misses(repetitions: int, seed: int, *, alpha: float) -> int:
+    """Ratio of sums over users who send 1 to many requests, equal on both arms: the difference is zero."""
+    rng = np.random.default_rng(seed)
+    misses = 0
+    for _ in range(repetitions):
+        sent = np.ceil(rng.lognormal(1.0, 1.0, 2 * USERS))
+        clicks = rng.binomial(sent.astype(np.int64), rng.beta(2.0, 8.0, 2 * USERS)).astype(np.float64)
+        is_canary = rng.random(2 * USERS) < 0.3  # noqa: PLR2004 -- any share does
+        misses += any(
+            _is_zero_missed(clicks[:look], sent[:look], is_canary[:look], alpha=alpha)
+            for look in np.geomspace(BURN_IN, 2 * USERS, LOOKS).astype(int)
+        )
+    return misses
+
+
+def _is_zero_missed(sums: Floats, sent: Floats, is_canary: simulate.Flags, *, alpha: float) -> bool:
+    stable, canary = (estimate(metric(sums[arm], counts=sent[arm])) for arm in (~is_canary, is_canary))
+    half = asymptotic_half_width(stable.variance + canary.variance, sums.size, alpha=alpha)
+    return bool(abs(canary.value - stable.value) > half)
