@@ -1,0 +1,40 @@
+"""An agent without processes, for tests of what stands above targets; the repository's own fake stands beside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mlflow_deploy_plugin.agent.client import Applied, Outcome
+from mlflow_deploy_plugin.agent.status import AgentStatus
+from mlflow_deploy_plugin.errors import AgentError
+
+
+def applied(_commit: str) -> Outcome:
+    """The word of an agent to which everything is fine."""
+    return Applied()
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeAgent:
+    """Gives the word that ``word`` says; remembers how often it was started and what it was asked."""
+
+    word: Callable[[str], Outcome] = applied
+    said: AgentStatus | None = None
+    broken: str = ""
+    """Non-empty: it cannot start, for this reason."""
+    starts: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Count the start."""
+        if self.broken:
+            raise AgentError(self.broken)
+        self.starts += 1
+
+    def wait_applied(self, commit: str, timeout_s: float) -> Outcome:  # noqa: ARG002  nothing takes time here
+        """The word on ``commit``."""
+        self.asked.append(commit)
+        return self.word(commit)
+
+    def status(self) -> AgentStatus | None:
+        """What the test gave."""
+        return self.said

@@ -1,0 +1,84 @@
+"""Reading and writing one stage of one GitOps repository: what local and remote targets share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlflow_deploy_plugin.manifests.model import Files, Stage
+from mlflow_deploy_plugin.manifests.tree import endpoint_folder, stage_folder
+from mlflow_deploy_plugin.repository import Commit, CommitResult
+from mlflow_deploy_plugin.targets import intents
+from mlflow_deploy_plugin.targets.base import Edit, Reading
+
+
+class Store(Protocol):
+    """The verbs of a repository that targets need; :class:`mlflow_deploy_plugin.repository.Repository` has them."""
+
+    def fetch(self) -> None:
+        """See what others have pushed."""
+        ...
+
+    def head(self) -> Commit | None:
+        """The newest commit seen."""
+        ...
+
+    def files(self, sha: str) -> Files:
+        """The tree of a commit."""
+        ...
+
+    def history(self, *, path: str = "") -> tuple[Commit, ...]:
+        """Commits that touched ``path``, newest first."""
+        ...
+
+    def change(self, intent: Edit, *, operation: str) -> CommitResult:
+        """One commit by optimistic locking."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """One stage in one repository; opened when first used."""
+
+    stage_name: str
+    open: Callable[[], Store]
+
+    def head(self) -> str:
+        """The newest commit; empty where there is none."""
+        store = self.open()
+        store.fetch()
+        commit = store.head()
+        return commit.sha if commit else ""
+
+    def files_at(self, commit: str) -> Files:
+        """The tree of ``commit``; empty where there is none."""
+        return self.open().files(commit) if commit else {}
+
+    def files(self) -> Files:
+        """The newest tree."""
+        return self.files_at(self.head())
+
+    def read(self) -> Reading:
+        """The newest commit and its say on this stage, in one look.
+
+        Raises:
+            ManifestError: the tree breaks a rule.
+        """
+        commit = self.head()
+        return Reading(commit=commit, stage=intents.read_stage(self.files_at(commit), self.stage_name))
+
+    def stage(self) -> Stage:
+        """The newest tree's say on this stage; errors as :meth:`read`."""
+        return self.read().stage
+
+    def change(self, edit: Edit, *, operation: str) -> CommitResult:
+        """One commit.
+
+        Raises:
+            GitError, RetryLaterError: the repository refused.
+        """
+        return self.open().change(edit, operation=operation)
+
+    def history(self, endpoint: str) -> tuple[Commit, ...]:
+        """Commits that touched the stage, or one endpoint of it; newest first."""
+        path = endpoint_folder(self.stage_name, endpoint) if endpoint else stage_folder(self.stage_name)
+        return self.open().history(path=path.rstrip("/"))

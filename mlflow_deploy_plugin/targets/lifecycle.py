@@ -1,0 +1,225 @@
+"""From what a person typed to one commit: check, package, build the manifest's values, commit.
+
+One implementation for every target; a target differs in who applies the commit, not in what it says.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TypedDict
+
+from mlflow_deploy_plugin.config.home import Home
+from mlflow_deploy_plugin.config.keys import (
+    DeleteConfig,
+    DeploymentConfig,
+    EndpointConfig,
+    EnvManager,
+    PlacementKeys,
+    ResourceValues,
+    UpdateConfig,
+)
+from mlflow_deploy_plugin.errors import AlreadyExistsError, ConfigError
+from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files, ModelIdentity, Resources, Stage
+from mlflow_deploy_plugin.manifests.trailers import Message
+from mlflow_deploy_plugin.manifests.tree import require_deployment_name
+from mlflow_deploy_plugin.packaging import Packaged, PackagingOptions, placeholder_image
+from mlflow_deploy_plugin.packaging.gpu import require
+from mlflow_deploy_plugin.spec.bento import SPEC_FILE, BentoSpec
+from mlflow_deploy_plugin.spec.names import require_label
+from mlflow_deploy_plugin.targets import intents
+from mlflow_deploy_plugin.targets.base import DeploymentTarget, Outcome
+from mlflow_deploy_plugin.targets.packager import Packager
+
+NO_MODEL = ModelIdentity(bento="", uri="", digest="", name="")
+
+
+class _Run(TypedDict):
+    replicas: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """Create, update, delete and split on one target."""
+
+    target: DeploymentTarget
+    packager: Packager
+    home: Home
+
+    def create(self, name: str, model_uri: str, config: DeploymentConfig, endpoint: str | None) -> Outcome:
+        """A new deployment that answers when this returns, where this machine applies commits.
+
+        Raises:
+            UserError: a name, a key, the model or the stage's state forbids it; nothing was committed.
+            AgentError: it did not come to life; the stage is as it was.
+        """
+        draft = Deployment(
+            name=require_deployment_name(name),
+            endpoint=require_label(endpoint or name, what="endpoint"),
+            stage=self.target.stage_name,
+            model=NO_MODEL,
+            image="",
+        )
+        wish = intents.Create(deployment=draft, weight=config.weight_total, joins=endpoint is not None)
+        self.target.prepare()
+        intents.check(wish, self.target.stage())
+        gpu = self._granted(config, replicas=config.replicas, workers=config.workers)
+        packaged = self._package(model_uri, config, current=None)
+        deployment = replace(
+            draft,
+            model=_identity(packaged),
+            image=config.image or placeholder_image(packaged.spec),
+            replicas=config.replicas,
+            workers=config.workers,
+            resources=Resources(**config.resources(gpu=gpu)),
+            environment=config.serving_environment(endpoint=draft.endpoint, deployment=name, stage=draft.stage),
+        )
+        return self._commit(replace(wish, deployment=deployment), wait_s=config.wait_s)
+
+    def update(self, name: str, model_uri: str | None, config: UpdateConfig, endpoint: str | None) -> Outcome:
+        """Another model or other resources; nothing else of the deployment changes. Errors as :meth:`create`."""
+        if model_uri is None and not config.explicit - {"wait_s"}:
+            raise ConfigError(
+                f"nothing says what to change of {name!r}; give --model-uri, or a key such as -C replicas=2"
+            )
+        self.target.prepare()
+        before = intents.require_deployment(self.target.stage(), name, endpoint)
+        after = self._with_resources(before, config)
+        if model_uri is not None:
+            packaged = self._package(model_uri, config, current=before)
+            after = _serving(after, packaged)
+        elif config.explicit & {"env_manager", "reference"}:
+            after = _serving(after, self._package(before.model.uri, config, current=before))
+        if config.image:
+            after = replace(after, image=config.image)
+        return self._commit(intents.Update(deployment=after), wait_s=config.wait_s)
+
+    def delete(self, name: str, config: DeleteConfig, endpoint: str | None) -> Outcome:
+        """The deployment away. Absent: nothing to do. With weight: refused, unless it is its endpoint's only one."""
+        known = self.target.stage().deployment(name)
+        if known is not None and endpoint not in (None, known.endpoint):
+            known = None
+        if known is None:
+            return self._nothing()
+        wish = intents.Delete(stage=self.target.stage_name, name=name)
+        return self._commit(wish, wait_s=config.wait_s)
+
+    def split(self, endpoint: str, config: EndpointConfig) -> Outcome:
+        """The split of an endpoint's users.
+
+        Raises:
+            NotFoundError: the endpoint, or a deployment in it, does not exist.
+        """
+        if config.weights is None:
+            raise ConfigError(f"nothing says what to change of endpoint {endpoint!r}; give -C traffic=NAME=90,OTHER=10")
+        intents.require_endpoint(self.target.stage(), endpoint)
+        wish = intents.Split(stage=self.target.stage_name, endpoint=endpoint, weights=config.weights)
+        return self._commit(wish, wait_s=config.wait_s)
+
+    def reserve_endpoint(self, endpoint: str) -> None:
+        """Whether an endpoint of this name can be made; its first deployment makes it.
+
+        Raises:
+            AlreadyExistsError: it exists.
+        """
+        require_label(endpoint, what="endpoint")
+        if endpoint in self.target.stage().endpoints:
+            raise AlreadyExistsError(
+                f"endpoint {endpoint!r} exists already in stage {self.target.stage_name!r}; join it with"
+                f" `mlflow deployments create --endpoint {endpoint}`"
+            )
+
+    def delete_endpoint(self, endpoint: str) -> Outcome:
+        """The endpoint away with all its deployments. Absent: nothing to do."""
+        if endpoint not in self.target.stage().endpoints:
+            return self._nothing()
+        return self._commit(intents.DeleteEndpoint(stage=self.target.stage_name, endpoint=endpoint))
+
+    def _nothing(self) -> Outcome:
+        return Outcome(state="unchanged", commit=self.target.head())
+
+    def _commit(self, wish: intents.Intent, *, wait_s: float = DeleteConfig().wait_s) -> Outcome:
+        seen = self.target.read()
+        operation = intents.operation_id(wish, seen.commit)
+        endpoint = intents.endpoint_of(wish, seen.stage)
+
+        def edit(files: Files) -> tuple[Files, Message]:
+            return intents.apply(wish, files, operation=operation)
+
+        return self.target.commit(edit, operation=operation, endpoint=endpoint, wait_s=wait_s)
+
+    def _package(self, model_uri: str, config: PlacementKeys, *, current: Deployment | None) -> Packaged:
+        env_manager = config.env_manager
+        if current is not None and "env_manager" not in config.explicit:
+            env_manager = self._env_manager(current) or env_manager
+        return self.packager.package(model_uri, PackagingOptions(env_manager=env_manager, reference=config.reference))
+
+    def _env_manager(self, deployment: Deployment) -> EnvManager | None:
+        """What the packaged model runs in now, where its Bento lies on this machine."""
+        path = self.home.bento(deployment.model.bento) / "src" / SPEC_FILE
+        if not path.is_file():
+            return None
+        return "uv" if BentoSpec.from_json(path.read_text(encoding="utf-8")).env_manager == "uv" else "local"
+
+    def _with_resources(self, before: Deployment, config: UpdateConfig) -> Deployment:
+        run: _Run = {
+            "replicas": config.replicas if "replicas" in config.explicit else before.replicas,
+            "workers": config.workers if "workers" in config.explicit else before.workers,
+        }
+        gpu = self._granted(config, **run) if "gpu" in config.explicit else before.resources.gpu
+        current: ResourceValues = {"cpu": before.resources.cpu, "memory": before.resources.memory, "gpu": gpu}
+        return replace(
+            before,
+            **run,
+            resources=Resources(**config.update_resources(current, gpu=gpu)),
+            environment=config.update_environment(before.environment),
+        )
+
+    def _granted(self, config: PlacementKeys, *, replicas: int, workers: int) -> int:
+        """GPUs of one replica, once counted where this machine can count them.
+
+        Raises:
+            ConfigError: there are fewer than asked for, or nobody here can count for ``auto``.
+        """
+        if not config.gpu:
+            return 0
+        found = self.target.gpus()
+        if found is not None:
+            return require(config.gpu, workers=workers, replicas=replicas, found=found)
+        if config.gpu == "auto":
+            raise ConfigError(
+                f"gpu=auto counts GPUs of this machine, which target {self.target.uri!r} does not use; give a number"
+            )
+        return config.gpu
+
+
+def _identity(packaged: Packaged) -> ModelIdentity:
+    spec = packaged.spec
+    return ModelIdentity(
+        bento=packaged.tag,
+        uri=spec.model_uri,
+        digest=spec.model_digest,
+        name=spec.model_name,
+        version=spec.model_version,
+        run_id=spec.run_id,
+        flavor=spec.flavor,
+    )
+
+
+def _serving(deployment: Deployment, packaged: Packaged) -> Deployment:
+    """``deployment`` with another Bento; the same one keeps the image that was built of it."""
+    is_same = packaged.tag == deployment.model.bento
+    image = deployment.image if is_same else placeholder_image(packaged.spec)
+    return replace(deployment, model=_identity(packaged), image=image)
+
+
+def endpoint_for(stage: Stage, *, deployment: str | None, endpoint: str | None) -> Endpoint:
+    """The endpoint that a prediction goes through: the named one, or the deployment's.
+
+    Raises:
+        ConfigError: not exactly one of both was given.
+        NotFoundError: there is none of that name.
+    """
+    if (deployment is None) == (endpoint is None):
+        raise ConfigError("exactly one of the deployment's name and the endpoint must be given")
+    if deployment is not None:
+        return stage.endpoints[intents.require_deployment(stage, deployment).endpoint]
+    return intents.require_endpoint(stage, str(endpoint))

@@ -1,0 +1,184 @@
+"""This machine as a target: its own repository, its own agent, and a commit that is live when a command returns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from mlflow_deploy_plugin.agent.client import Applied, Refused, TimedOut
+from mlflow_deploy_plugin.agent.client import Outcome as Word
+from mlflow_deploy_plugin.agent.status import AgentStatus
+from mlflow_deploy_plugin.errors import AgentError, ConflictError, ModelserveError
+from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Stage
+from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
+from mlflow_deploy_plugin.packaging.gpu import Gpus
+from mlflow_deploy_plugin.repository import Commit, CommitResult
+from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Edit, Outcome, Reading, Standing
+from mlflow_deploy_plugin.targets.intents import operation_id
+from mlflow_deploy_plugin.targets.ledger import Ledger
+from mlflow_deploy_plugin.targets.restoring import restore
+from mlflow_deploy_plugin.targets.wording import short
+
+
+class Agent(Protocol):
+    """The agent of one home, as a target needs it."""
+
+    def start(self) -> None:
+        """Start it where it does not run.
+
+        Raises:
+            AgentError: it cannot; the message says why.
+        """
+        ...
+
+    def wait_applied(self, commit: str, timeout_s: float) -> Word:
+        """Its word on ``commit``, once it has one."""
+        ...
+
+    def status(self) -> AgentStatus | None:
+        """What it said last; ``None`` where none runs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalTarget:
+    """Commits, waits for the agent's word, and takes an endpoint back that could not be brought to life."""
+
+    uri: str
+    ledger: Ledger
+    agent: Agent
+    count: Callable[[], Gpus]
+    say: Callable[[str], None]
+
+    @property
+    def stage_name(self) -> str:
+        """Which stage."""
+        return self.ledger.stage_name
+
+    def head(self) -> str:
+        """The newest commit; empty where there is none."""
+        return self.ledger.head()
+
+    def files(self) -> Files:
+        """The newest tree."""
+        return self.ledger.files()
+
+    def stage(self) -> Stage:
+        """The newest tree's say on this stage."""
+        return self.ledger.stage()
+
+    def read(self) -> Reading:
+        """The newest commit and its say on this stage, in one look."""
+        return self.ledger.read()
+
+    def history(self, endpoint: str = "") -> tuple[Commit, ...]:
+        """Commits that touched the stage, or one endpoint of it; newest first."""
+        return self.ledger.history(endpoint)
+
+    def gpus(self) -> Gpus | None:
+        """GPUs of this machine."""
+        return self.count()
+
+    def prepare(self) -> None:
+        """Start the agent first: where it cannot start, nothing has been committed yet."""
+        self.ledger.open()
+        self.agent.start()
+
+    def commit(self, edit: Edit, *, operation: str, endpoint: str, wait_s: float = DEFAULT_WAIT_S) -> Outcome:
+        """One commit, live on return.
+
+        Raises:
+            AgentError: it could not be brought to life; ``endpoint`` is as it was before.
+        """
+        self.prepare()
+        result = self.ledger.change(edit, operation=operation)
+        if not result.changed:
+            return Outcome(state="unchanged", commit=result.sha, before=result.before)
+        word = self._word(result, wait_s)
+        match word:
+            case Applied():
+                return Outcome(state="applied", commit=result.sha, before=result.before)
+            case Refused():
+                raise self._restored(result, endpoint, f"was refused: {word.reason}", wait_s)
+            case TimedOut():
+                reason = f"was not live within {wait_s:g} s (-C wait_s waits longer); `modelserve status` says more"
+                raise self._restored(result, endpoint, reason, wait_s)
+            case _:
+                assert_never(word)
+
+    def _word(self, result: CommitResult, wait_s: float) -> Word:
+        try:
+            return self.agent.wait_applied(result.sha, wait_s)
+        except KeyboardInterrupt:
+            self.say(
+                f"interrupted: commit {short(result.sha)} is made and the agent goes on with it; see `modelserve"
+                f" status`, and undo it with `git revert {short(result.sha)}` in a clone of {self._repository()}"
+            )
+            raise
+
+    def _repository(self) -> str:
+        status = self.agent.status()
+        return status.repository if status else "the repository that `modelserve status` names"
+
+    def _restored(self, result: CommitResult, endpoint: str, reason: str, wait_s: float) -> AgentError:
+        """The error to raise, once the endpoint is back where it was."""
+        failed = f"commit {short(result.sha)} {reason}"
+        try:
+            back = self._restore(result, endpoint, reason)
+        except ConflictError as error:
+            return AgentError(f"{failed}; {error}")
+        except ModelserveError as error:
+            return AgentError(f"{failed}; and endpoint {endpoint!r} could not be taken back ({error})")
+        word = self.agent.wait_applied(back.sha, wait_s)
+        also = "" if isinstance(word, Applied) else ", which the agent has not confirmed yet"
+        return AgentError(f"{failed}; endpoint {endpoint!r} is as before by commit {short(back.sha)}{also}")
+
+    def _restore(self, result: CommitResult, endpoint: str, reason: str) -> CommitResult:
+        operation = operation_id(("restore", endpoint), result.sha)
+        good = self.ledger.files_at(result.before)
+        failed = self.ledger.files_at(result.sha)
+        trailers = Trailers(
+            operation=operation,
+            endpoint=endpoint,
+            stage=self.stage_name,
+            action="restore",
+            from_=result.sha,
+            to=result.before,
+            reason=reason,
+        )
+        subject = f"{endpoint}: back to {short(result.before) or 'nothing'}, since {short(result.sha)} was not served"
+
+        def edit(files: Files) -> tuple[Files, Message]:
+            tree = restore(files, failed=failed, good=good, stage=self.stage_name, endpoint=endpoint)
+            return tree, Message(subject=subject, trailers=trailers)
+
+        return self.ledger.change(edit, operation=operation)
+
+    def standing(self, endpoint: Endpoint, deployment: str = "") -> Standing:
+        """What the agent says; stopped where none runs."""
+        status = self.agent.status()
+        if status is None:
+            return Standing(state="stopped", reason="no agent runs; `modelserve agent` or any prediction starts it")
+        known = status.deployments.get(deployment)
+        state, reason = (known.state, known.reason) if known else _of_endpoint(status, endpoint.route.endpoint)
+        return Standing(state=state, reason=reason, gateway=status.gateway, applied=status.applied)
+
+    def gateway(self, endpoint: Endpoint) -> str:  # noqa: ARG002  one gateway for all endpoints of a machine
+        """The agent's gateway; the agent is started where it does not run.
+
+        Raises:
+            AgentError: it cannot start.
+        """
+        status = self.agent.status()
+        if status is None:
+            self.agent.start()
+            status = self.agent.status()
+        if status is None or not status.gateway:
+            raise AgentError("the agent has no gateway yet; see `modelserve status` and `modelserve logs`")
+        return status.gateway
+
+
+def _of_endpoint(status: AgentStatus, endpoint: str) -> tuple[str, str]:
+    if endpoint in status.endpoints:
+        return "ready", ""
+    reason = status.refused.reason if status.refused else status.message
+    return "starting", reason

@@ -1,0 +1,81 @@
+"""From a target URI to a target. Reads no network: a repository is opened when it is first asked."""
+
+import functools
+from collections.abc import Callable, Mapping
+
+from mlflow_deploy_plugin import manifests
+from mlflow_deploy_plugin.agent import client as agent_client
+from mlflow_deploy_plugin.agent.status import AgentStatus
+from mlflow_deploy_plugin.config.environment import agent_stage
+from mlflow_deploy_plugin.config.home import Home
+from mlflow_deploy_plugin.config.target import Target
+from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
+from mlflow_deploy_plugin.packaging.gpu import detect
+from mlflow_deploy_plugin.repository import Repository
+from mlflow_deploy_plugin.targets.base import DeploymentTarget
+from mlflow_deploy_plugin.targets.ledger import Ledger, Store
+from mlflow_deploy_plugin.targets.local import LocalTarget
+from mlflow_deploy_plugin.targets.remote import RemoteTarget
+
+FIRST = Message(subject="Begin the GitOps repository of this machine", trailers=Trailers(operation="begin"))
+
+
+def open_target(uri: str, *, environment: Mapping[str, str], say: Callable[[str], None]) -> DeploymentTarget:
+    """The target that ``uri`` names; ``say`` takes what a person should read besides the answer.
+
+    Raises:
+        ConfigError: the URI or a variable breaks a rule.
+    """
+    home = Home.from_environment(environment)
+    target = Target.parse(uri, own_stage=agent_stage(environment))
+    if target.repository is not None:
+        ledger = Ledger(stage_name=target.stage, open=_opened(target.repository, target.branch, home))
+        return RemoteTarget(uri=str(target), ledger=ledger, gateway_url=target.gateway)
+    return LocalTarget(
+        uri=str(target),
+        ledger=Ledger(stage_name=target.stage, open=_own(home)),
+        agent=HomeAgent(home),
+        count=lambda: detect(environment),
+        say=say,
+    )
+
+
+def _opened(repository: str, branch: str, home: Home) -> Callable[[], Store]:
+    @functools.cache
+    def opened() -> Store:
+        home.ensure()
+        return Repository.open(repository, clones=home.clones, branch=branch)
+
+    return opened
+
+
+def _own(home: Home) -> Callable[[], Store]:
+    """The machine's own repository, made on first use."""
+
+    @functools.cache
+    def opened() -> Store:
+        home.ensure()
+        if not home.repository.exists():
+            Repository.create_bare(home.repository, manifests.skeleton(), FIRST)
+        return Repository.open(str(home.repository), clones=home.clones)
+
+    return opened
+
+
+class HomeAgent:
+    """The agent of one home."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def start(self) -> None:
+        """Start it where it does not run."""
+        agent_client.start(self._home)
+
+    def wait_applied(self, commit: str, timeout_s: float) -> agent_client.Outcome:
+        """Its word on ``commit``."""
+        return agent_client.wait_applied(self._home, commit, timeout_s)
+
+    def status(self) -> AgentStatus | None:
+        """What it said last; ``None`` where none runs."""
+        return agent_client.read_status(self._home)
