@@ -1,0 +1,276 @@
+"""Changes the tree: files in, files out, each edit in place and checked by reading what it wrote. Pure.
+
+Does not commit; :mod:`mlflow_deploy_plugin.repository` does. What an edit cannot do without breaking a rule of the tree
+it refuses, and the files given stay as they were.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from mlflow_deploy_plugin.errors import (
+    AlreadyExistsError,
+    ConfigError,
+    ConflictError,
+    ManifestError,
+    NotFoundError,
+)
+from mlflow_deploy_plugin.manifests import render, tree
+from mlflow_deploy_plugin.manifests.edit_deployment import edited_deployment, normalised
+from mlflow_deploy_plugin.manifests.edit_route import with_backends, with_override, without_override
+from mlflow_deploy_plugin.manifests.in_place import insert_item, remove_item, set_values
+from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Endpoint, Files, Route, Stage
+from mlflow_deploy_plugin.manifests.parse import listed_endpoints, parse_endpoint, parse_stage, stages
+from mlflow_deploy_plugin.manifests.parse_route import SALT
+from mlflow_deploy_plugin.manifests.reading import document
+from mlflow_deploy_plugin.manifests.skeleton import empty_stage, skeleton
+from mlflow_deploy_plugin.manifests.split import resplit, without
+from mlflow_deploy_plugin.spec import annotations as keys
+from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, require_label
+
+MAX_EVIDENCE_BYTES: Final = 10 * 1024
+_RESOURCES: Final = (0, "resources")
+_NO_ANNOTATIONS: Final[Mapping[str, str | None]] = MappingProxyType({})
+
+
+def add_endpoint(files: Files, deployment: Deployment, *, salt: str) -> Files:
+    """A new endpoint with its first deployment at full weight; the stage too, where it is new.
+
+    Raises:
+        AlreadyExistsError: the stage has an endpoint or a deployment of that name.
+        ConfigError: a name or the salt cannot be.
+        ManifestError: the stage breaks a rule of the tree.
+    """
+    stage, endpoint = require_label(deployment.stage, what="stage"), require_label(deployment.endpoint, what="endpoint")
+    if not SALT.fullmatch(salt):
+        raise ConfigError(f"salt {salt!r} has not 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    known = parse_stage(files, stage)
+    if endpoint in known.endpoints:
+        raise AlreadyExistsError(f"endpoint {endpoint!r} exists already in stage {stage!r}; join it, or take another name")
+    _require_free(known, deployment)
+    base = dict(files) if stages(files) else {**skeleton(), **files}
+    listing = tree.stage_kustomization(stage)
+    base.setdefault(listing, empty_stage(stage))
+    base[listing] = _with_resource(base[listing], listing, endpoint)
+    full = Backend(deployment=deployment.name, weight=TOTAL_WEIGHT)
+    route = Route(endpoint=endpoint, stage=stage, backends=(full,), stable=deployment.name, salt=salt)
+    return _checked(
+        {
+            **base,
+            tree.endpoint_kustomization(stage, endpoint): render.endpoint_kustomization(endpoint, [deployment.name]),
+            tree.route_file(stage, endpoint): render.route(route),
+            tree.rollout_file(stage, endpoint): render.rollout(endpoint),
+            tree.deployment_file(stage, endpoint, deployment.name): render.deployment(deployment),
+        },
+        stage,
+        endpoint,
+    )
+
+
+def add_deployment(files: Files, deployment: Deployment, *, weight: int) -> Files:
+    """Another deployment in an endpoint that exists; its ``weight`` of 1000 comes from stable.
+
+    Raises:
+        NotFoundError: there is no such endpoint.
+        AlreadyExistsError: the stage has a deployment of that name.
+        ConfigError: stable has less weight than that, or there are 8 arms already.
+        ManifestError: the stage breaks a rule of the tree.
+    """
+    stage, endpoint = deployment.stage, deployment.endpoint
+    known = parse_stage(files, stage)
+    route = _need_endpoint(known, endpoint).route
+    _require_free(known, deployment)
+    spare = route.weights[route.stable]
+    if not 0 <= weight <= spare:
+        raise ConfigError(
+            f"weight {weight} of {deployment.name!r} is not within 0 to {spare}, all that stable {route.stable!r} has"
+        )
+    weights = {**route.weights, route.stable: spare - weight, deployment.name: weight}
+    path, listing = tree.route_file(stage, endpoint), tree.endpoint_kustomization(stage, endpoint)
+    text = with_backends(files[path], resplit(route.backends, weights, route.stable), file=path)
+    return _checked(
+        {
+            **files,
+            path: with_override(text, endpoint, deployment.name, file=path),
+            listing: _with_resource(files[listing], listing, f"{deployment.name}.yaml"),
+            tree.deployment_file(stage, endpoint, deployment.name): render.deployment(deployment),
+        },
+        stage,
+        endpoint,
+    )
+
+
+def replace_deployment(files: Files, deployment: Deployment) -> Files:
+    """A deployment with another model, or run otherwise; what a person wrote beside that stays.
+
+    Raises:
+        NotFoundError: the endpoint has no deployment of that name.
+        ManifestError: the endpoint breaks a rule of the tree, or the file cannot be edited in place.
+    """
+    stage, endpoint, name = deployment.stage, deployment.endpoint, deployment.name
+    before = _need_endpoint(parse_stage(files, stage), endpoint).deployments.get(name)
+    if before is None:
+        raise NotFoundError(f"deployment {name!r} is none of endpoint {endpoint!r} in stage {stage!r}")
+    path = tree.deployment_file(stage, endpoint, name)
+    changed = {**files, path: edited_deployment(files[path], before, deployment, file=path)}
+    after = parse_endpoint(changed, stage, endpoint).deployments[name]
+    if after != normalised(deployment):
+        raise ManifestError(f"{path}: cannot be edited in place; write the changed values there by hand")
+    return changed
+
+
+def remove_deployment(files: Files, stage: str, name: str) -> Files:
+    """The tree without a deployment that has no users; the only one takes its endpoint with it.
+
+    Raises:
+        NotFoundError: the stage has no deployment of that name.
+        ConflictError: it has a weight and others stand beside it.
+        ManifestError: the stage breaks a rule of the tree.
+    """
+    known = parse_stage(files, stage)
+    deployment = known.deployment(name)
+    if deployment is None:
+        there = ", ".join(other for e in known.endpoints.values() for other in e.deployments) or "none"
+        raise NotFoundError(f"deployment {name!r} not found in stage {stage!r}; known: {there}")
+    endpoint = known.endpoints[deployment.endpoint]
+    if len(endpoint.deployments) == 1:
+        return remove_endpoint(files, stage, deployment.endpoint)
+    if weight := endpoint.route.weights.get(name, 0):
+        raise ConflictError(
+            f"deployment {name!r} has weight {weight} of {TOTAL_WEIGHT} in endpoint {deployment.endpoint!r};"
+            " move its users to another one first"
+        )
+    path = tree.route_file(stage, deployment.endpoint)
+    listing = tree.endpoint_kustomization(stage, deployment.endpoint)
+    gone = tree.deployment_file(stage, deployment.endpoint, name)
+    changed = {
+        **{other: text for other, text in files.items() if other != gone},
+        path: _route_without(files[path], endpoint.route, name, file=path),
+        listing: _without_resource(files[listing], listing, f"{name}.yaml"),
+    }
+    return _checked(changed, stage, deployment.endpoint)
+
+
+def remove_endpoint(files: Files, stage: str, endpoint: str) -> Files:
+    """The tree without an endpoint and its deployments; its evidence stays.
+
+    Raises:
+        NotFoundError: the stage has no such endpoint.
+        ManifestError: the stage's list of endpoints breaks a rule of the tree.
+    """
+    listing = tree.stage_kustomization(stage)
+    known = listed_endpoints(files, stage) if listing in files else ()
+    if endpoint not in known:
+        raise NotFoundError(f"endpoint {endpoint!r} not found in stage {stage!r}; known: {', '.join(known) or 'none'}")
+    folder = tree.endpoint_folder(stage, endpoint)
+    kept = {path: text for path, text in files.items() if not path.startswith(folder)}
+    return {**kept, listing: _without_resource(files[listing], listing, endpoint)}
+
+
+def set_split(
+    files: Files,
+    stage: str,
+    endpoint: str,
+    weights: Mapping[str, int],
+    *,
+    annotations: Mapping[str, str | None] = _NO_ANNOTATIONS,
+) -> Files:
+    """Other weights of 1000, and other annotations of the route (``None`` removes one); nothing else changes.
+
+    A deployment that ``weights`` leaves out goes to 0. Users move only towards what grows.
+
+    Raises:
+        NotFoundError: there is no such endpoint, or it has no such deployment.
+        ConfigError: the weights do not sum to 1000, or an annotation cannot be.
+        ManifestError: the stage breaks a rule of the tree, or would.
+    """
+    known = _need_endpoint(parse_stage(files, stage), endpoint)
+    if unknown := [name for name in weights if name not in known.deployments]:
+        raise NotFoundError(
+            f"deployment {unknown[0]!r} is none of endpoint {endpoint!r}; known: {', '.join(known.deployments)}"
+        )
+    path = tree.route_file(stage, endpoint)
+    backends = resplit(known.route.backends, weights, known.route.stable)
+    text = with_backends(files[path], backends, file=path)
+    for name in weights:
+        text = with_override(text, endpoint, name, file=path)
+    notes = {(0, "metadata", "annotations", key): value for key, value in annotations.items()}
+    return _checked({**files, path: set_values(text, notes, file=path)}, stage, endpoint)
+
+
+def add_evidence(files: Files, endpoint: str, operation: str, json_text: str) -> Files:
+    """The tree with the reasons of one operation, beside those of earlier ones.
+
+    Raises:
+        ConfigError: the text is no JSON, or is larger than 10 KB, or the operation cannot name a file.
+        AlreadyExistsError: other evidence of that operation lies there.
+    """
+    require_label(operation, what="operation")
+    path = tree.evidence_file(require_label(endpoint, what="endpoint"), operation)
+    if (size := len(json_text.encode())) > MAX_EVIDENCE_BYTES:
+        raise ConfigError(f"evidence {path} has {size} bytes, more than {MAX_EVIDENCE_BYTES}; keep counts, not samples")
+    try:
+        json.loads(json_text)
+    except ValueError as error:
+        raise ConfigError(f"evidence {path} is not JSON: {error}") from error
+    if files.get(path, json_text) != json_text:
+        raise AlreadyExistsError(f"{path} holds other evidence already; an operation has one")
+    return {**files, path: json_text}
+
+
+def _need_endpoint(stage: Stage, name: str) -> Endpoint:
+    if (endpoint := stage.endpoints.get(name)) is not None:
+        return endpoint
+    known = ", ".join(stage.endpoints) or "none"
+    raise NotFoundError(f"endpoint {name!r} not found in stage {stage.name!r}; known: {known}")
+
+
+def _require_free(stage: Stage, deployment: Deployment) -> None:
+    tree.require_deployment_name(deployment.name)
+    if (known := stage.deployment(deployment.name)) is not None:
+        raise AlreadyExistsError(
+            f"deployment {known.name!r} exists already in stage {stage.name!r} (endpoint {known.endpoint!r});"
+            " replace its model, or take another name"
+        )
+
+
+def _route_without(text: str, route: Route, name: str, *, file: str) -> str:
+    text = without_override(with_backends(text, without(route.backends, name), file=file), name, file=file)
+    if route.stable != name:
+        return text
+    heir = max((other for other in route.deployments if other != name), key=lambda other: route.weights[other])
+    return set_values(text, {(0, "metadata", "annotations", keys.STABLE): heir}, file=file)
+
+
+def _with_resource(text: str, path: str, name: str) -> str:
+    listed = document(path, text).get("resources")
+    return insert_item(text, _RESOURCES, len(listed.items()) if listed else 0, name, file=path)
+
+
+def _without_resource(text: str, path: str, name: str) -> str:
+    listed = document(path, text).need("resources").items()
+    names = [entry.text().removeprefix("./").removesuffix("/") for entry in listed]
+    return remove_item(text, _RESOURCES, names.index(name), file=path)
+
+
+def _checked(files: Files, stage: str, endpoint: str) -> Files:
+    """``files``, once the endpoint that was edited reads back."""
+    parse_endpoint(files, stage, endpoint)
+    return files
+
+
+def with_stage(files: Files, stage: str) -> Files:
+    """The tree with an empty ``stage``, where it has none of that name.
+
+    >>> stages(with_stage({}, "qa"))
+    ('qa',)
+    """
+    require_label(stage, what="stage")
+    return files if stage in stages(files) else {**files, tree.stage_kustomization(stage): empty_stage(stage)}
+
+
+def moved_route(route: Route, weights: Mapping[str, int]) -> Route:
+    """The route as :func:`set_split` would make it: what a ``plan`` shows without writing."""
+    return replace(route, backends=resplit(route.backends, weights, route.stable))

@@ -1,0 +1,220 @@
+"""Reads ``route.yaml``: an HTTPRoute whose rules must say what the gateway of one machine can do too. Pure.
+
+Strict, because the agent and the cluster must serve the same: a rule that only one of them understood is refused.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+from mlflow_deploy_plugin.errors import ConfigError, ManifestError
+from mlflow_deploy_plugin.manifests.model import Backend, Hold, Route
+from mlflow_deploy_plugin.manifests.reading import Value, document
+from mlflow_deploy_plugin.manifests.render import GATEWAY_API, OVERRIDE, PORT, SPLIT
+from mlflow_deploy_plugin.manifests.tree import route_file
+from mlflow_deploy_plugin.spec import annotations, headers
+from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, is_label
+
+SALT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Letters that mean themselves in the regular expression substitution by which Envoy prepends the salt."""
+
+
+@lru_cache(maxsize=4096)  # an unchanged file of a big tree is not read again at the next commit
+def parse_route(text: str, *, stage: str, endpoint: str) -> Route:
+    """The split that a ``route.yaml`` says.
+
+    Raises:
+        ManifestError: a rule of the tree is broken; the message begins with the path and the line.
+    """
+    path = route_file(stage, endpoint)
+    manifest = document(path, text)
+    expect(manifest, "apiVersion", f"{GATEWAY_API}/v1")
+    expect(manifest, "kind", "HTTPRoute")
+    expect(manifest.need("metadata"), "name", endpoint)
+    _check_label(manifest, endpoint)
+    backends = _read_rules(manifest.need("spec", "rules"), endpoint)
+    state = _State(manifest.need("metadata", "annotations"))
+    try:
+        return Route(
+            endpoint=endpoint,
+            stage=stage,
+            backends=backends,
+            stable=state.need(annotations.STABLE),
+            salt=state.salt(),
+            rollout=state.text(annotations.ROLLOUT),
+            phase=state.text(annotations.PHASE),
+            step=state.step(),
+            since=state.since(),
+            hold=state.hold(),
+            gateway_address=state.text(annotations.GATEWAY_ADDRESS),
+        )
+    except ConfigError as error:
+        raise ManifestError(f"{path}: {error}") from error
+
+
+def expect(value: Value, key: str, wanted: str) -> None:
+    """Refuse a mapping whose ``key`` is not ``wanted``."""
+    found = value.need(key)
+    if found.text() != wanted:
+        found.refuse(f"is {found.text()!r}, and must be {wanted!r} here")
+
+
+def _check_label(manifest: Value, endpoint: str) -> None:
+    found = manifest.get("metadata", "labels", annotations.ENDPOINT_LABEL)
+    if found is not None and found.text() != endpoint:
+        found.refuse(f"is {found.text()!r}, and must be {endpoint!r}, the name of the folder")
+
+
+def _read_rules(rules: Value, endpoint: str) -> tuple[Backend, ...]:
+    named: dict[str, Value] = {}
+    for rule in rules.items():
+        name = rule.need("name").text()
+        if name in named:
+            rule.refuse(f"is a second rule of the name {name!r}; keep one")
+        named[name] = rule
+    if SPLIT not in named:
+        rules.refuse(f"has no rule named {SPLIT!r}, which holds the weights; add it")
+    split = _read_split(named[SPLIT], endpoint)
+    for name, rule in named.items():
+        if name.startswith(f"{SPLIT}-"):
+            _check_agrees(rule, split)
+        elif name.startswith(OVERRIDE):
+            _check_override(rule, name.removeprefix(OVERRIDE))
+        elif name != SPLIT:
+            rule.refuse(f"is named {name!r}; only {SPLIT!r}, '{SPLIT}-…' and '{OVERRIDE}DEPLOYMENT' are served")
+    return split
+
+
+def _read_split(rule: Value, endpoint: str) -> tuple[Backend, ...]:
+    paths = {match.need("path", "value").text() for match in rule.need("matches").items()}
+    if f"/endpoints/{endpoint}" not in paths:
+        rule.need("matches").refuse(f"does not hold the path prefix '/endpoints/{endpoint}', the endpoint's address")
+    return _read_slots(rule)
+
+
+def _read_slots(rule: Value) -> tuple[Backend, ...]:
+    references = rule.need("backendRefs")
+    backends = tuple(_read_slot(reference) for reference in references.items())
+    if (total := sum(backend.weight for backend in backends)) != TOTAL_WEIGHT:
+        given = ", ".join(f"{backend.deployment}={backend.weight}" for backend in backends) or "none"
+        references.refuse(f"has weights that sum to {total}, not {TOTAL_WEIGHT}: {given}")
+    return backends
+
+
+def _read_slot(reference: Value) -> Backend:
+    name = _read_service(reference)
+    if (weight := reference.get("weight")) is None:
+        reference.refuse(f"({name}) has no weight; state it, since the default of 1 is not of {TOTAL_WEIGHT}")
+    if not 0 <= weight.whole() <= TOTAL_WEIGHT:
+        weight.refuse(f"is {weight.whole()}, not within 0 to {TOTAL_WEIGHT}")
+    assigned = set(_assigned(reference))
+    if assigned != {name}:
+        said = ", ".join(sorted(assigned)) or "nobody"
+        reference.refuse(
+            f"({name}) must set {headers.MODEL_ASSIGNED} to {name!r} by a filter (it says {said}): by it the log knows"
+            " who was meant, and Envoy Gateway keeps users on a version only where there is one"
+        )
+    return Backend(deployment=name, weight=weight.whole())
+
+
+def _read_service(reference: Value) -> str:
+    expect(reference, "group", "")
+    expect(reference, "kind", "Service")
+    name, port = reference.need("name"), reference.need("port")
+    if not is_label(name.text()):
+        name.refuse(f"is {name.text()!r}, no DNS label of at most 50 characters")
+    if port.whole() != PORT:
+        port.refuse(f"is {port.whole()}, and must be {PORT}, the port of every Service here")
+    return name.text()
+
+
+def _assigned(reference: Value) -> Iterator[str]:
+    filters = reference.get("filters")
+    for modifier in filters.items() if filters else ():
+        for kind in ("requestHeaderModifier", "responseHeaderModifier"):
+            entries = modifier.get(kind, "set")
+            for entry in entries.items() if entries else ():
+                if entry.need("name").text().lower() == headers.MODEL_ASSIGNED:
+                    yield entry.need("value").text()
+
+
+def _check_agrees(rule: Value, split: tuple[Backend, ...]) -> None:
+    other = _read_slots(rule)
+    if other != split:
+        rule.need("backendRefs").refuse(f"disagrees with the rule {SPLIT!r}; both must have the same slots and weights")
+
+
+def _check_override(rule: Value, deployment: str) -> None:
+    references = rule.need("backendRefs").items()
+    names = [_read_service(reference) for reference in references]
+    if names != [deployment]:
+        rule.need("backendRefs").refuse(
+            f"leads to {', '.join(names) or 'nobody'}; an override leads to {deployment!r} alone, as its name says"
+        )
+    for match in rule.need("matches").items():
+        chosen = {
+            header.need("name").text().lower(): header.need("value").text() for header in match.need("headers").items()
+        }
+        if chosen.get(headers.MODEL_VERSION) != deployment:
+            match.refuse(f"must match the header {headers.MODEL_VERSION} with the value {deployment!r}")
+
+
+class _State:
+    """The annotations of a route, typed."""
+
+    def __init__(self, value: Value) -> None:
+        self._value = value
+
+    def text(self, key: str) -> str:
+        found = self._value.get(key)
+        return found.text() if found is not None else ""
+
+    def need(self, key: str) -> str:
+        return self._value.need(key).text()
+
+    def salt(self) -> str:
+        salt = self._value.need(annotations.SALT)
+        if not SALT.fullmatch(salt.text()):
+            salt.refuse(f"is {salt.text()!r}; a salt has 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+        return salt.text()
+
+    def step(self) -> int:
+        found = self._value.get(annotations.STEP)
+        if found is None or not found.text():
+            return 0
+        if not re.fullmatch("[0-9]{1,4}", found.text()):
+            found.refuse(f"is {found.text()!r}, not the index of a step")
+        return int(found.text())
+
+    def since(self) -> datetime | None:
+        found = self._value.get(annotations.SINCE)
+        return _read_time(found, found.text()) if found is not None and found.text() else None
+
+    def hold(self) -> Hold | None:
+        found = self._value.get(annotations.HOLD)
+        if found is None or not found.text():
+            return None
+        try:
+            held = json.loads(found.text())
+            until = held.get("until", "")
+            return Hold(
+                deployment=str(held["deployment"]),
+                model_digest=str(held["digest"]),
+                reason=str(held["reason"]),
+                until=_read_time(found, until) if until else None,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            found.refuse("is not the JSON object of deployment, digest, reason and perhaps until")
+
+
+def _read_time(value: Value, text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        value.refuse(f"holds {text!r}, not a time such as 2026-01-31T12:00:00Z")
+    if time.tzinfo is None:
+        value.refuse(f"holds {text!r} without a time zone; end it with Z")
+    return time

@@ -1,0 +1,189 @@
+r"""Reads YAML strictly: every value knows its file, its line and its place, so that a refusal can name them.
+
+Does not know what a manifest is; :mod:`.parse_route` and :mod:`.parse_deployment` do. Rules, each because two readers
+of the same file would else see two things: a key stands once, no alias and no merge key, text that some YAML version
+takes for a number or a truth value is quoted, numbers are decimal.
+
+>>> document, = documents("a.yaml", "weight: 10")
+>>> document.need("weight").whole()
+10
+>>> documents("a.yaml", "a: 1\na: 2")
+Traceback (most recent call last):
+mlflow_deploy_plugin.errors.ManifestError: a.yaml: line 2: key 'a' stands twice in one mapping; keep one
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, NoReturn
+
+import yaml
+
+from mlflow_deploy_plugin.errors import ManifestError
+
+MAX_CHARACTERS: Final = 1_000_000
+"""Of one file. A manifest has thousands; more is a mistake or an attack."""
+MAX_DEPTH: Final = 100
+
+_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
+_STRING: Final = "tag:yaml.org,2002:str"
+_WHOLE: Final = "tag:yaml.org,2002:int"
+_NULL: Final = "tag:yaml.org,2002:null"
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_DECIMAL: Final = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_NUMBER_ELSEWHERE: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0[xo][0-9a-fA-F]+")
+_KINDS: Final = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One node of a YAML file."""
+
+    file: str
+    node: yaml.Node
+    trail: str = ""
+    """Where it is, as people write it: ``spec.rules[0].name``."""
+    key: yaml.Node | None = None
+    """The key it stands under, where it is a mapping's."""
+
+    @property
+    def line(self) -> int:
+        """Line of the file, from 1."""
+        return int(self.node.start_mark.line) + 1
+
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise the error that says where ``problem`` is."""
+        place = f"{self.trail} " if self.trail else ""
+        raise ManifestError(f"{self.file}: line {self.line}: {place}{problem}")
+
+    def fields(self) -> dict[str, "Value"]:
+        """The entries of a mapping, in order; none for an empty value."""
+        if self.is_null:
+            return {}
+        if not isinstance(self.node, yaml.MappingNode):
+            self._mistyped("a mapping")
+        prefix = f"{self.trail}." if self.trail else ""
+        return {
+            key.value: Value(self.file, value, f"{prefix}{key.value}", key) for key, value in self.node.value
+        }
+
+    def items(self) -> tuple["Value", ...]:
+        """The entries of a list; none for an empty value."""
+        if self.is_null:
+            return ()
+        if not isinstance(self.node, yaml.SequenceNode):
+            self._mistyped("a list")
+        return tuple(Value(self.file, node, f"{self.trail}[{index}]") for index, node in enumerate(self.node.value))
+
+    def get(self, *keys: str) -> "Value | None":
+        """The value under ``keys``, one inside the other; ``None`` where one is missing."""
+        value: Value | None = self
+        for key in keys:
+            value = value.fields().get(key) if value is not None else None
+        return value
+
+    def need(self, *keys: str) -> "Value":
+        """The value under ``keys``.
+
+        Raises:
+            ManifestError: one of them is missing.
+        """
+        value = self
+        for key in keys:
+            value = value.fields().get(key) or value.refuse(f"has no {key!r}; add it")
+        return value
+
+    def text(self) -> str:
+        """A text."""
+        if not isinstance(self.node, yaml.ScalarNode):
+            self._mistyped("text")
+        text = str(self.node.value)
+        if self.node.tag != _STRING or (self.node.style is None and _NUMBER_ELSEWHERE.fullmatch(text)):
+            self.refuse(f"is {text or 'empty'}, which YAML does not read as text; put it in quotes: \"{text}\"")
+        return text
+
+    def whole(self) -> int:
+        """A whole number."""
+        if not isinstance(self.node, yaml.ScalarNode):
+            self._mistyped("a whole number")
+        if self.node.tag != _WHOLE or not _DECIMAL.fullmatch(self.node.value):
+            self.refuse(f"is {self.node.value!r}, not a whole decimal number; write it without quotes, such as 100")
+        return int(self.node.value)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether nothing stands there."""
+        return self.node.tag == _NULL
+
+    def _mistyped(self, wanted: str) -> NoReturn:
+        self.refuse(f"is {_KINDS.get(type(self.node), 'something else')}, not {wanted}")
+
+
+@lru_cache(maxsize=64)  # an edit reads the text that it wrote a moment ago
+def documents(file: str, text: str) -> tuple[Value, ...]:
+    """The documents of one YAML file that are not empty.
+
+    Raises:
+        ManifestError: it is not YAML, or breaks a rule of this module; the message names the line.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ManifestError(f"{file}: {len(text)} characters, more than the {MAX_CHARACTERS} of a manifest; split it")
+    try:
+        nodes = [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None]
+    except (yaml.YAMLError, UnicodeError, RecursionError) as error:
+        raise ManifestError(f"{file}: {_where(error)}not YAML: {_reason(error)}; mend the line or take it back") from error
+    found = tuple(Value(file, node) for node in nodes if node.tag != _NULL)
+    for document in found:
+        _check(document, seen=set(), depth=0)
+    return found
+
+
+def document(file: str, text: str) -> Value:
+    """The one document of a file.
+
+    Raises:
+        ManifestError: there is none, or more than one.
+    """
+    found = documents(file, text)
+    if len(found) != 1:
+        raise ManifestError(f"{file}: holds {len(found)} YAML documents, and must hold one")
+    return found[0]
+
+
+def _check(value: Value, *, seen: set[int], depth: int) -> None:
+    if id(value.node) in seen:
+        value.refuse("is an alias of another place; write the value out, so that a change of one changes one")
+    if depth > MAX_DEPTH:
+        value.refuse(f"is nested deeper than {MAX_DEPTH} levels")
+    seen.add(id(value.node))
+    if isinstance(value.node, yaml.MappingNode):
+        _check_keys(value)
+        for entry in value.fields().values():
+            _check(entry, seen=seen, depth=depth + 1)
+    elif isinstance(value.node, yaml.SequenceNode):
+        for entry in value.items():
+            _check(entry, seen=seen, depth=depth + 1)
+
+
+def _check_keys(value: Value) -> None:
+    known: set[str] = set()
+    for node, _ in value.node.value:
+        key = Value(value.file, node)
+        if node.tag == _MERGE:
+            key.refuse("merge key '<<' is not read; write the entries out")
+        if key.text() in known:
+            key.refuse(f"key {node.value!r} stands twice in one mapping; keep one")
+        known.add(node.value)
+
+
+def _where(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}: " if mark is not None else ""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, UnicodeError):
+        return "a character that is no Unicode text"
+    return " ".join(str(getattr(error, "problem", None) or error).split())
