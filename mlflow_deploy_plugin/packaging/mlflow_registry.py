@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, TypeVar
 
 from mlflow_deploy_plugin.errors import ModelError
@@ -55,9 +56,7 @@ class MlflowRegistry:
 
     def run_tags(self, run_id: str) -> Mapping[str, str]:
         """Tags of a run; empty where the run is gone."""
-        import mlflow  # noqa: PLC0415
-
-        with _quiet():
+        with _mlflow() as mlflow:
             try:
                 return dict(mlflow.MlflowClient().get_run(run_id).data.tags)
             except mlflow.exceptions.MlflowException as error:
@@ -67,9 +66,7 @@ class MlflowRegistry:
 
     def download(self, uri: str, into: Path) -> Path:
         """Copy the artifact of ``uri`` into ``into``."""
-        import mlflow  # noqa: PLC0415
-
-        with _quiet():
+        with _mlflow() as mlflow:
             try:
                 return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(into)))
             except OSError as error:
@@ -93,9 +90,7 @@ def _is_logged(source: object) -> bool:
 
 def _ask(ask: Callable[[Any], Answer | None], what: str, known: Callable[[Any], str]) -> Answer:
     """The registry's answer; an absent one is explained by what ``known`` finds instead."""
-    import mlflow  # noqa: PLC0415
-
-    with _quiet():
+    with _mlflow() as mlflow:
         client = mlflow.MlflowClient()
         try:
             found = ask(client)
@@ -110,12 +105,12 @@ def _ask(ask: Callable[[Any], Answer | None], what: str, known: Callable[[Any], 
 
 def _known(client: Any, name: str) -> str:  # noqa: ANN401
     """What a person may have meant: the model's versions and aliases, else the registered names."""
-    import mlflow  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     try:
         model = client.get_registered_model(name)
         versions = [str(each.version) for each in client.search_model_versions(f"name = '{_quoted(name)}'")]
-    except mlflow.exceptions.MlflowException:
+    except MlflowException:
         names = [each.name for each in client.search_registered_models(max_results=SHOWN)]
         return f"; registered: {', '.join(names) or 'none'}"
     return f"; versions: {', '.join(versions[:SHOWN]) or 'none'}, aliases: {', '.join(model.aliases) or 'none'}"
@@ -161,13 +156,16 @@ def _quoted(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _mlflow() -> Iterator[ModuleType]:
+    """MLflow, imported, and silent on standard output while it works for us."""
     added = {name: text for name, text in QUIET.items() if name not in os.environ}
     os.environ.update(added)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore")
-            yield
+            import mlflow  # noqa: PLC0415
+
+            yield mlflow
     finally:
         for name in added:
             os.environ.pop(name, None)

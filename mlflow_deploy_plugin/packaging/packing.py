@@ -127,9 +127,11 @@ def _draft(resolved: Resolved, work: Path, options: PackagingOptions, doors: Doo
     context = work / "context"
     serving_code.copy(doors.code, context)
     serving_digest = digest.of_folder(context)
-    run_id = resolved.run_id or facts.run_id
     (work / "reference").mkdir()
-    sample = reference.fetch(options.reference, run_id=run_id, registry=doors.registry, into=work / "reference")
+    # A folder's MLmodel may name a run of a server that this machine has never heard of: only a resolved run is asked.
+    sample = reference.fetch(
+        options.reference, run_id=resolved.run_id, registry=doors.registry, into=work / "reference"
+    )
     if sample is not None:
         sample.rename(context / REFERENCE_FILE)
     needs = _needs(model, facts, doors)
@@ -137,7 +139,7 @@ def _draft(resolved: Resolved, work: Path, options: PackagingOptions, doors: Doo
         model_uri=resolved.uri,
         model_name=resolved.name,
         model_version=resolved.version,
-        run_id=run_id,
+        run_id=resolved.run_id or facts.run_id,
         model_id=resolved.model_id or facts.model_id,
         loader=facts.loader,
         model_digest=digest.of_folder(model),
