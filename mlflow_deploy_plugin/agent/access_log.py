@@ -54,7 +54,7 @@ UNREACHED: Final = "UH"
 
 # https://grpc.io/docs/guides/status-codes/ in the words of HTTP, so that one column tells errors of both protocols.
 _HTTP_OF_GRPC: Final = {
-    0: 200, 1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501,
+    0: 200, 1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 404,
     13: 500, 14: 503, 15: 500, 16: 401,
 }  # fmt: skip
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 COMPRESSION: Final = "zstd"
 
+HIDDEN_SUFFIX: Final = ".tmp"
+
 UNIQUE: Final = ("request_id", "time", "latency_ms")
 """Columns whose values do not repeat; a dictionary of them costs more than it saves."""
 
@@ -27,8 +29,11 @@ def arrow_schema(columns: Mapping[str, str]) -> "pa.Schema":
 
 
 def hidden(path: Path) -> Path:
-    """The dotted name that readers skip while ``path`` is being written."""
-    return path.with_name(f".{path.name}")
+    """The name that no reader sees while ``path`` is being written: dotted, and no ``*.parquet``.
+
+    DuckDB's glob does not pass over dotted names, so the dot alone would show a torn file to whoever reads by hand.
+    """
+    return path.with_name(f".{path.name}{HIDDEN_SUFFIX}")
 
 
 def write_hidden(table: "pa.Table", path: Path) -> None:

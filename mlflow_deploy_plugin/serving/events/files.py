@@ -26,7 +26,7 @@ def write_whole(table: pa.Table, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     repetitive = [name for name in REPETITIVE if name in table.column_names]
-    hidden = path.with_name(f".{path.name}")
+    hidden = path.with_name(f".{path.name}.tmp")  # DuckDB's glob takes dotted names, but only *.parquet
     try:
         with hidden.open("wb") as file:
             pq.write_table(table, file, compression=COMPRESSION, use_dictionary=repetitive)

@@ -1,0 +1,116 @@
+"""The SQL of the event store. ``{attempts}``, ``{predictions}`` and ``{labels}`` stand for scans of the files.
+
+The unit is the user: ``unit`` is the user id, or the request id where none was given. A user belongs to the arm that
+the split assigned first within the window; overrides are assigned by nobody and stay out of comparisons.
+"""
+
+from typing import Final
+
+UNIT: Final = "coalesce(nullif(user_id, ''), request_id)"
+
+FAILED: Final = "(flags NOT IN ('', 'DC') OR status >= 500 OR status = 429)"
+"""No answer, a cut one, or a refusal for want of capacity. A client that left (DC) and its own 4xx are no failures."""
+
+USERS: Final = f"""
+WITH assigned AS (
+    SELECT {UNIT} AS unit, assigned AS arm, min(time) AS seen, arg_min(commit, time) AS commit,
+           bool_or({FAILED}) AS has_error
+    FROM {{attempts}} WHERE assigned <> '' GROUP BY ALL
+), first_arm AS (
+    SELECT unit, arg_min(arm, seen) AS arm, min(seen) AS seen, arg_min(commit, seen) AS commit,
+           arg_min(has_error, seen) AS has_error, count(*) AS arms
+    FROM assigned GROUP BY unit
+)
+SELECT arm, commit, epoch(min(seen)) AS began, count(*) AS users, count(*) FILTER (has_error) AS users_with_error,
+       count(*) FILTER (arms > 1) AS users_moved
+FROM first_arm GROUP BY arm, commit ORDER BY began, arm
+"""  # noqa: S608  the parts are ours
+
+REQUESTS: Final = f"""
+WITH request AS (
+    SELECT request_id, any_value(assigned) AS arm, bool_or({FAILED}) AS has_failed,
+           arg_max(deployment, attempt) AS answered_by, bool_or(flags = 'DC') AS is_abandoned
+    FROM {{attempts}} GROUP BY request_id
+)
+SELECT arm, count(*) AS requests, count(*) FILTER (has_failed) AS failed,
+       count(*) FILTER (answered_by <> arm) AS answered_elsewhere, count(*) FILTER (is_abandoned) AS abandoned
+FROM request GROUP BY arm ORDER BY arm
+"""  # noqa: S608
+
+LATENCIES: Final = f"""
+SELECT arg_min(latency_ms, time) AS latency_ms, epoch(min(time)) AS seen
+FROM {{attempts}}
+WHERE assigned = $deployment AND deployment = $deployment AND status BETWEEN 200 AND 499 AND NOT {FAILED}
+GROUP BY {UNIT} ORDER BY hash({UNIT}) LIMIT $limit
+"""  # noqa: S608
+
+# The first label of a row wins, so that a later contradiction cannot change what a tick has already decided on.
+_JOINED: Final = f"""
+WITH label AS (
+    SELECT request_id, row, arg_min({{{{'label': label, 'text': label_text}}}}, time) AS first, min(time) AS arrived
+    FROM {{labels}} GROUP BY request_id, row
+), predicted AS (
+    SELECT request_id, row, deployment, min({UNIT}) AS unit, min(time) AS time,
+           arg_min({{{{'prediction': prediction, 'text': prediction_text}}}}, time) AS first
+    FROM {{predictions}} WHERE status = 'success' AND {{population}} GROUP BY request_id, row, deployment
+), joined AS (
+    SELECT request_id, row, deployment, unit, predicted.time AS time, arrived,
+           predicted.first.prediction AS prediction, predicted.first.text AS prediction_text,
+           label.first.label AS label, label.first.text AS label_text,
+           arrived IS NOT NULL AS has_label,
+           $maturity IS NULL OR predicted.time <= $as_of - $maturity AS is_mature,
+           arrived IS NOT NULL AND ($maturity IS NULL OR arrived <= predicted.time + $maturity) AS is_in_time
+    FROM predicted LEFT JOIN label USING (request_id, row)
+)"""  # noqa: S608
+
+WRONG: Final = "(prediction IS DISTINCT FROM label OR prediction_text IS DISTINCT FROM label_text)"
+
+COVERAGE: Final = f"""{_JOINED}
+SELECT deployment, count(*) AS predicted, count(*) FILTER (has_label) AS labelled,
+       count(*) FILTER (is_mature) AS mature, count(*) FILTER (is_mature AND is_in_time) AS mature_labelled,
+       count(*) FILTER (has_label AND NOT is_in_time) AS late,
+       count(DISTINCT unit) FILTER (is_mature AND is_in_time) AS users_labelled,
+       count(DISTINCT unit) FILTER (is_mature AND is_in_time AND {WRONG}) AS users_wrong
+FROM joined GROUP BY deployment ORDER BY deployment
+"""  # noqa: S608
+
+LABELLED: Final = f"""{_JOINED}
+SELECT deployment, unit, request_id, row, time, prediction, prediction_text, label, label_text, arrived
+FROM joined WHERE is_mature AND is_in_time AND ($deployment IS NULL OR deployment = $deployment)
+ORDER BY time DESC, request_id, row LIMIT $limit
+"""  # noqa: S608
+
+# Labels are looked up in every prediction, also those that an error or another population keeps out of the arms.
+STRAY: Final = """
+WITH label AS (
+    SELECT request_id, row, count(*) AS copies,
+           count(DISTINCT coalesce(CAST(label AS VARCHAR), label_text)) AS meanings
+    FROM {labels} GROUP BY request_id, row
+), known AS (SELECT DISTINCT request_id, row FROM {predictions})
+SELECT coalesce(sum(copies - 1), 0) AS duplicates, count(*) FILTER (meanings > 1) AS contradictions,
+       count(*) FILTER (known.request_id IS NULL) AS unknown
+FROM label LEFT JOIN known USING (request_id, row)
+"""
+
+FEATURES: Final = """
+SELECT {columns} FROM {predictions} {chosen}
+WHERE ($deployment IS NULL OR deployment = $deployment) AND {population}
+ORDER BY {order}, request_id, row LIMIT $limit
+"""
+
+ONE_PER_UNIT: Final = f"""SEMI JOIN (
+    SELECT deployment, arg_min(request_id, time) AS request_id, 0 AS row
+    FROM {{predictions}} WHERE {{population}} GROUP BY deployment, {UNIT}
+) USING (deployment, request_id, row)"""  # noqa: S608
+
+POPULATIONS: Final = {
+    "split": "assigned = deployment",
+    "all": "true",
+}
+"""``split``: rows that the split meant for their deployment; ``all``: overrides, fallbacks, Bentos without gateway."""
+
+ORDERS: Final = {
+    "newest": "time DESC",
+    "sample": "hash(request_id)",
+}
+"""Which rows a limit keeps: the newest, or a sample that is the same on every tick."""

@@ -1,0 +1,165 @@
+"""Scans of the event store's files in DuckDB: bounded memory, no torn or vanished file goes unnoticed.
+
+Knows files and tables; what is asked of them is :mod:`.event_queries`' and :mod:`.events`' matter.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from mlflow_deploy_plugin.errors import EventStoreError
+from mlflow_deploy_plugin.spec.events import ATTEMPT_COLUMNS, LABEL_COLUMNS, PREDICTION_COLUMNS, Table
+from pipelines.monitoring.event_files import Listing, Span, files_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+RUNS: Final = 4
+"""Runs of one question while files come and go under it."""
+
+_COLUMNS: Final[Mapping[Table, Mapping[str, str]]] = {
+    "attempts": {**ATTEMPT_COLUMNS, "deployment": "string"},
+    "predictions": {**PREDICTION_COLUMNS, "deployment": "string"},
+    "labels": LABEL_COLUMNS,
+}
+_SQL_TYPES: Final = {"string": "VARCHAR", "timestamp[us, UTC]": "TIMESTAMPTZ", "double": "DOUBLE", "int32": "INTEGER"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """The rows of one table within a span, as SQL for a FROM clause."""
+
+    source: str
+    columns: Mapping[str, str]
+    """Name to DuckDB type, features included; empty without files."""
+    unreadable: tuple[str, ...]
+
+
+class Scanner:
+    """One DuckDB connection over the store under ``root``."""
+
+    def __init__(self, root: Path, *, memory_mb: int, threads: int) -> None:
+        import duckdb  # noqa: PLC0415  an extra; only the readers of events need it
+
+        self.root = root
+        self._spill = tempfile.TemporaryDirectory(prefix="modelserve-events-")
+        self._error = duckdb.Error
+        self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
+            config={
+                "memory_limit": f"{memory_mb}MB",
+                "threads": threads,
+                "temp_directory": self._spill.name,
+                "preserve_insertion_order": False,  # our own ORDER BY decides; this one would hold rows in memory
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
+        self._connection.execute("SET TimeZone = 'UTC'")
+        self._damaged: set[str] = set()
+        self._listed: set[str] = set()
+
+    def close(self) -> None:
+        """End the connection and remove what was spilled."""
+        self._connection.close()
+        self._spill.cleanup()
+
+    def fetch(self, query: str, given: Mapping[str, Any] | None = None) -> "duckdb.DuckDBPyConnection":
+        """Run one query; its parameters are written ``$name``, and ``given`` may hold more than it names."""
+        used = {name: value for name, value in (given or {}).items() if f"${name}" in query}
+        return self._connection.execute(query, used)
+
+    def rows(self, query: str, given: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The few rows of a summary, by column name."""
+        found = self.fetch(query, given)
+        names = [column[0] for column in found.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def scan(self, table: Table, span: Span) -> Scan:
+        """The rows of ``table`` within ``span``; its end excluded."""
+        listing = self._listing(table, span)
+        if not listing.files:
+            return Scan(source=_empty(table), columns={}, unreadable=listing.unreadable)
+        read = _read(table, listing.files)
+        described = self.fetch(f"DESCRIBE SELECT * FROM {read}").fetchall()  # noqa: S608
+        bounds = f"time >= {_moment(span.begin)} AND time < {_moment(span.end)}"
+        return Scan(
+            source=f"(SELECT * FROM {read} WHERE {bounds})",  # noqa: S608  paths are quoted, moments are ours
+            columns={row[0]: row[1] for row in described},
+            unreadable=listing.unreadable,
+        )
+
+    def steady(self, ask: Callable[[], T]) -> T:
+        """The answer of ``ask``, asked anew while files vanish or turn out damaged under it.
+
+        Raises:
+            EventStoreError: the store cannot be read, and no single file is at fault.
+        """
+        for _ in range(RUNS):
+            self._listed.clear()
+            try:
+                return ask()
+            except self._error as error:
+                reason = error
+                gone = [file for file in self._listed if not Path(file).exists()]
+                damaged = [] if gone else [file for file in sorted(self._listed) if not self._is_sound(file)]
+                self._damaged.update(damaged)
+                if not gone and not damaged:
+                    break
+        raise EventStoreError(f"event store {self.root} cannot be read: {reason}") from reason
+
+    def _listing(self, table: Table, span: Span) -> Listing:
+        try:
+            listing = files_of(self.root, table, span)
+        except OSError as error:
+            raise EventStoreError(f"event store {self.root} cannot be listed: {error}") from error
+        files = tuple(file for file in listing.files if file not in self._damaged)
+        self._listed.update(files)
+        return Listing(
+            files=files, unreadable=listing.unreadable + tuple(f for f in listing.files if f in self._damaged)
+        )
+
+    def _is_sound(self, file: str) -> bool:
+        try:
+            self.fetch(f"SELECT bit_xor(hash(t)) FROM read_parquet([{quoted(file)}]) t").fetchall()  # noqa: S608
+        except self._error:
+            return False
+        return True
+
+
+def quoted(text: str) -> str:
+    """A string literal of SQL.
+
+    >>> quoted("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A quoted name of SQL.
+
+    >>> identifier('5" pipe')
+    '"5"" pipe"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _read(table: Table, files: tuple[str, ...]) -> str:
+    keys = ["stage", "endpoint", *(["deployment"] if table != "labels" else [])]
+    types = ", ".join(f"{key}: VARCHAR" for key in keys)
+    listed = ", ".join(map(quoted, files))
+    return f"read_parquet([{listed}], union_by_name=true, hive_partitioning=true, hive_types={{{types}}})"
+
+
+def _empty(table: Table) -> str:
+    columns = ", ".join(f"NULL::{_SQL_TYPES[kind]} AS {name}" for name, kind in _COLUMNS[table].items())
+    return f"(SELECT {columns} WHERE false)"
+
+
+def _moment(moment: datetime) -> str:
+    return f"TIMESTAMPTZ {quoted(moment.isoformat())}"

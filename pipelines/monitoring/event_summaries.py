@@ -1,0 +1,145 @@
+"""What the event store answers with, and the window that a question is about. Values only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from mlflow_deploy_plugin.errors import ConfigError
+from pipelines.monitoring.event_files import Span
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+Population = Literal["split", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Events of one endpoint between two moments. ``begin`` is included, ``end`` is not."""
+
+    stage: str
+    endpoint: str
+    begin: datetime
+    end: datetime
+    population: Population = "split"
+
+    def __post_init__(self) -> None:
+        if self.begin.tzinfo is None or self.end.tzinfo is None:
+            raise ConfigError(f"window {self.begin} to {self.end} has no time zone: give UTC")
+        if self.begin >= self.end:
+            raise ConfigError(f"window begins at {self.begin} and ends at {self.end}: it must end later")
+
+    @property
+    def span(self) -> Span:
+        """Where its events lie."""
+        return Span(
+            stage=self.stage, endpoint=self.endpoint, begin=self.begin.astimezone(UTC), end=self.end.astimezone(UTC)
+        )
+
+    def widened(self, *, begin: datetime, end: datetime) -> "Window":
+        """This window and the time from ``begin`` to ``end``."""
+        return replace(self, begin=min(self.begin, begin), end=max(self.end, end))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposurePeriod:
+    """Users whom one commit's split first assigned to an arm."""
+
+    commit: str
+    began: datetime
+    users: int
+    users_with_error: int
+    """Users with at least one failed attempt while they were assigned here, whoever answered in the end."""
+    users_moved: int
+    """Users who were assigned to another arm later in the window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmExposure:
+    """What the gateway saw of one arm."""
+
+    periods: tuple[ExposurePeriod, ...] = ()
+    """Oldest first."""
+    requests: int = 0
+    failed: int = 0
+    """Requests with at least one failed attempt."""
+    answered_elsewhere: int = 0
+    abandoned: int = 0
+    """Requests whose client left."""
+
+    @property
+    def users(self) -> int:
+        """Distinct users exposed."""
+        return sum(period.users for period in self.periods)
+
+    @property
+    def users_with_error(self) -> int:
+        """Distinct users with an error."""
+        return sum(period.users_with_error for period in self.periods)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """What the gateway saw of every arm; from table ``attempts``, so a dead canary is in it."""
+
+    arms: Mapping[str, ArmExposure]
+    overrides: int
+    """Requests that asked for a deployment by header, or that no split assigned; in no arm."""
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySample:
+    """One latency per user of one arm: that of the first request that the arm answered itself."""
+
+    values_ms: "NDArray[np.float64]"
+    seen: "NDArray[np.float64]"
+    """Seconds since the epoch."""
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmLabels:
+    """Ground truth of one arm's rows."""
+
+    predicted: int = 0
+    labelled: int = 0
+    """Rows with any label."""
+    mature: int = 0
+    """Rows older than the cut."""
+    mature_labelled: int = 0
+    late: int = 0
+    """Rows whose label came after the cut; not used."""
+    users_labelled: int = 0
+    """Users with a mature row that has a label."""
+    users_wrong: int = 0
+    """Those of them with a mature row whose prediction differs from its label."""
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the mature rows that have a label; None without mature rows."""
+        return self.mature_labelled / self.mature if self.mature else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Ground truth of every arm, and what is odd about it."""
+
+    arms: Mapping[str, ArmLabels]
+    duplicates: int
+    contradictions: int
+    """Rows with labels that differ."""
+    unknown: int
+    """Labels of rows that no prediction was logged for, such as unsampled ones."""
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows as a frame."""
+
+    frame: "pd.DataFrame"
+    unreadable: tuple[str, ...] = ()

@@ -1,0 +1,204 @@
+"""The event store as decisions read it: users, requests, latencies, features and labels by arm, through DuckDB.
+
+Reads ``attempts`` ⋈ ``predictions`` ⋈ ``labels`` (``mlflow_deploy_plugin.spec.events``) of one endpoint and one window
+of time. Aggregates are computed in DuckDB within ``memory_mb`` (more spills to a temporary folder); rows reach Python
+only where they are asked for, and never more than ``limit``. Decides nothing and judges nothing.
+
+- Files that cannot be read are left out and named in every answer (``unreadable``): a hole in the evidence is told.
+- A file that compaction removes under a running query makes the query run again on a new listing.
+- Labels: a row is *mature* when its prediction is older than the cut; a label counts when it came within the cut
+  after its prediction. So what is once mature never changes, on whatever day it is looked at, and both arms are cut
+  alike. The first label of a row wins; duplicates, contradictions and labels of unknown requests are counted.
+- The unit is the user (the request, where no user was given); a user belongs to the arm that was assigned first.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+from mlflow_deploy_plugin.errors import EventStoreError
+from mlflow_deploy_plugin.spec.events import FEATURE_PREFIX, Table
+from pipelines.monitoring import event_queries as sql
+from pipelines.monitoring.event_scans import Scan, Scanner, identifier
+from pipelines.monitoring.event_summaries import (
+    ArmExposure,
+    ArmLabels,
+    Exposure,
+    ExposurePeriod,
+    Labels,
+    LatencySample,
+    Rows,
+    Window,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Order = Literal["newest", "sample"]
+
+CLOCK_SKEW: Final = timedelta(hours=1)
+"""A label may seem to precede its prediction by this much, since two machines' clocks wrote them."""
+
+_CONTEXT: Final = ("deployment", "time", "status", "prediction", "prediction_text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelCut:
+    """Which labels count."""
+
+    as_of: datetime
+    """Labels that had come by then."""
+    maturity: timedelta | None = None
+    """How long after its prediction a label may come; None: no cut."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureChoice:
+    """Which logged inputs are read."""
+
+    deployment: str | None = None
+    """Of this one alone; None: of all."""
+    columns: Sequence[str] | None = None
+    """Features to read; None: all that any file has."""
+    limit: int = 100_000
+    """Rows at most."""
+    order: Order = "newest"
+    """Which rows the limit keeps: the newest, or a sample that is the same on every tick."""
+    is_one_per_user: bool = False
+    """The first row of each user's first request alone, for tests that assume independent rows."""
+
+
+class EventStore:
+    """A reader of the store under ``root``. Holds a DuckDB connection: use it in a ``with`` block.
+
+    ::
+
+        with EventStore(home.events) as store:
+            exposure = store.exposure(window)
+            frame = store.features(window, FeatureChoice(deployment="churn-v4", limit=5000)).frame
+    """
+
+    def __init__(self, root: Path, *, memory_mb: int = 512, threads: int = 2) -> None:
+        self.scanner: Final = Scanner(root, memory_mb=memory_mb, threads=threads)
+        """For queries of one's own: ``scanner.steady(lambda: scanner.rows(...scanner.scan(...)...))``."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
+    ) -> None:
+        self.scanner.close()
+
+    def exposure(self, window: Window) -> Exposure:
+        """Users and requests of every arm."""
+        return self.scanner.steady(lambda: self._exposure(window))
+
+    def latencies(self, window: Window, *, deployment: str, limit: int = 100_000) -> LatencySample:
+        """One latency per user of ``deployment``; beyond ``limit`` users a fixed sample of them."""
+        return self.scanner.steady(lambda: self._latencies(window, deployment, limit))
+
+    def labels(self, window: Window, cut: LabelCut) -> Labels:
+        """Coverage and correctness of every arm."""
+        return self.scanner.steady(lambda: self._labels(window, cut))
+
+    def labelled(
+        self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = 100_000
+    ) -> Rows:
+        """Mature rows with their labels, newest first.
+
+        Columns: deployment, unit, request_id, row, time, prediction, prediction_text, label, label_text, arrived.
+        """
+        given = {"deployment": deployment, "limit": limit}
+        return self.scanner.steady(lambda: self._labelled(window, cut, given))
+
+    def features(self, window: Window, choice: FeatureChoice | None = None) -> Rows:
+        """Logged inputs by their own names, after deployment, time, status, prediction and prediction_text.
+
+        Raises:
+            EventStoreError: a chosen column is in none of the window's files.
+        """
+        return self.scanner.steady(lambda: self._features(window, choice or FeatureChoice()))
+
+    def feature_types(self, window: Window) -> Mapping[str, str]:
+        """Features that the window's files have, with their DuckDB types."""
+        columns = self.scanner.steady(lambda: self._scan("predictions", window)).columns
+        return {n.removeprefix(FEATURE_PREFIX): kind for n, kind in columns.items() if n.startswith(FEATURE_PREFIX)}
+
+    def _exposure(self, window: Window) -> Exposure:
+        scan = self._scan("attempts", window)
+        requests = {row.pop("arm"): row for row in self.scanner.rows(sql.REQUESTS.format(attempts=scan.source))}
+        periods: dict[str, list[ExposurePeriod]] = {arm: [] for arm in requests}
+        for row in self.scanner.rows(sql.USERS.format(attempts=scan.source)):
+            began = datetime.fromtimestamp(row.pop("began"), tz=UTC)  # DuckDB's own conversion asks for pytz
+            periods[row.pop("arm")].append(ExposurePeriod(began=began, **row))
+        outside = requests.pop("", {"requests": 0})
+        return Exposure(
+            arms={arm: ArmExposure(periods=tuple(periods[arm]), **row) for arm, row in requests.items()},
+            overrides=outside["requests"],
+            unreadable=scan.unreadable,
+        )
+
+    def _latencies(self, window: Window, deployment: str, limit: int) -> LatencySample:
+        scan = self._scan("attempts", window)
+        query = sql.LATENCIES.format(attempts=scan.source)
+        found = self.scanner.fetch(query, {"deployment": deployment, "limit": limit}).fetchnumpy()
+        return LatencySample(values_ms=found["latency_ms"], seen=found["seen"], unreadable=scan.unreadable)
+
+    def _labels(self, window: Window, cut: LabelCut) -> Labels:
+        query, unreadable = self._joined(sql.COVERAGE, window, cut)
+        rows = self.scanner.rows(query, {"as_of": cut.as_of, "maturity": cut.maturity})
+        reach = window.widened(begin=window.begin - (cut.maturity or window.end - window.begin), end=cut.as_of)
+        known = self._scan("predictions", reach)
+        labels = self._scan("labels", window)
+        (odd,) = self.scanner.rows(sql.STRAY.format(labels=labels.source, predictions=known.source))
+        return Labels(
+            arms={row.pop("deployment"): ArmLabels(**row) for row in rows},
+            **{name: int(number) for name, number in odd.items()},
+            unreadable=tuple(dict.fromkeys((*unreadable, *known.unreadable))),
+        )
+
+    def _labelled(self, window: Window, cut: LabelCut, given: Mapping[str, Any]) -> Rows:
+        query, unreadable = self._joined(sql.LABELLED, window, cut)
+        everything = {**given, "as_of": cut.as_of, "maturity": cut.maturity}
+        return Rows(frame=self.scanner.fetch(query, everything).df(), unreadable=unreadable)
+
+    def _joined(self, template: str, window: Window, cut: LabelCut) -> tuple[str, tuple[str, ...]]:
+        """The template over predictions of the window and labels from its begin until the cut."""
+        predictions = self._scan("predictions", window)
+        begin = window.begin - CLOCK_SKEW
+        labels = self._scan("labels", window.widened(begin=begin, end=cut.as_of))
+        query = template.format(
+            predictions=predictions.source, labels=labels.source, population=sql.POPULATIONS[window.population]
+        )
+        return query, predictions.unreadable + labels.unreadable
+
+    def _features(self, window: Window, choice: FeatureChoice) -> Rows:
+        scan = self._scan("predictions", window)
+        population = sql.POPULATIONS[window.population]
+        chosen = sql.ONE_PER_UNIT.format(predictions=scan.source, population=population)
+        query = sql.FEATURES.format(
+            columns=", ".join([*_CONTEXT, *_selected(scan, choice, window)]),
+            predictions=scan.source,
+            population=population,
+            order=sql.ORDERS[choice.order],
+            chosen=chosen if choice.is_one_per_user else "",
+        )
+        given = {"deployment": choice.deployment, "limit": choice.limit}
+        return Rows(frame=self.scanner.fetch(query, given).df(), unreadable=scan.unreadable)
+
+    def _scan(self, table: Table, window: Window) -> Scan:
+        return self.scanner.scan(table, window.span)
+
+
+def _selected(scan: Scan, choice: FeatureChoice, window: Window) -> list[str]:
+    named = {name.removeprefix(FEATURE_PREFIX): name for name in scan.columns if name.startswith(FEATURE_PREFIX)}
+    wanted = named if choice.columns is None else choice.columns
+    if missing := [name for name in wanted if name not in named]:
+        raise EventStoreError(
+            f"feature {missing[0]!r} is in no logged prediction of endpoint {window.endpoint!r} from {window.begin} to"
+            f" {window.end}; known: {', '.join(named) or 'none: -C log=full keeps them'}"
+        )
+    return [f"{identifier(named[name])} AS {identifier(name)}" for name in wanted]

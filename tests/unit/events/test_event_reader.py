@@ -1,0 +1,346 @@
+"""The event store as decisions read it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflow_deploy_plugin.errors import ConfigError, EventStoreError
+from pipelines.monitoring.event_summaries import ArmExposure, ArmLabels, Exposure, Window
+from pipelines.monitoring.events import EventStore, FeatureChoice, LabelCut
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+EVENING = LabelCut(as_of=NOON + timedelta(hours=6))
+
+
+def minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)
+
+
+def test_users_are_counted_once_in_the_arm_that_was_assigned(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1", "user_id": "ann"}, {"request_id": "2", "user_id": "ann"})
+    build.attempts({"request_id": "3", "user_id": "bob"}, deployment="v4")
+    exposure = store.exposure(window)
+    assert {name: (arm.users, arm.requests) for name, arm in exposure.arms.items()} == {"v3": (1, 2), "v4": (1, 1)}
+
+
+def test_an_anonymous_request_is_a_user_of_its_own(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1"}, {"request_id": "2"})
+    assert store.exposure(window).arms["v3"].users == 2
+
+
+def test_the_canarys_error_counts_although_stable_answered(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1", "user_id": "ann", "status": 500}, deployment="v4")
+    build.attempts({"request_id": "1", "user_id": "ann", "assigned": "v4", "attempt": 2}, deployment="v3")
+    arm = store.exposure(window).arms["v4"]
+    assert (arm.users, arm.users_with_error, arm.failed, arm.answered_elsewhere) == (1, 1, 1, 1)
+    assert "v3" not in store.exposure(window).arms
+
+
+@pytest.mark.parametrize(
+    ("attempt", "is_failed"),
+    [
+        ({"status": 200}, False),
+        ({"status": 400}, False),
+        ({"status": 0, "flags": "DC"}, False),
+        ({"status": 429}, True),
+        ({"status": 503}, True),
+        ({"status": 0, "flags": "UF"}, True),
+        ({"status": 0, "flags": "UH", "attempt": 0}, True),
+        ({"status": 200, "flags": "UPE"}, True),
+    ],
+)
+def test_a_failure_is_no_answer_a_cut_one_or_a_refusal(
+    build: Any, store: EventStore, window: Window, attempt: dict[str, Any], *, is_failed: bool
+) -> None:
+    build.attempts({"request_id": "1", **attempt})
+    assert store.exposure(window).arms["v3"].users_with_error == int(is_failed)
+
+
+def test_overrides_stay_out_of_the_arms(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1", "assigned": "", "override": "v3", "status": 500})
+    assert store.exposure(window) == Exposure(arms={}, overrides=1)
+
+
+def test_a_client_that_left_is_counted_apart(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1", "status": 0, "flags": "DC"})
+    arm = store.exposure(window).arms["v3"]
+    assert (arm.requests, arm.failed, arm.abandoned) == (1, 0, 1)
+
+
+def test_periods_follow_the_commits(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1", "user_id": "ann"}, {"request_id": "2", "user_id": "bob"})
+    build.attempts(
+        {"request_id": "3", "user_id": "ann", "commit": "c2", "time": NOON + minutes(5)},
+        {"request_id": "4", "user_id": "cy", "commit": "c2", "time": NOON + minutes(5)},
+    )
+    periods = store.exposure(window).arms["v3"].periods
+    assert [(period.commit, period.began, period.users) for period in periods] == [
+        ("c1", NOON, 2),
+        ("c2", NOON + minutes(5), 1),
+    ]
+
+
+def test_a_user_whom_the_canary_takes_over_stays_where_they_were(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    build.attempts({"request_id": "1", "user_id": "ann"})
+    build.attempts(
+        {"request_id": "2", "user_id": "ann", "time": NOON + minutes(5), "status": 500}, deployment="v4"
+    )
+    exposure = store.exposure(window)
+    (period,) = exposure.arms["v3"].periods
+    assert (period.users, period.users_with_error, period.users_moved) == (1, 0, 1)
+    assert exposure.arms["v4"].users == 0
+
+
+def test_the_window_includes_its_begin_and_not_its_end(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1"})
+    assert store.exposure(replace(window, end=NOON)).arms == {}
+    assert store.exposure(replace(window, begin=NOON)).arms["v3"].requests == 1
+
+
+def test_a_window_over_midnight_reads_both_days(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1", "time": NOON})
+    build.attempts({"request_id": "2", "time": NOON + timedelta(hours=13)})
+    assert store.exposure(replace(window, end=NOON + timedelta(days=1))).arms["v3"].requests == 2
+
+
+def test_other_endpoints_and_stages_are_not_seen(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1"})
+    assert store.exposure(replace(window, endpoint="other")).arms == {}
+    assert store.exposure(replace(window, stage="staging")).arms == {}
+
+
+def test_a_window_without_a_time_zone_is_refused(window: Window) -> None:
+    with pytest.raises(ConfigError, match="no time zone"):
+        replace(window, begin=NOON.replace(tzinfo=None))
+
+
+def test_an_empty_store_answers_with_nothing(store: EventStore, window: Window) -> None:
+    assert store.exposure(window) == Exposure(arms={}, overrides=0)
+    assert store.labels(window, EVENING).arms == {}
+    assert store.features(window).frame.empty
+    assert store.labelled(window, EVENING).frame.empty
+    assert len(store.latencies(window, deployment="v3").values_ms) == 0
+
+
+def test_latency_is_that_of_each_users_first_answer(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts(
+        {"request_id": "1", "user_id": "ann", "latency_ms": 9.0, "time": NOON + minutes(1)},
+        {"request_id": "2", "user_id": "ann", "latency_ms": 3.0},
+        {"request_id": "3", "user_id": "bob", "latency_ms": 4.0},
+        {"request_id": "4", "user_id": "cy", "latency_ms": 1.0, "status": 500},
+        {"request_id": "5", "user_id": "dee", "latency_ms": 2.0, "assigned": "v4", "attempt": 2},
+    )
+    sample = store.latencies(window, deployment="v3")
+    assert sorted(sample.values_ms) == [3.0, 4.0]
+    assert set(sample.seen) == {NOON.timestamp()}
+
+
+# -- labels ------------------------------------------------------------------------------------------------------
+
+
+def test_labels_join_by_request_and_row(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions(
+        {"request_id": "1", "row": 0, "prediction": 1.0}, {"request_id": "1", "row": 1, "prediction": 0.0}
+    )
+    build.labels({"request_id": "1", "row": 1, "label": 1.0})
+    (row,) = store.labelled(window, EVENING).frame.to_dict("records")
+    assert (row["row"], row["prediction"], row["label"]) == (1, 0.0, 1.0)
+
+
+def test_coverage_is_told_per_arm(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1"}, {"request_id": "2"})
+    build.predictions({"request_id": "3", "prediction": 0.0}, deployment="v4")
+    build.labels({"request_id": "1"}, {"request_id": "3"})
+    labels = store.labels(window, EVENING)
+    assert labels.arms == {
+        "v3": ArmLabels(predicted=2, labelled=1, mature=2, mature_labelled=1, users_labelled=1, users_wrong=0),
+        "v4": ArmLabels(predicted=1, labelled=1, mature=1, mature_labelled=1, users_labelled=1, users_wrong=1),
+    }
+    assert labels.arms["v3"].coverage == 0.5
+
+
+def test_a_row_matures_once_and_never_changes_again(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1"}, {"request_id": "2"}, {"request_id": "3", "time": NOON + minutes(50)})
+    build.labels({"request_id": "1", "time": NOON + minutes(20)}, {"request_id": "2", "time": NOON + minutes(40)})
+    answers = []
+    for hours in (1, 5):
+        cut = LabelCut(as_of=NOON + timedelta(hours=hours), maturity=minutes(30))
+        answers.append(store.labels(window, cut).arms["v3"])
+    assert [(arm.mature, arm.mature_labelled, arm.late) for arm in answers] == [(2, 1, 1), (3, 1, 1)]
+
+
+def test_labels_that_had_not_come_yet_are_not_seen(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1"})
+    build.labels({"request_id": "1", "time": NOON + timedelta(hours=2)})
+    early = LabelCut(as_of=NOON + timedelta(hours=1))
+    assert store.labels(window, early).arms["v3"].labelled == 0
+    assert store.labels(window, EVENING).arms["v3"].labelled == 1
+
+
+def test_the_first_label_wins_and_the_others_are_counted(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1"}, {"request_id": "2"})
+    build.labels({"request_id": "1", "label": 1.0})
+    build.labels({"request_id": "1", "label": None, "label_text": '"x"', "time": NOON + minutes(2)})
+    build.labels({"request_id": "2"}, {"request_id": "2", "time": NOON + minutes(2)})
+    labels = store.labels(window, EVENING)
+    assert (labels.duplicates, labels.contradictions) == (2, 1)
+    frame = store.labelled(window, EVENING).frame
+    assert (len(frame), set(frame["label"]), frame["label_text"].notna().sum()) == (2, {1.0}, 0)
+
+
+def test_labels_of_unknown_requests_are_counted(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1"})
+    build.labels({"request_id": "1"}, {"request_id": "1", "row": 7}, {"request_id": "never"})
+    assert store.labels(window, EVENING).unknown == 2
+
+
+def test_a_label_by_a_clock_that_is_behind_still_counts(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1", "time": window.begin})
+    build.labels({"request_id": "1", "time": window.begin - minutes(10)})
+    assert store.labels(window, EVENING).arms["v3"].labelled == 1
+
+
+def test_a_prediction_that_was_logged_twice_is_one_row(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1"})
+    build.predictions({"request_id": "1", "time": NOON + minutes(1)})
+    build.labels({"request_id": "1"})
+    assert store.labels(window, EVENING).arms["v3"].predicted == 1
+    assert len(store.labelled(window, EVENING).frame) == 1
+
+
+def test_fallbacks_stay_out_of_the_arm_that_answered(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1", "assigned": "v4"}, deployment="v3")
+    assert store.labels(window, EVENING).arms == {}
+    assert store.labels(replace(window, population="all"), EVENING).arms["v3"].predicted == 1
+
+
+def test_a_text_answer_is_right_when_its_label_says_the_same(build: Any, store: EventStore, window: Window) -> None:
+    text = {"prediction": None, "prediction_text": '"setosa"'}
+    build.predictions({"request_id": "1", **text}, {"request_id": "2", **text})
+    build.labels({"request_id": "1", "label": None, "label_text": '"setosa"'})
+    build.labels({"request_id": "2", "label": None, "label_text": '"other"'})
+    arm = store.labels(window, EVENING).arms["v3"]
+    assert (arm.users_labelled, arm.users_wrong) == (2, 1)
+
+
+# -- features ----------------------------------------------------------------------------------------------------
+
+
+def test_features_come_by_their_own_names(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1", "feature_age": 30, 'feature_in"come': 5.5})
+    frame = store.features(window).frame
+    assert list(frame.columns) == ["deployment", "time", "status", "prediction", "prediction_text", "age", 'in"come']
+    assert store.feature_types(window) == {"age": "BIGINT", 'in"come': "DOUBLE"}
+
+
+def test_columns_and_deployments_are_chosen(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1", "feature_age": 30, "feature_x": 1})
+    build.predictions({"request_id": "2", "feature_age": 40, "feature_x": 1}, deployment="v4")
+    frame = store.features(window, FeatureChoice(deployment="v4", columns=["age"])).frame
+    assert (list(frame["age"]), "x" in frame.columns) == ([40], False)
+
+
+def test_an_unknown_feature_is_refused_with_the_known(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1", "feature_age": 30})
+    with pytest.raises(EventStoreError, match=r"'agee' is in no logged prediction.* known: age"):
+        store.features(window, FeatureChoice(columns=["agee"]))
+
+
+def test_a_limit_keeps_the_newest(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions(*({"request_id": str(n), "time": NOON + minutes(n), "feature_n": n} for n in range(10)))
+    assert list(store.features(window, FeatureChoice(limit=3)).frame["n"]) == [9, 8, 7]
+
+
+def test_a_sample_is_the_same_on_every_tick(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions(*({"request_id": str(n), "time": NOON + minutes(n), "feature_n": n} for n in range(50)))
+    choice = FeatureChoice(limit=10, order="sample")
+    first, second = (list(store.features(window, choice).frame["n"]) for _ in range(2))
+    assert first == second
+    assert max(first) - min(first) > 20
+
+
+def test_one_row_per_user_is_their_first(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions(
+        {"request_id": "2", "user_id": "ann", "time": NOON + minutes(1), "feature_n": 2},
+        {"request_id": "1", "user_id": "ann", "feature_n": 1},
+        {"request_id": "1", "user_id": "ann", "row": 1, "feature_n": 9},
+        {"request_id": "3", "feature_n": 3},
+    )
+    frame = store.features(window, FeatureChoice(is_one_per_user=True)).frame
+    assert sorted(frame["n"]) == [1, 3]
+
+
+def test_a_column_that_came_later_is_missing_before(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1", "feature_a": 1})
+    build.predictions({"request_id": "2", "feature_a": 1, "feature_b": 2})
+    assert store.features(window).frame["b"].isna().sum() == 1
+
+
+# -- files that are not what they should be ----------------------------------------------------------------------
+
+
+def test_a_torn_file_is_left_out_and_named(build: Any, store: EventStore, window: Window) -> None:
+    whole = build.attempts({"request_id": "1"})
+    torn = whole.with_name("torn.parquet")
+    torn.write_bytes(whole.read_bytes()[:-100])
+    exposure = store.exposure(window)
+    assert (exposure.arms["v3"].requests, exposure.unreadable) == (1, (str(torn),))
+
+
+def test_a_file_that_is_damaged_within_is_left_out_and_named(build: Any, store: EventStore, window: Window) -> None:
+    whole = build.attempts({"request_id": "1"})
+    damaged = whole.with_name("damaged.parquet")
+    content = bytearray(whole.read_bytes())
+    content[4 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4)
+    damaged.write_bytes(content)
+    exposure = store.exposure(window)
+    assert (exposure.arms["v3"].requests, exposure.unreadable) == (1, (str(damaged),))
+
+
+def test_an_empty_file_is_named(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1"}).with_name("empty.parquet").touch()
+    assert len(store.exposure(window).unreadable) == 1
+
+
+def test_files_that_are_being_written_are_not_seen(build: Any, store: EventStore, window: Window) -> None:
+    whole = build.attempts({"request_id": "1"})
+    whole.with_name(".half.parquet.tmp").write_bytes(b"PAR1")
+    whole.with_name(".half.parquet").write_bytes(b"PAR1")
+    assert store.exposure(window) == Exposure(
+        arms={"v3": ArmExposure(periods=store.exposure(window).arms["v3"].periods, requests=1)}, overrides=0
+    )
+
+
+def test_a_file_that_vanishes_under_the_query_makes_it_run_again(
+    build: Any, store: EventStore, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.attempts({"request_id": "1"})
+    gone = build.attempts({"request_id": "2"})
+    fetch, calls = store.scanner.fetch, 0
+
+    def fetch_late(query: str, given: Any = None) -> Any:
+        nonlocal calls
+        calls += 1
+        gone.unlink(missing_ok=True)
+        return fetch(query, given)
+
+    monkeypatch.setattr(store.scanner, "fetch", fetch_late)
+    assert store.exposure(window).arms["v3"].requests == 1
+    assert calls > 1
+
+
+def test_a_question_that_no_file_explains_is_an_error(store: EventStore) -> None:
+    with pytest.raises(EventStoreError, match="cannot be read"):
+        store.scanner.steady(lambda: store.scanner.fetch("SELECT nonsense"))
+
+
+def test_spilled_files_are_removed(tmp_path: Path) -> None:
+    with EventStore(tmp_path) as store:
+        folder = Path(store.scanner._spill.name)
+        assert folder.exists()
+    assert not folder.exists()
