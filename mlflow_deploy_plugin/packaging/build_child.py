@@ -13,6 +13,7 @@ from typing import Any
 
 def main(order: Path) -> None:
     """Build what the order says into ``BENTOML_HOME``."""
+    _forget_editable_installs()
     import bentoml  # noqa: PLC0415  the whole reason for this process
     from bentoml.images import Image  # noqa: PLC0415
 
@@ -34,6 +35,13 @@ def main(order: Path) -> None:
         include=["*"],
         build_ctx=job["context"],
     )
+
+
+def _forget_editable_installs() -> None:
+    """An editable install of modelserve would lend the copy the rooms that it lacks, and hide that it cannot stand."""
+    sys.meta_path[:] = [
+        each for each in sys.meta_path if not getattr(each, "__module__", "").startswith("__editable__")
+    ]
 
 
 if __name__ == "__main__":
