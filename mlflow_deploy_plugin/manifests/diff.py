@@ -35,10 +35,11 @@ def _stage_lines(before: Stage, after: Stage) -> Iterator[str]:
 
 def _endpoint_lines(name: str, old: Endpoint, new: Endpoint) -> Iterator[str]:
     yield from _deployment_lines(name, old.deployments, new.deployments)
+    was, now = old.route.weights, new.route.weights
     moves = [
-        f"{deployment} {percent(old.route.weights.get(deployment, 0))} → {percent(new.route.weights.get(deployment, 0))}"
-        for deployment in dict.fromkeys((*old.route.weights, *new.route.weights))
-        if old.route.weights.get(deployment, 0) != new.route.weights.get(deployment, 0)
+        f"{deployment} {percent(was.get(deployment, 0))} → {percent(now.get(deployment, 0))}"
+        for deployment in dict.fromkeys((*was, *now))
+        if was.get(deployment, 0) != now.get(deployment, 0)
     ]
     if moves:
         yield f"{name}: split {', '.join(moves)}"
@@ -54,14 +55,16 @@ def _route_lines(name: str, old: Route, new: Route) -> Iterator[str]:
         yield f"{name}: salt changed, users are dealt anew"
     if old.hold != new.hold:
         yield f"{name}: hold on {new.hold.deployment}: {new.hold.reason}" if new.hold else f"{name}: hold lifted"
-    if (old.rollout, old.phase, old.step) != (new.rollout, new.phase, new.step):
+    if _rollout(old) != _rollout(new):
         yield f"{name}: rollout {_rollout(old)} → {_rollout(new)}"
     if old.gateway_address != new.gateway_address:
         yield f"{name}: gateway address {old.gateway_address or 'none'} → {new.gateway_address or 'none'}"
 
 
 def _rollout(route: Route) -> str:
-    return f"{route.phase or 'running'} at step {route.step}" if route.rollout or route.phase else "none"
+    if not (route.rollout or route.phase or route.step):
+        return "none"
+    return f"{route.rollout or 'unnamed'} {route.phase or 'running'} at step {route.step}"
 
 
 def _deployment_lines(endpoint: str, old: Mapping[str, Deployment], new: Mapping[str, Deployment]) -> Iterator[str]:

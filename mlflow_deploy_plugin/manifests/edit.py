@@ -20,11 +20,12 @@ from mlflow_deploy_plugin.errors import (
 from mlflow_deploy_plugin.manifests import render, tree
 from mlflow_deploy_plugin.manifests.edit_deployment import edited_deployment, normalised
 from mlflow_deploy_plugin.manifests.edit_route import with_backends, with_override, without_override
-from mlflow_deploy_plugin.manifests.in_place import insert_item, remove_item, set_values
+from mlflow_deploy_plugin.manifests.in_place import Place, insert_item, remove_item, set_values
 from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Endpoint, Files, Route, Stage
 from mlflow_deploy_plugin.manifests.parse import listed_endpoints, parse_endpoint, parse_stage, stages
 from mlflow_deploy_plugin.manifests.parse_route import SALT
 from mlflow_deploy_plugin.manifests.reading import document
+from mlflow_deploy_plugin.manifests.scalars import Plain
 from mlflow_deploy_plugin.manifests.skeleton import empty_stage, skeleton
 from mlflow_deploy_plugin.manifests.split import resplit, without
 from mlflow_deploy_plugin.spec import annotations as keys
@@ -32,6 +33,7 @@ from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, require_label
 
 MAX_EVIDENCE_BYTES: Final = 10 * 1024
 _RESOURCES: Final = (0, "resources")
+_ANNOTATIONS: Final = (0, "metadata", "annotations")
 _NO_ANNOTATIONS: Final[Mapping[str, str | None]] = MappingProxyType({})
 
 
@@ -48,7 +50,9 @@ def add_endpoint(files: Files, deployment: Deployment, *, salt: str) -> Files:
         raise ConfigError(f"salt {salt!r} has not 1 to 64 of the characters A-Z a-z 0-9 . _ -")
     known = parse_stage(files, stage)
     if endpoint in known.endpoints:
-        raise AlreadyExistsError(f"endpoint {endpoint!r} exists already in stage {stage!r}; join it, or take another name")
+        raise AlreadyExistsError(
+            f"endpoint {endpoint!r} exists already in stage {stage!r}; join it, or take another name"
+        )
     _require_free(known, deployment)
     base = dict(files) if stages(files) else {**skeleton(), **files}
     listing = tree.stage_kustomization(stage)
@@ -196,7 +200,7 @@ def set_split(
     text = with_backends(files[path], backends, file=path)
     for name in weights:
         text = with_override(text, endpoint, name, file=path)
-    notes = {(0, "metadata", "annotations", key): value for key, value in annotations.items()}
+    notes: dict[Place, Plain | None] = {(*_ANNOTATIONS, key): value for key, value in annotations.items()}
     return _checked({**files, path: set_values(text, notes, file=path)}, stage, endpoint)
 
 
@@ -241,7 +245,7 @@ def _route_without(text: str, route: Route, name: str, *, file: str) -> str:
     if route.stable != name:
         return text
     heir = max((other for other in route.deployments if other != name), key=lambda other: route.weights[other])
-    return set_values(text, {(0, "metadata", "annotations", keys.STABLE): heir}, file=file)
+    return set_values(text, {(*_ANNOTATIONS, keys.STABLE): heir}, file=file)
 
 
 def _with_resource(text: str, path: str, name: str) -> str:

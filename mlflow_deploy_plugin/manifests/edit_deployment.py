@@ -36,7 +36,9 @@ def edited_deployment(text: str, before: Deployment, after: Deployment, *, file:
     container: Place = (top, "spec", "template", "spec", "containers", which)
     notes = render.model_annotations(after.model)
     values: dict[Place, Plain | None] = {
-        (top, "metadata", "annotations", key): notes.get(key) for key in _MODEL_KEYS if _stated(before, key) != notes.get(key)
+        (top, "metadata", "annotations", key): notes.get(key)
+        for key in _MODEL_KEYS
+        if _stated(before, key) != notes.get(key)
     }
     if before.image != after.image:
         values[*container, "image"] = after.image
@@ -51,7 +53,9 @@ def _stated(deployment: Deployment, key: str) -> str | None:
     return render.model_annotations(deployment.model).get(key)
 
 
-def _resource_values(before: Deployment, after: Deployment, place: Place, container: Value) -> dict[Place, Plain | None]:
+def _resource_values(
+    before: Deployment, after: Deployment, place: Place, container: Value
+) -> dict[Place, Plain | None]:
     """The amounts that differ, on the sides where they are stated or belong."""
     old, new = render.resources(before.resources), render.resources(after.resources)
     values: dict[Place, Plain | None] = {}

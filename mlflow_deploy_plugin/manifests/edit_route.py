@@ -45,7 +45,9 @@ def _with_slots(text: str, place: Place, backends: Sequence[Backend], file: str)
     names = [backend.deployment for backend in backends]
     rule = document(file, text).need("spec", "rules").items()[int(place[-2])]
     old = [reference.need("name").text() for reference in rule.need("backendRefs").items()]
-    for kind, start, end, new_start, new_end in reversed(SequenceMatcher(None, old, names, autojunk=False).get_opcodes()):
+    for kind, start, end, new_start, new_end in reversed(
+        SequenceMatcher(None, old, names, autojunk=False).get_opcodes()
+    ):
         if kind == "equal":
             continue
         for index in reversed(range(start, end)):

@@ -14,7 +14,15 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from mlflow_deploy_plugin.manifests.reading import Value, documents
-from mlflow_deploy_plugin.manifests.scalars import Plain, block_lines, double_quoted, field_lines, flow, item_lines, scalar
+from mlflow_deploy_plugin.manifests.scalars import (
+    Plain,
+    block_lines,
+    double_quoted,
+    field_lines,
+    flow,
+    item_lines,
+    scalar,
+)
 
 Place = tuple[int | str, ...]
 """Where a value is: the document's index, then keys and indices. The document of ``---`` parts that are not empty."""
@@ -48,8 +56,13 @@ def insert_item(text: str, place: Place, index: int, item: Plain, *, file: str =
         return set_values(text, {place: [item]}, file=file)
     items = found.items()
     if not items or _is_flow(found):
-        return _rewritten(text, found, [*_plain(text, found), item] if index >= len(items) else
-                          [*_plain(text, found)[:index], item, *_plain(text, found)[index:]])
+        return _rewritten(
+            text,
+            found,
+            [*_plain(text, found), item]
+            if index >= len(items)
+            else [*_plain(text, found)[:index], item, *_plain(text, found)[index:]],
+        )
     dash = _dash(text, items[min(index, len(items) - 1)])
     lines = _indented(text, item_lines(item), dash - _line_start(text, dash))
     if index >= len(items):

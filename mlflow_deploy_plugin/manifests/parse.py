@@ -34,7 +34,9 @@ _KUSTOMIZE_KEYS: Final = frozenset({"apiVersion", "kind", "metadata", "resources
 
 def stages(files: Files) -> tuple[str, ...]:
     """The stages of the tree, by name."""
-    return tuple(sorted({path.split("/")[1] for path in files if path.startswith(f"{STAGES}/") and path.count("/") > 1}))
+    return tuple(
+        sorted({path.split("/")[1] for path in files if path.startswith(f"{STAGES}/") and path.count("/") > 1})
+    )
 
 
 def parse_stage(files: Files, stage: str) -> Stage:
@@ -75,7 +77,9 @@ def listed_endpoints(files: Files, stage: str) -> tuple[str, ...]:
             value.refuse(f"is {name!r}, and {folder}{name}/ does not exist; add the folder or remove the line")
     stray = sorted(name for name in inside if name.endswith(SUFFIXES) and "/" not in name and name != KUSTOMIZATION)
     if missing := [*sorted(folders - resources.keys()), *stray]:
-        raise ManifestError(f"{path}: does not list {missing[0]!r}; add it to resources, or remove {folder}{missing[0]}")
+        raise ManifestError(
+            f"{path}: does not list {missing[0]!r}; add it to resources, or remove {folder}{missing[0]}"
+        )
     return tuple(resources)
 
 
@@ -92,7 +96,9 @@ def listed_deployments(files: Files, stage: str, endpoint: str) -> tuple[str, ..
     if ROUTE not in resources:
         raise ManifestError(f"{path}: does not list {ROUTE}, the split of the endpoint; add it")
     if missing := sorted(present - resources.keys() - {KUSTOMIZATION, ROLLOUT}):
-        raise ManifestError(f"{path}: does not list {missing[0]!r}; add it to resources, or remove {folder}{missing[0]}")
+        raise ManifestError(
+            f"{path}: does not list {missing[0]!r}; add it to resources, or remove {folder}{missing[0]}"
+        )
     return tuple(name.removesuffix(".yaml") for name in resources if name not in {ROUTE, ROLLOUT})
 
 
@@ -117,7 +123,9 @@ def _parse_deployments(files: Files, stage: str, endpoint: str) -> Iterator[Depl
     for name in listed_deployments(files, stage, endpoint):
         path = deployment_file(stage, endpoint, name)
         if path not in files or not is_label(name):
-            raise ManifestError(f"{endpoint_folder(stage, endpoint)}{name}: not the file of a deployment, DEPLOYMENT.yaml")
+            raise ManifestError(
+                f"{endpoint_folder(stage, endpoint)}{name}: not the file of a deployment, DEPLOYMENT.yaml"
+            )
         yield parse_deployment(files[path], stage=stage, endpoint=endpoint, name=name)
 
 

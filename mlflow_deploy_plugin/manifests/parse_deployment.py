@@ -41,8 +41,10 @@ def _by_kind(path: str, manifests: tuple[Value, ...]) -> dict[str, Value]:
         if kind in kinds and kind not in _BESIDE:
             manifest.refuse(f"is a second {kind}; a file holds one deployment")
         if kind not in _BESIDE | {"Deployment", "Service"}:
-            manifest.refuse(f"is of kind {kind!r}; a deployment's file holds Deployment, Service"
-                            f" and, for a cluster, {', '.join(sorted(_BESIDE))}")
+            manifest.refuse(
+                f"is of kind {kind!r}; a deployment's file holds Deployment, Service"
+                f" and, for a cluster, {', '.join(sorted(_BESIDE))}"
+            )
         kinds[kind] = manifest
     for kind, version in (("Deployment", "apps/v1"), ("Service", "v1")):
         if kind not in kinds:
@@ -60,7 +62,9 @@ def _check_names(manifest: Value, endpoint: str, name: str) -> None:
 
 def _check_service(service: Value, workload: Value, endpoint: str, name: str) -> None:
     _check_names(service, endpoint, name)
-    pods = {key: value.text() for key, value in workload.need("spec", "template", "metadata", "labels").fields().items()}
+    pods = {
+        key: value.text() for key, value in workload.need("spec", "template", "metadata", "labels").fields().items()
+    }
     for selector in (service.need("spec", "selector"), workload.need("spec", "selector", "matchLabels")):
         for key, value in selector.fields().items():
             if pods.get(key) != value.text():

@@ -63,9 +63,7 @@ class Value:
         if not isinstance(self.node, yaml.MappingNode):
             self._mistyped("a mapping")
         prefix = f"{self.trail}." if self.trail else ""
-        return {
-            key.value: Value(self.file, value, f"{prefix}{key.value}", key) for key, value in self.node.value
-        }
+        return {key.value: Value(self.file, value, f"{prefix}{key.value}", key) for key, value in self.node.value}
 
     def items(self) -> tuple["Value", ...]:
         """The entries of a list; none for an empty value."""
@@ -99,7 +97,7 @@ class Value:
             self._mistyped("text")
         text = str(self.node.value)
         if self.node.tag != _STRING or (self.node.style is None and _NUMBER_ELSEWHERE.fullmatch(text)):
-            self.refuse(f"is {text or 'empty'}, which YAML does not read as text; put it in quotes: \"{text}\"")
+            self.refuse(f'is {text or "empty"}, which YAML does not read as text; put it in quotes: "{text}"')
         return text
 
     def whole(self) -> int:
@@ -131,7 +129,9 @@ def documents(file: str, text: str) -> tuple[Value, ...]:
     try:
         nodes = [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None]
     except (yaml.YAMLError, UnicodeError, RecursionError) as error:
-        raise ManifestError(f"{file}: {_where(error)}not YAML: {_reason(error)}; mend the line or take it back") from error
+        raise ManifestError(
+            f"{file}: {_where(error)}not YAML: {_reason(error)}; mend the line or take it back"
+        ) from error
     found = tuple(Value(file, node) for node in nodes if node.tag != _NULL)
     for document in found:
         _check(document, seen=set(), depth=0)

@@ -34,7 +34,8 @@ Tree = dict[str, Plain]
 def kustomization(resources: list[str], *, about: str) -> str:
     """A kustomization.yaml that lists ``resources`` and changes nothing."""
     value: Tree = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": resources}
-    return f"# {about}\n# Only lists: the agent reads the files themselves, so nothing may be patched here.\n{block(value)}\n"
+    rule = "Only lists: the agent reads the files themselves, so nothing may be patched here."
+    return f"# {about}\n# {rule}\n{block(value)}\n"
 
 
 def endpoint_kustomization(endpoint: str, deployments: list[str]) -> str:
@@ -46,7 +47,7 @@ def route(value: Route) -> str:
     """``route.yaml``: the split of an endpoint and one override rule for each of its deployments."""
     head = (
         f"# The split of endpoint {value.endpoint} in stage {value.stage}.\n"
-        "# A person may change the weights of the rule `split`: they sum to 1000, and each step of 1 is 0.1 % of users.\n"
+        "# A person may change the weights of the rule `split`: they sum to 1000, a step of 1 is 0.1 % of the users.\n"
         "# The order of its backendRefs decides who moves when a weight does: leave it, and the names, as they are.\n"
         "# modelserve edits the weights and the modelserve.io/* annotations in place; comments stay.\n"
     )

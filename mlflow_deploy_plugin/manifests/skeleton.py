@@ -28,8 +28,8 @@ commit. Nothing else changes what is served.
     gateway/                                      Gateway and the policy that keeps a user on a version
     clusters/                                     how Argo CD or Flux is told of the stages
 
-To move users, edit the weights of the rule `split` in a `route.yaml` and push. To take a change back, push the weights
-of an earlier commit. `git log -- stages/production/<endpoint>` is the endpoint's story; the trailers `Modelserve-…` of a
+To move users, edit the weights of the rule `split` in a `route.yaml` and push. To take a change back, push the
+weights of an earlier commit. `git log -- stages/production/<endpoint>` is the endpoint's story; the trailers `Modelserve-…` of a
 commit say what was done, from what, to what, and why.
 
 What a stage would apply: `kubectl kustomize stages/production`.
@@ -97,8 +97,8 @@ def _gateway() -> Files:
         "gateway/gateway.yaml": _text(gateway, about="The address of a stage; its routes attach to it."),
         "gateway/backendtrafficpolicy.yaml": _text(
             policy,
-            about="Envoy Gateway 1.9 or later deals users by this header where each backendRef has a filter, as ours have."
-            "\n# It does not know the routes' salt: every endpoint deals the same users first.",
+            about="Envoy Gateway 1.9 or later deals users by this header where each backendRef has a filter, as\n"
+            "# ours have. It does not know the routes' salt: every endpoint deals the same users first.",
         ),
     }
 

@@ -63,7 +63,8 @@ class Trailers:
     def parse(cls, message: str) -> Self | None:
         """The trailers of a commit's message; ``None`` where it carries none of ours."""
         for paragraph in reversed(re.split(r"\n[ \t]*\n", message.replace("\r\n", "\n"))):
-            found = dict(hit.groups() for line in paragraph.split("\n") if (hit := _TRAILER.fullmatch(line.rstrip())))
+            hits = (_TRAILER.fullmatch(line.rstrip()) for line in paragraph.split("\n"))
+            found = {hit[1]: hit[2] for hit in hits if hit}
             if found.get("Operation"):
                 known = {field.name: found.get(field.name.strip("_").title(), "") for field in fields(cls)}
                 return cls(**known)

@@ -18,7 +18,9 @@ class FakeRepository:
     ``rivals`` are called one after the other, each just before a push: what one of them commits makes that push lose.
     """
 
-    def __init__(self, files: Files | None = None, *, rivals: list[Callable[["FakeRepository"], None]] | None = None) -> None:
+    def __init__(
+        self, files: Files | None = None, *, rivals: list[Callable[["FakeRepository"], None]] | None = None
+    ) -> None:
         self.rivals = list(rivals or ())
         self._commits: list[Commit] = []
         self._trees: dict[str, Files] = {"": {}}

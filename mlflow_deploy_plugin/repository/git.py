@@ -5,6 +5,7 @@ process, plain English messages, and an end to everything that it started when t
 interrupted. Credential helpers and ssh work as the user set them up.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -34,7 +35,6 @@ _SURROUNDING: Final = frozenset(
         "GIT_SHALLOW_FILE",
         "GIT_EXTERNAL_DIFF",
         "GIT_PUSH_OPTION_COUNT",
-        "GIT_LITERAL_PATHSPECS",
         "GIT_GLOB_PATHSPECS",
         "GIT_ICASE_PATHSPECS",
         "GIT_TRACE",
@@ -158,7 +158,14 @@ def environment(surrounding: Mapping[str, str]) -> dict[str, str]:
     """The variables for git, from those of this process."""
     kept = {key: value for key, value in surrounding.items() if key not in _SURROUNDING}
     # A null device instead of no value: git would wait for an answer that nobody can give.
-    return {**kept, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_PAGER": "cat"}
+    return {
+        **kept,
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_PAGER": "cat",
+        "GIT_LITERAL_PATHSPECS": "1",
+    }
 
 
 def without_password(text: str) -> str:
@@ -197,8 +204,6 @@ def _outcome(process: subprocess.Popen[bytes], feed: bytes, timeout_s: float) ->
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the whole group: git leaves ssh and helpers behind when it is killed alone."""
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it may end by itself in this moment
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it ended by itself in this moment
     process.communicate()

@@ -20,12 +20,7 @@ MAX_BLOB_BYTES: Final = 4 * 1024 * 1024
 """A larger file is no text of the tree; it is left alone and not read."""
 _TEXT_MODES: Final = frozenset({"100644", "100755"})
 _NEW_MODE: Final = "100644"
-_FALLBACK: Final = {
-    "GIT_AUTHOR_NAME": "modelserve",
-    "GIT_AUTHOR_EMAIL": "modelserve@localhost",
-    "GIT_COMMITTER_NAME": "modelserve",
-    "GIT_COMMITTER_EMAIL": "modelserve@localhost",
-}
+_FALLBACK: Final = ("-c", "user.name=modelserve", "-c", "user.email=modelserve@localhost")
 """Who commits where the user has configured no identity."""
 _TRUE: Final = frozenset({"true", "yes", "on", "1", ""})
 _LOG_FORMAT: Final = "%H%x00%P%x00%an%x00%ae%x00%cI%x00%B"
@@ -104,10 +99,8 @@ class Objects:
         settings = self._settings()
         signed = ["-S"] if settings.get("commit.gpgsign") in _TRUE else []
         parents = ["-p", parent] if parent else []
-        known = settings.keys() & {"user.email", "author.email"}
-        return self.run(
-            "commit-tree", *signed, *parents, "-F", "-", tree, feed=message.encode(), variables={} if known else _FALLBACK
-        ).text
+        identity = () if settings.keys() & {"user.email", "author.email"} else _FALLBACK
+        return self.run(*identity, "commit-tree", *signed, *parents, "-F", "-", tree, feed=message.encode()).text
 
     def _settings(self) -> Mapping[str, str]:
         """What the user has configured about committing, by lower-case key."""
@@ -118,7 +111,9 @@ class Objects:
 
     def log(self, *arguments: str) -> tuple[Commit, ...]:
         """The commits that ``git log`` with ``arguments`` names."""
-        answer = self.run("log", "-z", "--no-color", "--no-show-signature", f"--format=tformat:{_LOG_FORMAT}", *arguments)
+        answer = self.run(
+            "log", "-z", "--no-color", "--no-show-signature", f"--format=tformat:{_LOG_FORMAT}", *arguments
+        )
         fields = answer.out.decode("utf-8", "replace").split("\0")
         rows = (fields[start : start + _LOG_FIELDS] for start in range(0, len(fields) - 1, _LOG_FIELDS))
         return tuple(_commit(row) for row in rows)
@@ -147,7 +142,9 @@ def _batch(answer: bytes) -> Iterator[str]:
         end = answer.index(b"\n", position)
         header = answer[position:end].split()
         if header[-1] == b"missing":
-            raise GitError(f"object {header[0].decode()} is missing from the repository; remove the clone and try again")
+            raise GitError(
+                f"object {header[0].decode()} is missing from the repository; remove the clone and try again"
+            )
         size = int(header[2])
         yield _text(answer[end + 1 : end + 1 + size])
         position = end + size + 2

@@ -17,7 +17,7 @@ from typing import Final, Self, assert_never
 
 from mlflow_deploy_plugin.errors import AlreadyExistsError, GitError, RetryLaterError
 from mlflow_deploy_plugin.manifests.model import Files
-from mlflow_deploy_plugin.manifests.trailers import PREFIX, Message, Trailers
+from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.repository.address import clone_name, local_folder, normal
 from mlflow_deploy_plugin.repository.git import REMOTE_TIMEOUT_S, Completed, Git, GitDoor, failure, without_password
 from mlflow_deploy_plugin.repository.lock import locked
@@ -232,8 +232,10 @@ class Repository:
     def _unreachable(self, completed: Completed) -> GitError | RetryLaterError:
         folder = local_folder(self.address)
         if folder is not None and not folder.exists():
-            return GitError(f"{self._name}: there is no such folder; give the path of a git repository,"
-                            " or make one with `git init --bare`")
+            return GitError(
+                f"{self._name}: there is no such folder; give the path of a git repository,"
+                " or make one with `git init --bare`"
+            )
         return failure(completed, doing=self._name)
 
     def _refusal(self, refused: Refused) -> GitError:
@@ -244,7 +246,9 @@ class Repository:
                 f" run `git -C {self.address} config receive.denyCurrentBranch updateInstead`, or give a bare repository"
             )
         if refused.reason.startswith("Working directory has"):
-            return GitError(f"{self._name}: its checkout has changes that are not committed; commit or stash them there")
+            return GitError(
+                f"{self._name}: its checkout has changes that are not committed; commit or stash them there"
+            )
         return GitError(
             f"{self._name}: the push to {self.branch!r} was refused ({refused.reason}{said});"
             " ask whoever protects the branch, or use another one"
