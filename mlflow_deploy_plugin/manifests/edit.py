@@ -20,12 +20,11 @@ from mlflow_deploy_plugin.errors import (
 from mlflow_deploy_plugin.manifests import render, tree
 from mlflow_deploy_plugin.manifests.edit_deployment import edited_deployment, normalised
 from mlflow_deploy_plugin.manifests.edit_route import with_backends, with_override, without_override
-from mlflow_deploy_plugin.manifests.in_place import Place, insert_item, remove_item, set_values
+from mlflow_deploy_plugin.manifests.in_place import Edits, insert_item, remove_item, set_values
 from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Endpoint, Files, Route, Stage
 from mlflow_deploy_plugin.manifests.parse import listed_endpoints, parse_endpoint, parse_stage, stages
 from mlflow_deploy_plugin.manifests.parse_route import SALT
 from mlflow_deploy_plugin.manifests.reading import document
-from mlflow_deploy_plugin.manifests.scalars import Plain
 from mlflow_deploy_plugin.manifests.skeleton import empty_stage, skeleton
 from mlflow_deploy_plugin.manifests.split import resplit, without
 from mlflow_deploy_plugin.spec import annotations as keys
@@ -200,7 +199,7 @@ def set_split(
     text = with_backends(files[path], backends, file=path)
     for name in weights:
         text = with_override(text, endpoint, name, file=path)
-    notes: dict[Place, Plain | None] = {(*_ANNOTATIONS, key): value for key, value in annotations.items()}
+    notes: Edits = {(*_ANNOTATIONS, key): value for key, value in annotations.items()}
     return _checked({**files, path: set_values(text, notes, file=path)}, stage, endpoint)
 
 

@@ -27,6 +27,9 @@ from mlflow_deploy_plugin.manifests.scalars import (
 Place = tuple[int | str, ...]
 """Where a value is: the document's index, then keys and indices. The document of ``---`` parts that are not empty."""
 
+Edits = Mapping[Place, Plain | None]
+"""A value for each place; ``None`` removes what is there."""
+
 _BLOCK_SCALARS: Final = ("|", ">")
 
 
@@ -36,8 +39,8 @@ class _Splice(NamedTuple):
     text: str
 
 
-def set_values(text: str, values: Mapping[Place, Plain | None], *, file: str = "") -> str:
-    """``text`` with a value at each place; ``None`` removes what is there. Missing parents are made.
+def set_values(text: str, values: Edits, *, file: str = "") -> str:
+    """``text`` with a value at each place. Missing parents are made.
 
     Raises:
         ManifestError: ``text`` is not YAML by the rules of :mod:`.reading`.

@@ -243,7 +243,7 @@ class Repository:
         if refused.reason == "branch is currently checked out":
             return GitError(
                 f"{self._name}: its branch {self.branch!r} is checked out there, and git does not push into a checkout;"
-                f" run `git -C {self.address} config receive.denyCurrentBranch updateInstead`, or give a bare repository"
+                f" run `git -C {self.address} config receive.denyCurrentBranch updateInstead`, or give a bare one"
             )
         if refused.reason.startswith("Working directory has"):
             return GitError(
