@@ -95,7 +95,7 @@ def resplit(backends: Sequence[Backend], weights: Mapping[str, int], stable: str
         _shrink(slots, name, held.get(name, 0) - full[name], stable)
     for name in arms:
         if name in held:
-            _grow(slots, name, full[name] - held[name], stable)
+            _grow(slots, name, max(0, full[name] - held[name]), stable)
         else:
             _join(slots, name, full[name], stable)
     return _backends(_compact(slots) if len(slots) > MAX_SLOTS else slots)
