@@ -1,16 +1,12 @@
 """What a target is to those who use it: a stage that can be read, and changed by one commit at a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Stage
-from mlflow_deploy_plugin.manifests.trailers import Message
 from mlflow_deploy_plugin.packaging.gpu import Gpus
-from mlflow_deploy_plugin.repository import Commit
-
-Edit = Callable[[Files], tuple[Files, Message]]
-"""Decides on the newest tree what it should become; called again when somebody else was quicker."""
+from mlflow_deploy_plugin.repository import Commit, Intent
 
 State = Literal["applied", "pending", "unchanged"]
 """Of a commit: live; pushed, and somebody else applies it; not made, since there was nothing to change."""
@@ -85,7 +81,7 @@ class DeploymentTarget(Protocol):
         """Make ready what a commit will need, before anything is packaged: cheap, idempotent."""
         ...
 
-    def commit(self, edit: Edit, *, operation: str, endpoint: str, wait_s: float = DEFAULT_WAIT_S) -> Outcome:
+    def commit(self, edit: Intent, *, operation: str, endpoint: str, wait_s: float = DEFAULT_WAIT_S) -> Outcome:
         """One commit, and where this machine applies it: wait until it is live, or take ``endpoint`` back.
 
         Raises:

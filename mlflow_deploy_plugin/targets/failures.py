@@ -62,9 +62,8 @@ def translate(error: Exception) -> DeploymentError:
     """``error`` with MLflow's code and our exit code."""
     match error:
         case ScoringError():
-            code = (
-                codes.RESOURCE_DOES_NOT_EXIST if error.status == HTTPStatus.NOT_FOUND else get_error_code(error.status)
-            )
+            is_missing = error.status == HTTPStatus.NOT_FOUND  # MLflow would say ENDPOINT_NOT_FOUND
+            code = codes.RESOURCE_DOES_NOT_EXIST if is_missing else get_error_code(error.status)
             return DeploymentError(str(error), code, exit_code=exit_code(error))
         case ModelserveError():
             code = next((code for kind, code in _CODES if isinstance(error, kind)), codes.INTERNAL_ERROR)

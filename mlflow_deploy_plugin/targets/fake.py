@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlflow_deploy_plugin.agent.client import Applied, Outcome
 from mlflow_deploy_plugin.agent.status import AgentStatus
@@ -38,3 +39,16 @@ class FakeAgent:
     def status(self) -> AgentStatus | None:
         """What the test gave."""
         return self.said
+
+
+def make_status(**fields: Any) -> AgentStatus:  # noqa: ANN401  any field of the status
+    """What an agent with nothing to do says; a test names only what matters."""
+    defaults: dict[str, Any] = {
+        "version": "0",
+        "pid": 1,
+        "started": "2026-01-01T00:00:00Z",
+        "stage": "production",
+        "repository": "file:///home/repository.git",
+        "gateway": "http://gateway.test",
+    }
+    return AgentStatus(**{**defaults, **fields})

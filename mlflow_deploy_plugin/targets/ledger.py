@@ -2,37 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from mlflow_deploy_plugin.manifests.model import Files, Stage
 from mlflow_deploy_plugin.manifests.tree import endpoint_folder, stage_folder
-from mlflow_deploy_plugin.repository import Commit, CommitResult
+from mlflow_deploy_plugin.repository import Commit, CommitResult, Intent, RepositoryDoor
 from mlflow_deploy_plugin.targets import intents
-from mlflow_deploy_plugin.targets.base import Edit, Reading
-
-
-class Store(Protocol):
-    """The verbs of a repository that targets need; :class:`mlflow_deploy_plugin.repository.Repository` has them."""
-
-    def fetch(self) -> None:
-        """See what others have pushed."""
-        ...
-
-    def head(self) -> Commit | None:
-        """The newest commit seen."""
-        ...
-
-    def files(self, sha: str) -> Files:
-        """The tree of a commit."""
-        ...
-
-    def history(self, *, path: str = "") -> tuple[Commit, ...]:
-        """Commits that touched ``path``, newest first."""
-        ...
-
-    def change(self, intent: Edit, *, operation: str) -> CommitResult:
-        """One commit by optimistic locking."""
-        ...
+from mlflow_deploy_plugin.targets.base import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +15,7 @@ class Ledger:
     """One stage in one repository; opened when first used."""
 
     stage_name: str
-    open: Callable[[], Store]
+    open: Callable[[], RepositoryDoor]
 
     def head(self) -> str:
         """The newest commit; empty where there is none."""
@@ -70,7 +45,7 @@ class Ledger:
         """The newest tree's say on this stage; errors as :meth:`read`."""
         return self.read().stage
 
-    def change(self, edit: Edit, *, operation: str) -> CommitResult:
+    def change(self, edit: Intent, *, operation: str) -> CommitResult:
         """One commit.
 
         Raises:
@@ -80,5 +55,6 @@ class Ledger:
 
     def history(self, endpoint: str) -> tuple[Commit, ...]:
         """Commits that touched the stage, or one endpoint of it; newest first."""
+        self.head()
         path = endpoint_folder(self.stage_name, endpoint) if endpoint else stage_folder(self.stage_name)
-        return self.open().history(path=path.rstrip("/"))
+        return self.open().history(path=path)

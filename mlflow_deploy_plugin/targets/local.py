@@ -11,8 +11,8 @@ from mlflow_deploy_plugin.errors import AgentError, ConflictError, ModelserveErr
 from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Stage
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.packaging.gpu import Gpus
-from mlflow_deploy_plugin.repository import Commit, CommitResult
-from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Edit, Outcome, Reading, Standing
+from mlflow_deploy_plugin.repository import Commit, CommitResult, Intent
+from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Reading, Standing
 from mlflow_deploy_plugin.targets.intents import operation_id
 from mlflow_deploy_plugin.targets.ledger import Ledger
 from mlflow_deploy_plugin.targets.restoring import restore
@@ -83,7 +83,7 @@ class LocalTarget:
         self.ledger.open()
         self.agent.start()
 
-    def commit(self, edit: Edit, *, operation: str, endpoint: str, wait_s: float = DEFAULT_WAIT_S) -> Outcome:
+    def commit(self, edit: Intent, *, operation: str, endpoint: str, wait_s: float = DEFAULT_WAIT_S) -> Outcome:
         """One commit, live on return.
 
         Raises:
@@ -91,7 +91,7 @@ class LocalTarget:
         """
         self.prepare()
         result = self.ledger.change(edit, operation=operation)
-        if not result.changed:
+        if result.sha == result.before:  # not ``changed``: an operation that was made before may not be live yet
             return Outcome(state="unchanged", commit=result.sha, before=result.before)
         word = self._word(result, wait_s)
         match word:

@@ -11,9 +11,9 @@ from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.config.target import Target
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.packaging.gpu import detect
-from mlflow_deploy_plugin.repository import Repository
+from mlflow_deploy_plugin.repository import Repository, RepositoryDoor
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
-from mlflow_deploy_plugin.targets.ledger import Ledger, Store
+from mlflow_deploy_plugin.targets.ledger import Ledger
 from mlflow_deploy_plugin.targets.local import LocalTarget
 from mlflow_deploy_plugin.targets.remote import RemoteTarget
 
@@ -40,20 +40,20 @@ def open_target(uri: str, *, environment: Mapping[str, str], say: Callable[[str]
     )
 
 
-def _opened(repository: str, branch: str, home: Home) -> Callable[[], Store]:
+def _opened(repository: str, branch: str, home: Home) -> Callable[[], RepositoryDoor]:
     @functools.cache
-    def opened() -> Store:
+    def opened() -> RepositoryDoor:
         home.ensure()
         return Repository.open(repository, clones=home.clones, branch=branch)
 
     return opened
 
 
-def _own(home: Home) -> Callable[[], Store]:
+def _own(home: Home) -> Callable[[], RepositoryDoor]:
     """The machine's own repository, made on first use."""
 
     @functools.cache
-    def opened() -> Store:
+    def opened() -> RepositoryDoor:
         home.ensure()
         if not home.repository.exists():
             Repository.create_bare(home.repository, manifests.skeleton(), FIRST)

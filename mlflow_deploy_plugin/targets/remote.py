@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from mlflow_deploy_plugin.errors import ConfigError
 from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Stage
 from mlflow_deploy_plugin.packaging.gpu import Gpus
-from mlflow_deploy_plugin.repository import Commit
-from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Edit, Outcome, Reading, Standing
+from mlflow_deploy_plugin.repository import Commit, Intent
+from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Reading, Standing
 from mlflow_deploy_plugin.targets.ledger import Ledger
 
 
@@ -51,7 +51,7 @@ class RemoteTarget:
         """See whether the repository can be reached, before anything is packaged."""
         self.ledger.head()
 
-    def commit(self, edit: Edit, *, operation: str, endpoint: str, wait_s: float = DEFAULT_WAIT_S) -> Outcome:  # noqa: ARG002
+    def commit(self, edit: Intent, *, operation: str, endpoint: str, wait_s: float = DEFAULT_WAIT_S) -> Outcome:  # noqa: ARG002
         """One commit, pushed; ``wait_s`` and ``endpoint`` are for targets that can wait and take back."""
         result = self.ledger.change(edit, operation=operation)
         return Outcome(
