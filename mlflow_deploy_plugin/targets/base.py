@@ -69,6 +69,10 @@ class DeploymentTarget(Protocol):
         """The newest tree."""
         ...
 
+    def files_at(self, commit: str) -> Files:
+        """The tree of ``commit``; empty where there is none."""
+        ...
+
     def stage(self) -> Stage:
         """The newest tree's say on this stage."""
         ...

@@ -62,6 +62,10 @@ class LocalTarget:
         """The newest tree."""
         return self.ledger.files()
 
+    def files_at(self, commit: str) -> Files:
+        """The tree of ``commit``; empty where there is none."""
+        return self.ledger.files_at(commit)
+
     def stage(self) -> Stage:
         """The newest tree's say on this stage."""
         return self.ledger.stage()

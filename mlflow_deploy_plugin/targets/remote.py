@@ -31,6 +31,10 @@ class RemoteTarget:
         """The newest tree."""
         return self.ledger.files()
 
+    def files_at(self, commit: str) -> Files:
+        """The tree of ``commit``; empty where there is none."""
+        return self.ledger.files_at(commit)
+
     def stage(self) -> Stage:
         """The newest tree's say on this stage."""
         return self.ledger.stage()
