@@ -6,7 +6,7 @@ are explicit, every frame is brought to them, and what cannot be compared is nam
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def aligned(frame: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
     return pd.concat([finite, pd.DataFrame(categories, index=whole.index)], axis=1)
 
 
-def _kind(series: "pd.Series[object]") -> tuple[Kind | None, str]:
+def _kind(series: "pd.Series[Any]") -> tuple[Kind | None, str]:
     import pandas as pd  # noqa: PLC0415  heavy
     from pandas.api import types  # noqa: PLC0415  heavy
 
@@ -95,7 +95,7 @@ def _is_scalar(value: object) -> bool:
     return isinstance(value, str | int | float | bool) or not hasattr(value, "__len__")
 
 
-def _as_text(series: "pd.Series[object]") -> "pd.Series[object]":
+def _as_text(series: "pd.Series[Any]") -> "pd.Series[Any]":
     """Categories as text, so that 1, 1.0 and True mean the same in every frame."""
     return series.map(_word, na_action="ignore").astype("object").where(series.notna(), None)
 

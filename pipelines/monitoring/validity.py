@@ -5,7 +5,7 @@ Evidently drops a missing column without a word, fails on an empty one, and call
 nothing: inputs that left the training sample are what drift is.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from pipelines.monitoring.columns import Columns
@@ -27,13 +27,26 @@ NAMED: Final = 5
 def schema_checks(frame: "pd.DataFrame", *, arm: str, reference: "pd.DataFrame", columns: Columns) -> Iterator[Check]:
     """Columns that the reference has and the log lacks, and the reverse. ``frame`` is as logged, not aligned."""
     if missing := [name for name in columns.compared if name not in frame.columns]:
-        detail = f"the log of {arm} lacks {_named(missing)}; log with -C log=full and without -C log_redact for them"
+        detail = f"the log of {arm} holds no value of {_named(missing)}, while another arm's does"
         yield Check(name="missing-columns", subject=arm, is_ok=False, scope="inputs", detail=detail)
     known = {str(name) for name in reference.columns}
     if extra := [str(name) for name in frame.columns if str(name) not in known]:
         detail = f"{arm} logs {_named(extra)}, unknown to the reference and not compared"
         yield Check(name="schema", subject=arm, is_ok=False, detail=detail)
     yield from (_wrong_type(frame, arm=arm, name=name) for name in columns.numbers if _is_text(frame, name))
+
+
+def unlogged_check(unlogged: Collection[str], *, endpoint: str, is_all: bool) -> Check:
+    """Columns of the reference that no arm logs: left out on purpose, unless all are."""
+    detail = f"no log of {endpoint} holds {_named(sorted(unlogged))}; they are not compared"
+    way_out = " (-C log=full keeps features, -C log_redact leaves columns out)"
+    return Check(
+        name="missing-columns",
+        subject=endpoint,
+        is_ok=False,
+        scope="inputs" if is_all else "none",
+        detail=detail + way_out,
+    )
 
 
 def missingness_checks(
@@ -76,8 +89,8 @@ def sample_size_check(*, arm: str, users: int, needed: int, is_stable: bool) -> 
 
 
 def _wrong_type(frame: "pd.DataFrame", *, arm: str, name: str) -> Check:
-    detail = f"{name} is text in the log of {arm} and a number in the reference"
-    return Check(name="schema", subject=arm, is_ok=False, scope="inputs", detail=detail + f" (first: {_first(frame, name)})")
+    detail = f"{name} is text in the log of {arm} (first: {_first(frame, name)}) and a number in the reference"
+    return Check(name="schema", subject=arm, is_ok=False, scope="inputs", detail=detail)
 
 
 def _first(frame: "pd.DataFrame", name: str) -> str:

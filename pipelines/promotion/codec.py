@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 def encode(value: "DataclassInstance") -> str:
     """Canonical JSON of a frozen dataclass: keys sorted, no spaces, a newline at the end."""
-    return (
-        json.dumps(asdict(value), sort_keys=True, separators=(",", ":"), allow_nan=False, default=_moment, ensure_ascii=False)
-        + "\n"
+    written = json.dumps(
+        asdict(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=_moment
     )
+    return written + "\n"
 
 
 def decode(kind: type[T], text: str) -> T:

@@ -38,12 +38,14 @@ def decide_drift(evidence: DriftEvidence, policy: DriftPolicy) -> DriftDecision:
     """
     if crashed := tuple(faults.beyond_guardrail(evidence, policy)):
         return _revert(crashed)
-    if invalid := _failed(evidence, "traffic"):
+    if invalid := _failed(evidence, "traffic") + faults.mismatch(evidence):
         return Inconclusive(reasons=invalid)
-    if mismatch := faults.mismatch(evidence):
-        return Inconclusive(reasons=(mismatch,))
     if worse := tuple(faults.worse_than_stable(evidence, policy)):
         return _revert(worse + tuple(_world(evidence, policy)))
+    return _inputs(evidence, policy)
+
+
+def _inputs(evidence: DriftEvidence, policy: DriftPolicy) -> DriftDecision:
     if unusable := _failed(evidence, "inputs"):
         return Inconclusive(reasons=unusable)
     if apart := tuple(_apart(evidence, policy)):

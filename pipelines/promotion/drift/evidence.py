@@ -152,9 +152,12 @@ class Window:
     """Which events were looked at. Times are RFC 3339 in UTC."""
 
     since: str
+    """Inputs are compared from here on."""
     until: str
+    rollout_since: str = ""
+    """Failed attempts and labels are counted from here on."""
     split_since: str = ""
-    """When the present split began; exposure is compared with the weights from here on."""
+    """When the gateway first served the present split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

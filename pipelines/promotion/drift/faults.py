@@ -44,18 +44,18 @@ def beyond_guardrail(evidence: DriftEvidence, policy: DriftPolicy) -> Iterator[R
             )
 
 
-def mismatch(evidence: DriftEvidence) -> Reason | None:
+def mismatch(evidence: DriftEvidence) -> tuple[Reason, ...]:
     """Users who did not fall on the arms as the split says; everything that compares arms is worthless then."""
     tallies = [arm.failures for arm in (evidence.stable, *evidence.canaries)]
     known = [tally for tally in tallies if tally is not None and tally.shares]
     if not evidence.canaries or len(known) < len(tallies):
-        return None
+        return ()
     observed = np.array([tally.exposed for tally in known]).T
     shares = np.array([tally.shares for tally in known]).T
     verdict = judge_split(observed, shares / shares.sum(axis=1, keepdims=True), alpha=SRM_ALPHA)
     if isinstance(verdict, Inconclusive):
-        return Reason(gate="srm", subject=evidence.endpoint, text=verdict.reason, numbers=dict(verdict.numbers))
-    return None
+        return (Reason(gate="srm", subject=evidence.endpoint, text=verdict.reason, numbers=dict(verdict.numbers)),)
+    return ()
 
 
 def worse_than_stable(evidence: DriftEvidence, policy: DriftPolicy) -> Iterator[Reason]:
@@ -89,7 +89,7 @@ def _errors(arm: Arm, stable: Arm, policy: DriftPolicy, *, alpha: float) -> Iter
     gate = ErrorRatioGate(margin=policy.failure_margin, event="failure")
     verdict = compare_error_ratio(_counts(theirs), _counts(ours), gate, alpha=alpha)
     head = f"failed for {words.percent(ours.ratio)} against {words.percent(theirs.ratio)} of users"
-    yield _shares_reason("errors", arm, stable, verdict, head=head, policy=policy), isinstance(verdict, Failed)
+    yield _shares_reason("errors", (arm, stable), verdict, head=head, policy=policy), isinstance(verdict, Failed)
 
 
 def _performance(arm: Arm, stable: Arm, policy: DriftPolicy, *, alpha: float) -> tuple[Reason, bool]:
@@ -98,10 +98,11 @@ def _performance(arm: Arm, stable: Arm, policy: DriftPolicy, *, alpha: float) ->
         return _too_few(arm, ours, theirs, policy), False
     if ours.wrong is not None and theirs.wrong is not None:
         gate = ErrorRatioGate(margin=policy.wrong_margin, event="wrong", source="labels")
-        counts = (_counts(side, is_final=True) for side in (theirs.wrong, ours.wrong))
-        verdict = compare_error_ratio(*counts, gate, alpha=alpha)
+        stable_counts, counts = _counts(theirs.wrong, is_final=True), _counts(ours.wrong, is_final=True)
+        verdict = compare_error_ratio(stable_counts, counts, gate, alpha=alpha)
         head = f"wrong for {words.percent(ours.wrong.ratio)} against {words.percent(theirs.wrong.ratio)} of users"
-        return _shares_reason("performance", arm, stable, verdict, head=head, policy=policy), isinstance(verdict, Failed)
+        reason = _shares_reason("performance", (arm, stable), verdict, head=head, policy=policy)
+        return reason, isinstance(verdict, Failed)
     if ours.error is not None and theirs.error is not None:
         return _errors_of_numbers(arm, stable, (ours.error, theirs.error), policy=policy, alpha=alpha)
     text = f"labels of {arm.deployment} and of stable are of two kinds, numbers and classes"
@@ -136,10 +137,9 @@ def _too_few(arm: Arm, ours: Performance | None, theirs: Performance | None, pol
     return Reason(gate="performance", subject=arm.deployment, text=text, numbers=numbers)
 
 
-def _shares_reason(
-    gate: str, arm: Arm, stable: Arm, verdict: Verdict, *, head: str, policy: DriftPolicy
-) -> Reason:
+def _shares_reason(gate: str, arms: tuple[Arm, Arm], verdict: Verdict, *, head: str, policy: DriftPolicy) -> Reason:
     """The verdict on two shares of users, in words that need no statistics."""
+    arm, stable = arms
     numbers = dict(verdict.numbers)
     if "low" not in numbers:
         return Reason(gate=gate, subject=arm.deployment, text=f"{arm.deployment}: {verdict.reason}", numbers=numbers)

@@ -1,0 +1,78 @@
+"""Who was assigned to whom under which split: distinct users by arm and by period of constant weights.
+
+The gateway's log says under which commit a user was first seen; the tree of that commit says with which probability
+the split gave this user to each arm. Users whose commit is not known are left out and counted.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
+from pipelines.promotion.drift.evidence import UserTally
+
+SplitOf = Callable[[str], Mapping[str, int] | None]
+"""Weights of an endpoint by deployment at a commit; ``None`` where nobody knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Users of one arm whom the gateway first saw under one commit."""
+
+    arm: str
+    commit: str
+    began: datetime
+    users: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A stretch of time in which the arms' weights did not change, and the users first seen in it."""
+
+    began: datetime
+    shares: Mapping[str, float]
+    users: Mapping[str, int]
+    failed: Mapping[str, int]
+
+
+def periods(seen: Iterable[Seen], *, arms: Sequence[str], split_of: SplitOf) -> tuple[tuple[Period, ...], int]:
+    """Periods in which every arm had weight, oldest first, and how many users fell into none of them."""
+    found: list[Period] = []
+    lost = 0
+    for row in sorted(seen, key=lambda row: (row.began, row.arm)):
+        shares = _shares(split_of(row.commit), arms)
+        if shares is None or row.arm not in shares:
+            lost += row.users
+            continue
+        if not found or found[-1].shares != shares:
+            found.append(Period(began=row.began, shares=shares, users={}, failed={}))
+        found[-1] = _joined(found[-1], row)
+    return tuple(found), lost
+
+
+def tally(found: Sequence[Period], arm: str) -> UserTally | None:
+    """Users of one arm and those who met a failed attempt, by period; ``None`` where there was no period."""
+    if not found:
+        return None
+    return UserTally(
+        exposed=tuple(period.users.get(arm, 0) for period in found),
+        events=tuple(period.failed.get(arm, 0) for period in found),
+        shares=tuple(period.shares[arm] for period in found),
+    )
+
+
+def _joined(period: Period, row: Seen) -> Period:
+    return Period(
+        began=min(period.began, row.began),
+        shares=period.shares,
+        users={**period.users, row.arm: period.users.get(row.arm, 0) + row.users},
+        failed={**period.failed, row.arm: period.failed.get(row.arm, 0) + row.failed},
+    )
+
+
+def _shares(weights: Mapping[str, int] | None, arms: Sequence[str]) -> dict[str, float] | None:
+    """Shares of the arms; ``None`` where an arm had no weight, and so no control or no part."""
+    if weights is None or any(not 0 < weights.get(arm, 0) < TOTAL_WEIGHT for arm in arms):
+        return None
+    return {arm: weights[arm] / TOTAL_WEIGHT for arm in arms}

@@ -1,0 +1,267 @@
+"""From the event store to the evidence of one drift decision. Reads, counts and compares; decides nothing.
+
+Two windows, for two questions. *Inputs* are compared within the window that was asked for. *Faults* (failed attempts,
+labels) are counted since the rollout began, whatever the window: an always-valid test judges a stream from its start.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from pipelines.monitoring import performance, univariate, validity
+from pipelines.monitoring.columns import Columns, aligned, kinds_of
+from pipelines.monitoring.event_summaries import Window
+from pipelines.monitoring.events import LabelCut
+from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
+from pipelines.monitoring.multivariate import separation
+from pipelines.monitoring.reference import ReferenceSample
+from pipelines.monitoring.samples import EventLog, Sample, sample_of
+from pipelines.promotion.drift import evidence as facts
+from pipelines.promotion.drift.evidence import Against, Arm, Check, DomainTest, DriftEvidence, FeatureShift
+from pipelines.promotion.drift.policy import DriftPolicy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEPT_SHIFTS: Final = 12
+"""Columns of each comparison that the evidence names."""
+KEPT_CHECKS: Final = 16
+MAX_LABELLED: Final = 200_000
+"""Labelled rows that are scored; the newest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of the event store."""
+
+    commit: str
+    rollout: str
+    inputs: Window
+    faults: Window
+    stable: Arm
+    """Name, digest and weight; the counts are filled in here."""
+    canaries: tuple[Arm, ...] = ()
+    split_of: SplitOf
+    maturity: timedelta | None = None
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Stable first."""
+        return tuple(arm.deployment for arm in (self.stable, *self.canaries))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """The evidence, and the frames that a report shows. Frames are aligned; they never leave this machine."""
+
+    evidence: DriftEvidence
+    columns: Columns
+    frames: "dict[str, pd.DataFrame]" = field(default_factory=dict)
+    predictions: "dict[str, pd.DataFrame]" = field(default_factory=dict)
+    reference: "pd.DataFrame | None" = None
+
+
+def gather(log: EventLog, question: Question, *, reference: ReferenceSample | None, policy: DriftPolicy) -> Gathered:
+    """All that a decision on ``question`` needs.
+
+    Raises:
+        EventStoreError: the store cannot be read.
+    """
+    read = [sample_of(log, question.inputs, arm) for arm in question.arms]
+    samples = tuple(sample for sample, _ in read)
+    unreadable = tuple(dict.fromkeys(chain.from_iterable(files for _, files in read)))
+    found, lost = _periods(log, question)
+    arms = _arms(log, question, found, samples)
+    columns, checks = _columns(samples, reference, endpoint=question.inputs.endpoint)
+    frames = {sample.arm: aligned(sample.features, columns) for sample in samples}
+    baseline = aligned(reference.frame, columns) if reference else None
+    predictions = {sample.arm: sample.predictions for sample in samples}
+    checks += (
+        *_traffic_checks(question, lost, unreadable),
+        *_size_checks(samples, policy),
+        *_input_checks(samples, frames, reference=reference, baseline=baseline, columns=columns),
+    )
+    shifts = _shifts(question, frames, baseline, policy)
+    evidence = DriftEvidence(
+        endpoint=question.inputs.endpoint,
+        stage=question.inputs.stage,
+        commit=question.commit,
+        rollout=question.rollout,
+        window=_window(question, found),
+        stable=arms[0],
+        canaries=arms[1:],
+        reference=reference.about if reference else None,
+        checks=tuple(sorted(checks, key=lambda check: check.scope == "none"))[:KEPT_CHECKS],
+        shifts=univariate.strongest(shifts, keep=KEPT_SHIFTS),
+        predictions=_prediction_shifts(question, predictions, policy),
+        domain_tests=tuple(_domain_tests(question, frames, baseline, policy)),
+        features_tested=len(columns.compared),
+        versions=_versions(),
+    )
+    return Gathered(evidence=evidence, columns=columns, frames=frames, predictions=predictions, reference=baseline)
+
+
+def _window(question: Question, found: Sequence[Period]) -> facts.Window:
+    return facts.Window(
+        since=_moment(question.inputs.begin),
+        until=_moment(question.inputs.end),
+        rollout_since=_moment(question.faults.begin) if question.canaries else "",
+        split_since=_moment(found[-1].began) if found else "",
+    )
+
+
+def _moment(when: datetime) -> str:
+    return when.isoformat(timespec="seconds")
+
+
+def _periods(log: EventLog, question: Question) -> tuple[tuple[Period, ...], int]:
+    """Periods of constant split of the rollout; none without canaries."""
+    if not question.canaries:
+        return (), 0
+    exposure = log.exposure(question.faults)
+    seen = [
+        Seen(arm=arm, commit=p.commit, began=p.began, users=p.users, failed=p.users_with_error)
+        for arm, found in exposure.arms.items()
+        for p in found.periods
+    ]
+    return periods(seen, arms=question.arms, split_of=question.split_of)
+
+
+def _arms(
+    log: EventLog, question: Question, found: Sequence[Period], samples: Sequence[Sample]
+) -> tuple[Arm, ...]:
+    cut = LabelCut(as_of=question.faults.end, maturity=question.maturity)
+    labels = log.labels(question.faults, cut).arms
+    labelled = log.labelled(question.faults, cut, limit=MAX_LABELLED).frame
+    scored = performance.performances(
+        labelled,
+        arms=question.arms,
+        found=found,
+        coverage={arm: known.coverage or 0.0 for arm, known in labels.items()},
+        task=performance.task_of(labelled),
+    )
+    return tuple(
+        replace(
+            arm,
+            rows=labels[arm.deployment].predicted if arm.deployment in labels else sample.users,
+            users=sample.users,
+            failures=tally(found, arm.deployment),
+            performance=scored.get(arm.deployment),
+        )
+        for arm, sample in zip((question.stable, *question.canaries), samples, strict=True)
+    )
+
+
+def _columns(
+    samples: Sequence[Sample], reference: ReferenceSample | None, *, endpoint: str
+) -> tuple[Columns, tuple[Check, ...]]:
+    """What can be compared, and what cannot since nobody logs it."""
+    columns = kinds_of(reference.frame if reference else samples[0].features)
+    logged = set().union(*(set(sample.features.columns) for sample in samples))
+    unlogged = set(columns.compared) - logged
+    left = columns.without(unlogged)
+    if not unlogged or not any(sample.users for sample in samples):
+        return columns, ()
+    return left, (validity.unlogged_check(unlogged, endpoint=endpoint, is_all=not left.compared),)
+
+
+def _traffic_checks(question: Question, lost: int, unreadable: Sequence[str]) -> Iterator[Check]:
+    if lost:
+        detail = f"{lost} users were first seen under a split without a control or under an unknown commit; left out"
+        yield Check(name="exposure", subject=question.inputs.endpoint, is_ok=False, detail=detail)
+    if unreadable:
+        detail = f"{len(unreadable)} files of the event store cannot be read, the first is {unreadable[0]}"
+        yield Check(name="exposure", subject=question.inputs.endpoint, is_ok=False, detail=detail[-200:])
+
+
+def _size_checks(samples: Sequence[Sample], policy: DriftPolicy) -> Iterator[Check]:
+    for position, sample in enumerate(samples):
+        yield validity.sample_size_check(
+            arm=sample.arm, users=sample.users, needed=policy.min_users, is_stable=position == 0
+        )
+
+
+def _input_checks(
+    samples: Sequence[Sample],
+    frames: "dict[str, pd.DataFrame]",
+    *,
+    reference: ReferenceSample | None,
+    baseline: "pd.DataFrame | None",
+    columns: Columns,
+) -> Iterator[Check]:
+    if reference is None or baseline is None:
+        return
+    for sample in samples:
+        if not sample.users:
+            continue
+        frame = frames[sample.arm]
+        yield from validity.schema_checks(sample.features, arm=sample.arm, reference=reference.frame, columns=columns)
+        rises = validity.missingness_checks(frame, arm=sample.arm, baseline=baseline, against="the reference")
+        yield from (check for check, _ in rises)
+        yield from validity.range_checks(frame, arm=sample.arm, reference=baseline, columns=columns)
+
+
+def _pairs(
+    question: Question, frames: "dict[str, pd.DataFrame]", baseline: "pd.DataFrame | None"
+) -> "Iterator[tuple[str, Against, pd.DataFrame, pd.DataFrame]]":
+    """Every comparison: each arm with the reference, each canary with stable."""
+    for arm in question.arms:
+        if baseline is not None:
+            yield arm, "reference", frames[arm], baseline
+    for arm in question.arms[1:]:
+        yield arm, "stable", frames[arm], frames[question.stable.deployment]
+
+
+def _shifts(
+    question: Question,
+    frames: "dict[str, pd.DataFrame]",
+    baseline: "pd.DataFrame | None",
+    policy: DriftPolicy,
+) -> list[FeatureShift]:
+    return [
+        shift
+        for arm, against, frame, other in _pairs(question, frames, baseline)
+        for shift in univariate.shifts(frame, other, arm=arm, against=against, policy=policy)
+    ]
+
+
+def _prediction_shifts(
+    question: Question, predictions: "dict[str, pd.DataFrame]", policy: DriftPolicy
+) -> tuple[FeatureShift, ...]:
+    """Predictions of each canary beside stable's: a new model may answer otherwise, so it is told and not judged."""
+    base = predictions[question.stable.deployment]
+    columns = kinds_of(base) if len(base) else Columns(numbers=(), categories=())
+    return tuple(
+        shift
+        for arm in question.arms[1:]
+        for shift in univariate.shifts(
+            aligned(predictions[arm], columns), aligned(base, columns), arm=arm, against="stable", policy=policy
+        )
+    )
+
+
+def _domain_tests(
+    question: Question,
+    frames: "dict[str, pd.DataFrame]",
+    baseline: "pd.DataFrame | None",
+    policy: DriftPolicy,
+) -> Iterator[DomainTest]:
+    for arm, against, frame, other in _pairs(question, frames, baseline):
+        if min(len(frame), len(other)) < policy.min_users or frame.shape[1] == 0:
+            continue
+        if against == "reference" and arm != question.stable.deployment:
+            continue  # the canary's share of the world is judged beside stable
+        found = separation(frame, other)
+        if math.isfinite(found.auc):
+            yield DomainTest(
+                arm=arm, against=against, auc=round(found.auc, 4), p=float(f"{found.p:.4g}"), rows=found.rows
+            )
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version  # noqa: PLC0415  reads the disk; asked once a decision
+
+    return {name: version(name) for name in ("numpy", "scipy", "scikit-learn")}

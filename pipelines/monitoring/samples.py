@@ -1,0 +1,70 @@
+"""The logged inputs of one arm: one row per user, with what was predicted for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pipelines.monitoring.event_summaries import Exposure, Labels, Rows, Window
+from pipelines.monitoring.events import FeatureChoice, LabelCut
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_USERS: Final = 20_000
+"""Users of an arm whose inputs are compared; beyond them a sample that is the same on every tick."""
+
+CONTEXT: Final = ("deployment", "time", "status", "prediction", "prediction_text")
+"""Columns that the event store puts before the features."""
+
+
+class EventLog(Protocol):
+    """What is asked of the event store; :class:`pipelines.monitoring.events.EventStore` answers."""
+
+    def exposure(self, window: Window) -> Exposure:
+        """Users and requests of every arm."""
+        ...
+
+    def features(self, window: Window, choice: FeatureChoice) -> Rows:
+        """Logged inputs after the columns of :data:`CONTEXT`."""
+        ...
+
+    def labels(self, window: Window, cut: LabelCut) -> Labels:
+        """Coverage of every arm."""
+        ...
+
+    def labelled(self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = ...) -> Rows:
+        """Mature rows with their label."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Inputs and predictions of one arm, one row per user, as logged."""
+
+    arm: str
+    features: "pd.DataFrame"
+    predictions: "pd.DataFrame"
+    """One column ``prediction``: numbers where the log has numbers, else text."""
+
+    @property
+    def users(self) -> int:
+        """Distinct users in here."""
+        return len(self.features)
+
+
+def sample_of(log: EventLog, window: Window, arm: str) -> tuple[Sample, tuple[str, ...]]:
+    """The first request of each user of ``arm``, and the files that could not be read."""
+    choice = FeatureChoice(deployment=arm, limit=MAX_USERS, order="sample", is_one_per_user=True)
+    rows = log.features(window, choice)
+    whole = rows.frame[rows.frame["status"] == "success"].reset_index(drop=True)
+    names: Sequence[str] = [str(name) for name in whole.columns[len(CONTEXT) :]]
+    features = whole.iloc[:, len(CONTEXT) :].set_axis(list(names), axis=1)
+    present = [name for name in names if features[name].notna().any()]  # union_by_name gives foreign files' columns
+    return Sample(arm=arm, features=features[present], predictions=_predictions(whole)), rows.unreadable
+
+
+def _predictions(rows: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415  heavy
+
+    has_numbers = rows["prediction"].notna().any()
+    return pd.DataFrame({"prediction": rows["prediction"] if has_numbers else rows["prediction_text"]})

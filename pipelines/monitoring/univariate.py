@@ -1,0 +1,86 @@
+"""Column by column: one arm against the training sample or against stable. The statistics are ``analysis.drift``'s.
+
+Frames are aligned (:mod:`.columns`) and hold one row per user, since the tests assume independent rows.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pipelines.analysis.drift import ColumnDrift, DriftGate, compare_columns
+from pipelines.promotion.drift.evidence import Against, FeatureShift
+from pipelines.promotion.drift.policy import DriftPolicy
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+def shifts(
+    frame: "pd.DataFrame", baseline: "pd.DataFrame", *, arm: str, against: Against, policy: DriftPolicy
+) -> tuple[FeatureShift, ...]:
+    """Every tested column of ``frame`` beside ``baseline``, greatest effect first; both frames are aligned.
+
+    >>> import pandas as pd
+    >>> then, now = pd.DataFrame({"age": [1.0, 2.0] * 100}), pd.DataFrame({"age": [2.0, 3.0] * 100})
+    >>> found = shifts(now, then, arm="churn", against="reference", policy=DriftPolicy())
+    >>> found[0].feature, found[0].effect, found[0].direction
+    ('age', 0.5, 'mean 1.5 → 2.5')
+    """
+    gate = DriftGate(q=policy.fdr, effect=policy.enter_effect, minimum_rows=min(100, policy.min_users))
+    result = compare_columns(_arrays(baseline), _arrays(frame), gate=gate)
+    found = [s for column in result.columns for s in _both(column, frame, baseline, arm=arm, against=against)]
+    return tuple(sorted(found, key=lambda s: (-s.effect, s.feature)))
+
+
+def strongest(found: Iterable[FeatureShift], *, keep: int) -> tuple[FeatureShift, ...]:
+    """The ``keep`` greatest effects of every comparison, so that the evidence of a wide table stays small."""
+    kept: dict[tuple[str, Against], list[FeatureShift]] = {}
+    for shift in sorted(found, key=lambda s: (-s.effect, s.feature)):
+        kept.setdefault((shift.arm, shift.against), []).append(shift)
+    return tuple(shift for group in kept.values() for shift in group[:keep])
+
+
+def _arrays(frame: "pd.DataFrame") -> "dict[str, NDArray[Any]]":
+    return {str(name): frame[name].to_numpy() for name in frame.columns}
+
+
+def _both(
+    column: ColumnDrift, frame: "pd.DataFrame", baseline: "pd.DataFrame", *, arm: str, against: Against
+) -> Iterator[FeatureShift]:
+    """The shift of a column's values, and where missing values rose, theirs."""
+    if column.method != "none":
+        yield FeatureShift(
+            feature=column.column,
+            arm=arm,
+            against=against,
+            method=column.method,
+            effect=round(column.effect, 6),
+            q=_rounded(column.q),
+            direction=_direction(column, frame, baseline),
+        )
+    rise = abs(column.missing_current - column.missing_reference)
+    if rise >= DriftGate().missing:
+        yield FeatureShift(
+            feature=column.column,
+            arm=arm,
+            against=against,
+            method="missing",
+            effect=round(rise, 6),
+            q=_rounded(column.missing_q),
+            direction=f"missing {column.missing_reference:.0%} → {column.missing_current:.0%}",
+        )
+
+
+def _direction(column: ColumnDrift, frame: "pd.DataFrame", baseline: "pd.DataFrame") -> str:
+    before, now = baseline[column.column].dropna(), frame[column.column].dropna()
+    if column.kind == "number":
+        return f"mean {before.mean():.4g} → {now.mean():.4g}"
+    shares = now.value_counts(normalize=True).sub(before.value_counts(normalize=True), fill_value=0.0)
+    top = str(shares.abs().idxmax())
+    was, now_is = (float((values == top).mean()) for values in (before, now))
+    return f"{top!r} {was:.0%} → {now_is:.0%}"
+
+
+def _rounded(q: float) -> float:
+    """Four digits: enough to decide by, and short."""
+    return float(f"{q:.4g}")

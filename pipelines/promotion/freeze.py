@@ -1,0 +1,62 @@
+"""Promotion stands still while the world moves: the weights stay, the route says ``frozen``. Pure."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlflow_deploy_plugin import manifests
+from mlflow_deploy_plugin.errors import NotFoundError
+from mlflow_deploy_plugin.manifests.model import Files
+from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
+from mlflow_deploy_plugin.manifests.tree import evidence_file
+from pipelines.promotion import marks, wording
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """The wish to keep an endpoint's split as it is until a person approves."""
+
+    stage: str
+    endpoint: str
+    state: str
+    """Commit that last changed the endpoint when this was decided."""
+    reason: str
+    evidence: str
+
+    @property
+    def operation(self) -> str:
+        """Name of this act, the same however often it is tried."""
+        return hashlib.sha256(f"freeze\n{self.stage}\n{self.endpoint}\n{self.state}".encode()).hexdigest()[:16]
+
+    def apply(self, files: Files, *, now: datetime) -> tuple[Files, Message]:
+        """The tree with the route frozen; the same tree where it is already.
+
+        Raises:
+            NotFoundError: the endpoint is gone.
+        """
+        endpoint = manifests.parse_stage(files, self.stage).endpoints.get(self.endpoint)
+        if endpoint is None:
+            raise NotFoundError(f"endpoint {self.endpoint!r} is gone from stage {self.stage!r}")
+        weights = endpoint.route.weights
+        message = self._message(wording.shares(weights))
+        if endpoint.route.phase == marks.FROZEN:
+            return files, message
+        notes = marks.frozen(now=now)
+        changed = manifests.set_split(files, self.stage, self.endpoint, weights, annotations=notes)
+        return manifests.add_evidence(changed, self.endpoint, self.operation, self.evidence), message
+
+    def _message(self, split: str) -> Message:
+        return Message(
+            subject=f"{self.endpoint}: promotion frozen, the world moved",
+            body=(self.reason,),
+            trailers=Trailers(
+                operation=self.operation,
+                endpoint=self.endpoint,
+                stage=self.stage,
+                action="freeze",
+                from_=split,
+                to=split,
+                reason=self.reason,
+                evidence=evidence_file(self.endpoint, self.operation),
+            ),
+        )

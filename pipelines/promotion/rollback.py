@@ -1,0 +1,149 @@
+"""Back to the endpoint's last good split, as a new commit: never a blind ``git revert``. Pure.
+
+Rules:
+    * the last good split is the newest in which none of the faulty versions had users; where there is none that can
+      still be served, stable takes everything;
+    * what others changed since (other endpoints, resources, comments) stays;
+    * the version gets a hold, so that automation cannot bring it back;
+    * decided on one state, applied to no other: where the head serves another version under that name, or another
+      rollout, nothing is touched and the refusal says so. Where the version has no users any more, nothing is to do.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlflow_deploy_plugin import manifests
+from mlflow_deploy_plugin.errors import ConflictError, NotFoundError
+from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Hold, Route
+from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
+from mlflow_deploy_plugin.manifests.tree import evidence_file
+from mlflow_deploy_plugin.spec import annotations
+from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
+from pipelines.promotion import marks, wording
+
+MAX_REASON = 300
+"""Characters of a reason that a hold carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoodSplit:
+    """A split to go back to."""
+
+    weights: Mapping[str, int]
+    stable: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """The wish to take versions out of a split, and what it was decided on."""
+
+    stage: str
+    endpoint: str
+    digests: Mapping[str, str]
+    """Model digest of each faulty deployment, as it was judged."""
+    rollout: str
+    state: str
+    """Commit that last changed the endpoint when this was decided: the same wish on the same state is one act."""
+    good: GoodSplit
+    reason: str
+    evidence: str = ""
+    """JSON text to commit beside it; empty: a person's word is the evidence."""
+    until: datetime | None = None
+    """When the hold ends by itself; ``None``: when a person lifts it."""
+
+    @property
+    def operation(self) -> str:
+        """Name of this act, the same however often it is tried."""
+        said = f"rollback\n{self.stage}\n{self.endpoint}\n{sorted(self.digests.items())}\n{self.rollout}\n{self.state}"
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    def apply(self, files: Files, *, now: datetime) -> tuple[Files, Message]:
+        """The tree with the good split restored, and its message; the same tree where that is done already.
+
+        Raises:
+            ConflictError: the head does not carry what was judged.
+            NotFoundError: the endpoint, or what it would go back to, is gone.
+        """
+        endpoint = _require(files, self.stage, self.endpoint)
+        before = endpoint.route.weights
+        message = self._message(before)
+        if not any(before.get(name, 0) for name in self.digests):
+            return files, message
+        self._require_same(endpoint)
+        changed = manifests.set_split(
+            files, self.stage, self.endpoint, self.good.weights, annotations=self._marks(endpoint.route, now)
+        )
+        if self.evidence:
+            changed = manifests.add_evidence(changed, self.endpoint, self.operation, self.evidence)
+        return changed, message
+
+    def _marks(self, route: Route, now: datetime) -> marks.Marks:
+        name, digest = next(iter(self.digests.items()))
+        hold = Hold(deployment=name, model_digest=digest, reason=self.reason[:MAX_REASON], until=self.until)
+        heir: marks.Marks = {} if route.stable == self.good.stable else {annotations.STABLE: self.good.stable}
+        return {**marks.rolled_back(hold, now=now), **heir}
+
+    def _require_same(self, endpoint: Endpoint) -> None:
+        for name, digest in self.digests.items():
+            found = endpoint.deployments[name].model.digest if name in endpoint.deployments else "nothing"
+            if found != digest:
+                raise ConflictError(
+                    f"endpoint {self.endpoint!r} no longer carries what was judged: {name!r} serves {found}, not"
+                    f" {digest}; run the command again to judge what it serves now"
+                )
+        if endpoint.route.rollout != self.rollout:
+            raise ConflictError(
+                f"endpoint {self.endpoint!r} no longer carries rollout {self.rollout or 'none'!r} but"
+                f" {endpoint.route.rollout or 'none'!r}; run the command again to judge that one"
+            )
+
+    def _message(self, before: Mapping[str, int]) -> Message:
+        gone = ", ".join(self.digests)
+        after = {name: self.good.weights.get(name, 0) for name in dict.fromkeys((*before, *self.good.weights))}
+        moved = wording.moves(before, after) or "the split stays"
+        return Message(
+            subject=f"{self.endpoint}: rolled back {gone} ({moved})",
+            body=(self.reason,),
+            trailers=Trailers(
+                operation=self.operation,
+                endpoint=self.endpoint,
+                stage=self.stage,
+                action="rollback",
+                from_=wording.shares(before),
+                to=wording.shares(after),
+                reason=self.reason,
+                evidence=evidence_file(self.endpoint, self.operation) if self.evidence else "",
+            ),
+        )
+
+
+def last_good(history: Iterable[Route], *, faulty: Collection[str], known: Collection[str], stable: str) -> GoodSplit:
+    """The newest split in which no faulty version had users and everyone who had still exists.
+
+    Args:
+        history: the endpoint's routes, newest first; read no further than needed.
+        faulty: versions to take out.
+        known: deployments that the endpoint has now.
+        stable: who takes everything where history knows no such split.
+
+    Raises:
+        NotFoundError: stable itself is faulty and there is nobody to go back to.
+    """
+    for route in history:
+        weights = {name: weight for name, weight in route.weights.items() if weight}
+        if not set(weights) & set(faulty) and set(weights) <= set(known):
+            return GoodSplit(weights=weights, stable=route.stable if route.stable in weights else next(iter(weights)))
+    if stable in faulty:
+        raise NotFoundError(
+            f"no earlier split without {stable!r} can be served: its deployments are gone; create one again with"
+            " `mlflow deployments create --endpoint` and move the users to it"
+        )
+    return GoodSplit(weights={stable: TOTAL_WEIGHT}, stable=stable)
+
+
+def _require(files: Files, stage: str, endpoint: str) -> Endpoint:
+    if (found := manifests.parse_stage(files, stage).endpoints.get(endpoint)) is None:
+        raise NotFoundError(f"endpoint {endpoint!r} is gone from stage {stage!r}")
+    return found
