@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 _Commands = argparse._SubParsersAction  # noqa: SLF001  argparse has no public name for it
 
 
-def _agent_commands(commands: "_Commands[argparse.ArgumentParser]") -> None:
+def _agent_commands(commands: "_Commands[Parser]") -> None:
     commands.add_parser("agent", help="run this machine's agent in the foreground", add_help=False)  # reads its own
     status = commands.add_parser("status", help="what the agent serves, and which commit is live")
     status.add_argument("--json", action="store_true", help="the whole status as JSON")
@@ -42,7 +42,7 @@ def _agent_commands(commands: "_Commands[argparse.ArgumentParser]") -> None:
     commands.add_parser("stop", help="stop the agent and everything it serves")
 
 
-def _endpoint_commands(commands: "_Commands[argparse.ArgumentParser]") -> None:
+def _endpoint_commands(commands: "_Commands[Parser]") -> None:
     endpoints = commands.add_parser("endpoints", help="list the endpoints of a target")
     _target(endpoints)
     endpoints.add_argument("--json", action="store_true", help="as JSON")
@@ -61,7 +61,7 @@ def _endpoint_commands(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _target(history)
 
 
-def _predict(commands: "_Commands[argparse.ArgumentParser]") -> None:
+def _predict(commands: "_Commands[Parser]") -> None:
     predict = commands.add_parser(
         "predict",
         help="send a file as it is: CSV, Parquet, JSON of any shape, params",

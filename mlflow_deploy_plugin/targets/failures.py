@@ -39,8 +39,8 @@ class DeploymentError(MlflowException, click.ClickException):  # type: ignore[mi
     """What every method of the client raises."""
 
     def __init__(self, message: str, error_code: int = codes.INTERNAL_ERROR, *, exit_code: int = EXIT_PROGRAM) -> None:
-        super().__init__(" ".join(message.split()), error_code=error_code)
-        self.exit_code = exit_code
+        MlflowException.__init__(self, " ".join(message.split()), error_code=error_code)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
         """One line on standard error."""

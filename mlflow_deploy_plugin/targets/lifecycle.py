@@ -25,7 +25,7 @@ from mlflow_deploy_plugin.packaging.gpu import require
 from mlflow_deploy_plugin.spec.bento import SPEC_FILE, BentoSpec
 from mlflow_deploy_plugin.spec.names import require_label
 from mlflow_deploy_plugin.targets import intents
-from mlflow_deploy_plugin.targets.base import DeploymentTarget, Outcome
+from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, DeploymentTarget, Outcome, Reading
 from mlflow_deploy_plugin.targets.packager import Packager
 
 NO_MODEL = ModelIdentity(bento="", uri="", digest="", name="")
@@ -60,7 +60,8 @@ class Lifecycle:
         )
         wish = intents.Create(deployment=draft, weight=config.weight_total, joins=endpoint is not None)
         self.target.prepare()
-        intents.check(wish, self.target.stage())
+        seen = self.target.read()
+        intents.check(wish, seen.stage)
         gpu = self._granted(config, replicas=config.replicas, workers=config.workers)
         packaged = self._package(model_uri, config, current=None)
         deployment = replace(
@@ -72,7 +73,7 @@ class Lifecycle:
             resources=Resources(**config.resources(gpu=gpu)),
             environment=config.serving_environment(endpoint=draft.endpoint, deployment=name, stage=draft.stage),
         )
-        return self._commit(replace(wish, deployment=deployment), wait_s=config.wait_s)
+        return self._commit(replace(wish, deployment=deployment), seen, wait_s=config.wait_s)
 
     def update(self, name: str, model_uri: str | None, config: UpdateConfig, endpoint: str | None) -> Outcome:
         """Another model or other resources; nothing else of the deployment changes. Errors as :meth:`create`."""
@@ -81,7 +82,8 @@ class Lifecycle:
                 f"nothing says what to change of {name!r}; give --model-uri, or a key such as -C replicas=2"
             )
         self.target.prepare()
-        before = intents.require_deployment(self.target.stage(), name, endpoint)
+        seen = self.target.read()
+        before = intents.require_deployment(seen.stage, name, endpoint)
         after = self._with_resources(before, config)
         if model_uri is not None:
             packaged = self._package(model_uri, config, current=before)
@@ -90,17 +92,15 @@ class Lifecycle:
             after = _serving(after, self._package(before.model.uri, config, current=before))
         if config.image:
             after = replace(after, image=config.image)
-        return self._commit(intents.Update(deployment=after), wait_s=config.wait_s)
+        return self._commit(intents.Update(deployment=after), seen, wait_s=config.wait_s)
 
     def delete(self, name: str, config: DeleteConfig, endpoint: str | None) -> Outcome:
         """The deployment away. Absent: nothing to do. With weight: refused, unless it is its endpoint's only one."""
-        known = self.target.stage().deployment(name)
-        if known is not None and endpoint not in (None, known.endpoint):
-            known = None
-        if known is None:
-            return self._nothing()
-        wish = intents.Delete(stage=self.target.stage_name, name=name)
-        return self._commit(wish, wait_s=config.wait_s)
+        seen = self.target.read()
+        known = seen.stage.deployment(name)
+        if known is None or endpoint not in (None, known.endpoint):
+            return Outcome(state="unchanged", commit=seen.commit)
+        return self._commit(intents.Delete(stage=seen.stage.name, name=name), seen, wait_s=config.wait_s)
 
     def split(self, endpoint: str, config: EndpointConfig) -> Outcome:
         """The split of an endpoint's users.
@@ -110,9 +110,10 @@ class Lifecycle:
         """
         if config.weights is None:
             raise ConfigError(f"nothing says what to change of endpoint {endpoint!r}; give -C traffic=NAME=90,OTHER=10")
-        intents.require_endpoint(self.target.stage(), endpoint)
-        wish = intents.Split(stage=self.target.stage_name, endpoint=endpoint, weights=config.weights)
-        return self._commit(wish, wait_s=config.wait_s)
+        seen = self.target.read()
+        intents.require_endpoint(seen.stage, endpoint)
+        wish = intents.Split(stage=seen.stage.name, endpoint=endpoint, weights=config.weights)
+        return self._commit(wish, seen, wait_s=config.wait_s)
 
     def reserve_endpoint(self, endpoint: str) -> None:
         """Whether an endpoint of this name can be made; its first deployment makes it.
@@ -129,15 +130,13 @@ class Lifecycle:
 
     def delete_endpoint(self, endpoint: str) -> Outcome:
         """The endpoint away with all its deployments. Absent: nothing to do."""
-        if endpoint not in self.target.stage().endpoints:
-            return self._nothing()
-        return self._commit(intents.DeleteEndpoint(stage=self.target.stage_name, endpoint=endpoint))
-
-    def _nothing(self) -> Outcome:
-        return Outcome(state="unchanged", commit=self.target.head())
-
-    def _commit(self, wish: intents.Intent, *, wait_s: float = DeleteConfig().wait_s) -> Outcome:
         seen = self.target.read()
+        if endpoint not in seen.stage.endpoints:
+            return Outcome(state="unchanged", commit=seen.commit)
+        return self._commit(intents.DeleteEndpoint(stage=seen.stage.name, endpoint=endpoint), seen)
+
+    def _commit(self, wish: intents.Intent, seen: Reading, *, wait_s: float = DEFAULT_WAIT_S) -> Outcome:
+        """One commit of ``wish``, which was decided on what was ``seen``."""
         operation = intents.operation_id(wish, seen.commit)
         endpoint = intents.endpoint_of(wish, seen.stage)
 

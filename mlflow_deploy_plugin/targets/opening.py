@@ -1,5 +1,6 @@
 """From a target URI to a target. Reads no network: a repository is opened when it is first asked."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 
@@ -9,6 +10,7 @@ from mlflow_deploy_plugin.agent.status import AgentStatus
 from mlflow_deploy_plugin.config.environment import agent_stage
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.config.target import Target
+from mlflow_deploy_plugin.errors import AlreadyExistsError
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.packaging.gpu import detect
 from mlflow_deploy_plugin.repository import Repository, RepositoryDoor
@@ -56,7 +58,8 @@ def _own(home: Home) -> Callable[[], RepositoryDoor]:
     def opened() -> RepositoryDoor:
         home.ensure()
         if not home.repository.exists():
-            Repository.create_bare(home.repository, manifests.skeleton(), FIRST)
+            with contextlib.suppress(AlreadyExistsError):  # another command was quicker
+                Repository.create_bare(home.repository, manifests.skeleton(), FIRST)
         return Repository.open(str(home.repository), clones=home.clones)
 
     return opened

@@ -53,7 +53,7 @@ class RemoteTarget:
 
     def prepare(self) -> None:
         """See whether the repository can be reached, before anything is packaged."""
-        self.ledger.head()
+        self.ledger.open()
 
     def commit(self, edit: Intent, *, operation: str, endpoint: str, wait_s: float = DEFAULT_WAIT_S) -> Outcome:  # noqa: ARG002
         """One commit, pushed; ``wait_s`` and ``endpoint`` are for targets that can wait and take back."""
