@@ -148,7 +148,7 @@ def push(demo: Demo) -> None:
     demo.step("Anybody's git push moves the split: 10 % becomes 40 %, under traffic")
     repository = json.loads(demo.read("modelserve status --json"))["repository"]
     demo.type(f"git clone -q {repository} {CLONE.relative_to(ROOT)}")
-    edit = f"sed -i 's/weight: 900/weight: 600/; s/weight: 100/weight: 400/' {ROUTE}"
+    edit = f"sed -i 's/weight: 900$/weight: 600/; s/weight: 100$/weight: 400/' {ROUTE}"
     stream = f"{TRAFFIC} send --url {demo.url} --people .demo/people.parquet --users 3000 --repeat 2 --moving"
     with demo.background(stream):
         time.sleep(3)
