@@ -31,7 +31,7 @@ class FakeAgent:
             raise AgentError(self.broken)
         self.starts += 1
 
-    def wait_applied(self, commit: str, timeout_s: float) -> Outcome:  # noqa: ARG002  nothing takes time here
+    def wait_applied(self, commit: str, timeout_s: float, *, endpoint: str) -> Outcome:  # noqa: ARG002  takes no time
         """The word on ``commit``."""
         self.asked.append(commit)
         return self.word(commit)

@@ -30,8 +30,8 @@ class Agent(Protocol):
         """
         ...
 
-    def wait_applied(self, commit: str, timeout_s: float) -> Word:
-        """Its word on ``commit``, once it has one."""
+    def wait_applied(self, commit: str, timeout_s: float, *, endpoint: str) -> Word:
+        """Its word on what ``commit`` says of ``endpoint``, once it has one."""
         ...
 
     def status(self) -> AgentStatus | None:
@@ -97,7 +97,7 @@ class LocalTarget:
         result = self.ledger.change(edit, operation=operation)
         if result.sha == result.before:  # not ``changed``: an operation that was made before may not be live yet
             return Outcome(state="unchanged", commit=result.sha, before=result.before)
-        word = self._word(result, wait_s)
+        word = self._word(result, endpoint, wait_s)
         match word:
             case Applied():
                 return Outcome(state="applied", commit=result.sha, before=result.before)
@@ -109,9 +109,9 @@ class LocalTarget:
             case _:
                 assert_never(word)
 
-    def _word(self, result: CommitResult, wait_s: float) -> Word:
+    def _word(self, result: CommitResult, endpoint: str, wait_s: float) -> Word:
         try:
-            return self.agent.wait_applied(result.sha, wait_s)
+            return self.agent.wait_applied(result.sha, wait_s, endpoint=endpoint)
         except KeyboardInterrupt:
             self.say(
                 f"interrupted: commit {short(result.sha)} is made and the agent goes on with it; see `modelserve"
@@ -132,7 +132,7 @@ class LocalTarget:
             return AgentError(f"{failed}; {error}")
         except ModelserveError as error:
             return AgentError(f"{failed}; and endpoint {endpoint!r} could not be taken back ({error})")
-        word = self.agent.wait_applied(back.sha, wait_s)
+        word = self.agent.wait_applied(back.sha, wait_s, endpoint=endpoint)
         also = "" if isinstance(word, Applied) else ", which the agent has not confirmed yet"
         return AgentError(f"{failed}; endpoint {endpoint!r} is as before by commit {short(back.sha)}{also}")
 

@@ -75,9 +75,9 @@ class HomeAgent:
         """Start it where it does not run."""
         agent_client.start(self._home)
 
-    def wait_applied(self, commit: str, timeout_s: float) -> agent_client.Outcome:
-        """Its word on ``commit``."""
-        return agent_client.wait_applied(self._home, commit, timeout_s)
+    def wait_applied(self, commit: str, timeout_s: float, *, endpoint: str) -> agent_client.Outcome:
+        """Its word on what ``commit`` says of ``endpoint``."""
+        return agent_client.wait_applied(self._home, commit, timeout_s, endpoint=endpoint)
 
     def status(self) -> AgentStatus | None:
         """What it said last; ``None`` where none runs."""
