@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from mlflow_deploy_plugin.errors import PackagingError
 
 CHILD: Final = Path(__file__).with_name("build_child.py")
-DROPPED: Final = frozenset({"BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS", "PYTHONSAFEPATH"})
+DROPPED: Final = frozenset({"BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS"})
 TIMEOUT_S: Final = 600
 SHOWN_LINES: Final = 3
 

@@ -123,7 +123,7 @@ def _absent(what: str, known: str) -> str:
 def _unreachable(what: str, error: Exception) -> ModelError:
     return ModelError(
         f"cannot look up {what!r}: the registry {_address()} does not answer ({_first_line(error)});"
-        " start it, or set MLFLOW_TRACKING_URI"
+        " start it, check the credentials, or set MLFLOW_TRACKING_URI"
     )
 
 

@@ -82,15 +82,12 @@ def package(
     try:
         with workspace(home) as work:
             draft = _draft(resolved, work.folder, options, outside)
-            path, is_new = _published(draft, home, work, outside)
-        python = environment.ensure(home, draft.spec, path / store.SOURCE)
+            return _published(draft, home, work, outside)
     except OSError as error:
         raise PackagingError(
             f"cannot package {resolved.uri} in {home.root}: {error.strerror or error}; nothing was left behind,"
             " free space there or set MODELSERVE_HOME"
         ) from error
-    warnings = draft.needs.warnings if python is None else ()
-    return Packaged(tag=draft.tag, path=path, spec=draft.spec, python=python, warnings=warnings, is_new=is_new)
 
 
 def placeholder_image(spec: BentoSpec) -> str:
@@ -174,15 +171,40 @@ def _needs(model: Path, facts: mlmodel.ModelFile, doors: Doors) -> _Needs:
     return _Needs(lines=lines, python=python, warnings=warnings, files=tuple(name.removeprefix("./") for name in files))
 
 
-def _published(draft: _Draft, home: Home, work: Workspace, doors: Doors) -> tuple[Path, bool]:
+def _published(draft: _Draft, home: Home, work: Workspace, doors: Doors) -> Packaged:
+    """The Bento in the store. Its environment is made first: a Bento that cannot be run is not published."""
     name = draft.tag.partition(":")[0]
     with exclusive(home, f"bento-{name}"):
-        if (found := store.find(home, draft.tag)) is not None:
-            return found, False
-        (draft.context / SPEC_FILE).write_text(draft.spec.to_json(), encoding="utf-8")
-        built = doors.build(_job(draft, work.folder), keep_open=(work.lock,))
-        draft.model.rename(built / store.SOURCE / MODEL_FOLDER)
-        return store.publish(home, built, draft.tag), True
+        found = store.find(home, draft.tag)
+        path = found or _built(draft, work, doors)
+        python = environment.ensure(home, draft.spec, path / store.SOURCE)
+        return Packaged(
+            tag=draft.tag,
+            path=found or store.publish(home, path, draft.tag),
+            spec=draft.spec,
+            python=python,
+            warnings=draft.needs.warnings if python is None else _unlike(draft.spec),
+            is_new=found is None,
+        )
+
+
+def _built(draft: _Draft, work: Workspace, doors: Doors) -> Path:
+    (draft.context / SPEC_FILE).write_text(draft.spec.to_json(), encoding="utf-8")
+    built = doors.build(_job(draft, work.folder), keep_open=(work.lock,))
+    draft.model.rename(built / store.SOURCE / MODEL_FOLDER)
+    return built
+
+
+def _unlike(spec: BentoSpec) -> tuple[str, ...]:
+    """An environment of its own has every package that the model names; only the Python may be another."""
+    logged = spec.metadata["python_version"]
+    if logged == spec.python_version:
+        return ()
+    warning = (
+        f"the model was logged with Python {logged} and is served by {spec.python_version}, the oldest that serving"
+        " runs on; log it again there if it does not load"
+    )
+    return (warning,)
 
 
 def _job(draft: _Draft, work: Path) -> BuildJob:
