@@ -1,0 +1,225 @@
+"""The agent whole: wires the rooms together, runs the loop until told to stop, and leaves nothing behind but its data.
+
+Threads: this one decides and acts; one looks at the repository (:mod:`.watch`); one turns Envoy's log into events.
+"""
+
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from mlflow_deploy_plugin.agent import telling
+from mlflow_deploy_plugin.agent.atomic import replace_text
+from mlflow_deploy_plugin.agent.attempts import AttemptLog
+from mlflow_deploy_plugin.agent.compaction import compact
+from mlflow_deploy_plugin.agent.envoy.admin import Admin
+from mlflow_deploy_plugin.agent.envoy.process import EnvoyProcess
+from mlflow_deploy_plugin.agent.reconciler import Reconciler
+from mlflow_deploy_plugin.agent.status import AgentStatus, Phase
+from mlflow_deploy_plugin.agent.supervisor import Supervisor
+from mlflow_deploy_plugin.agent.watch import Sighting, Watch
+from mlflow_deploy_plugin.config.home import Home
+from mlflow_deploy_plugin.errors import EventStoreError, GatewayError
+from mlflow_deploy_plugin.version import VERSION
+
+HEARTBEAT_S: Final = 5.0
+EVENTS_S: Final = 1.0
+COMPACT_S: Final = 60.0
+IN_FLIGHT_S: Final = 20.0
+"""Seconds that a stop waits for requests that are under way."""
+EXIT_S: Final = 10.0
+"""Seconds that a stop waits for processes."""
+RESERVE_BYTES: Final = 64 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(slots=True, kw_only=True)
+class Agent:
+    """See the module; made by :func:`mlflow_deploy_plugin.agent.run.build`."""
+
+    home: Home
+    stage: str
+    repository: str
+    address: str
+    """URL of the gateway."""
+    reconciler: Reconciler
+    supervisor: Supervisor
+    envoy: EnvoyProcess
+    admin: Admin
+    watch: Watch
+    attempts: AttemptLog
+    clock: Callable[[], float] = time.monotonic
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _sightings: "queue.SimpleQueue[Sighting]" = field(default_factory=queue.SimpleQueue)
+    _said: AgentStatus | None = None
+    _said_at: float = 0.0
+    _started: str = field(default_factory=_now)
+    _events_trouble: str = ""
+
+    def stop(self) -> None:
+        """End :meth:`run` after its turn."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Reconcile until :meth:`stop`, then take leave of clients and end every process."""
+        watcher = threading.Thread(target=self.watch.run, args=(self._stop, self._sightings.put), daemon=True)
+        events = threading.Thread(target=self._record_events, daemon=True)
+        watcher.start()
+        events.start()
+        while not self._stop.is_set():
+            self._hear()
+            pause_s = self.reconciler.turn()
+            self._say()
+            self._stop.wait(pause_s)
+        events.join(timeout=EXIT_S)
+        self._take_leave()
+
+    def _hear(self) -> None:
+        while not self._sightings.empty():
+            self.reconciler.see(self._sightings.get())
+
+    def _say(self) -> None:
+        """Write ``status.json`` where it would say something new, and now and then."""
+        status = self._status()
+        if status == self._said and self.clock() - self._said_at < HEARTBEAT_S:
+            return
+        try:
+            _write(self.home, replace(status, updated=_now()))
+        except OSError as error:
+            _log.warning("status.json: %s", error)
+            return
+        self._said, self._said_at = status, self.clock()
+
+    def _status(self) -> AgentStatus:
+        reconciler = self.reconciler
+        scene = telling.Scene(
+            address=self.address,
+            applied=reconciler.applied,
+            pending=reconciler.pending,
+            refused=reconciler.refused,
+            workers=self.supervisor.workers(),
+            trials=self.supervisor.trials(),
+            gateway=reconciler.gateway,
+            was_ready=self.supervisor.was_ready,
+            is_looping=self.supervisor.is_looping,
+            restarts=self.supervisor.restarts,
+            devices=self.supervisor.devices,
+        )
+        deployments = telling.deployments(scene)
+        failed = [f"deployment {name!r}: {one.reason}" for name, one in deployments.items() if one.state == "failed"]
+        return AgentStatus(
+            version=VERSION,
+            pid=os.getpid(),
+            started=self._started,
+            stage=self.stage,
+            repository=self.repository,
+            gateway=self.address,
+            commit=reconciler.head,
+            applied=reconciler.memory.commit,
+            refused=reconciler.refusal(),
+            phase=self._phase(bool(failed)),
+            message=self._message(failed),
+            envoy=self.envoy.pid or 0,
+            endpoints=telling.endpoints(scene),
+            deployments=deployments,
+            pending=telling.waiting(reconciler.pending),
+            seen=reconciler.seen,
+            verdicts=reconciler.verdicts,
+            is_settled=reconciler.is_settled,
+        )
+
+    def _phase(self, is_failing: bool) -> Phase:  # noqa: FBT001  a fact and no switch
+        if self._troubles() or self.reconciler.refusal() or is_failing:
+            return "degraded"
+        return "applying" if self.reconciler.pending or not self.reconciler.is_settled else "idle"
+
+    def _troubles(self) -> list[str]:
+        return [text for text in (self.reconciler.trouble, self.watch.problem, self._events_trouble) if text]
+
+    def _message(self, failed: list[str]) -> str:
+        refusal = self.reconciler.refusal()
+        refused = [f"commit {refusal.commit[:10]} is refused and the last good state serves"] if refusal else []
+        waits = [f"endpoint {name!r}: {text}" for name, text in telling.waiting(self.reconciler.pending).items()]
+        return "; ".join((*self._troubles(), *refused, *failed, *waits))
+
+    def _record_events(self) -> None:
+        """Turn Envoy's log into the event store; its own trouble never stops the serving."""
+        next_compaction = self.clock() + COMPACT_S
+        while True:
+            is_last = self._stop.wait(EVENTS_S)
+            try:
+                self.attempts.rotate_and_convert(self.admin.reopen_logs)
+                if self.clock() >= next_compaction:
+                    next_compaction = self.clock() + COMPACT_S
+                    compact(self.home.events)
+                self._events_trouble = ""
+            except GatewayError:
+                pass  # Envoy is away; its log waits, and the loop says that it is away
+            except (EventStoreError, OSError) as error:
+                self._events_trouble = str(error)
+            if is_last:
+                return
+
+    def _take_leave(self) -> None:
+        _log.info("stopping")
+        impatient = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: impatient.set())
+        self._drain(impatient)
+        self.supervisor.stop_all()
+        self.envoy.stop()
+        if not self._wait(lambda: not self.supervisor.workers() and not self.envoy.stop(), EXIT_S, impatient):
+            self.supervisor.kill_all()
+            self.envoy.stop(signal.SIGKILL)
+        self._record_rest()
+        self.home.status.unlink(missing_ok=True)
+        _log.info("stopped")
+
+    def _drain(self, impatient: threading.Event) -> None:
+        """Let the requests end that are under way."""
+        try:
+            if self.envoy.pid is None or not self.admin.active_requests():
+                return
+            self.admin.drain()
+            self._wait(lambda: not self.admin.active_requests(), IN_FLIGHT_S, impatient)
+        except GatewayError as error:
+            _log.warning("%s", error)
+
+    def _wait(self, is_over: Callable[[], bool], limit_s: float, impatient: threading.Event) -> bool:
+        deadline = self.clock() + limit_s
+        while self.clock() < deadline and not impatient.is_set():
+            self.supervisor.reap()
+            if is_over():
+                return True
+            impatient.wait(0.05)
+        return False
+
+    def _record_rest(self) -> None:
+        """What Envoy wrote last: it has let go of its file, so that a new one in its place makes it a finished one."""
+        try:
+            self.attempts.rotate_and_convert(self.attempts.path.touch)
+        except EventStoreError as error:
+            _log.warning("%s", error)
+
+
+def _write(home: Home, status: AgentStatus) -> None:
+    """``status.json``; on a full disk in the room that was kept free for it."""
+    reserve = home.agent / "reserve"
+    try:
+        replace_text(home.status, status.to_json())
+        if not reserve.exists():
+            reserve.write_bytes(b"\0" * RESERVE_BYTES)
+    except OSError:
+        reserve.unlink(missing_ok=True)
+        replace_text(home.status, status.to_json())

@@ -1,0 +1,1 @@
+"""Envoy: its configuration as values, its files, its process, its admin address."""

@@ -1,0 +1,136 @@
+"""Clusters and their hosts: one immutable cluster for each unit, and the pairs that let a canary fall back. Pure.
+
+Traps that are handled here (measured on Envoy 1.40): a host that leaves EDS keeps its traffic while it is healthy
+unless ``ignore_health_on_host_removal`` is set; an idle cluster is checked every 60 s unless ``no_traffic_interval``
+says otherwise; three retries at once is the default limit, and a killed worker needs more; a worker that starts lies
+in EDS already, so the panic threshold must be 0 or it would be given traffic.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mlflow_deploy_plugin.agent.access_log import host_metadata
+from mlflow_deploy_plugin.agent.envoy.bootstrap import config_source, typed
+from mlflow_deploy_plugin.agent.units import deployment_of
+
+Json = dict[str, Any]
+
+PAIR: Final = "|"
+READY_PATH: Final = "/readyz"
+_UNLIMITED: Final = 1_000_000
+_HTTP: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Host:
+    """One worker's address. A draining one finishes what it has and is given nothing new."""
+
+    port: int
+    is_draining: bool = False
+
+
+def fallback_pair(first: str, then: str) -> str:
+    """Name of the cluster whose first attempt goes to ``first`` and whose second goes to ``then``.
+
+    >>> fallback_pair("v2@1", "v1@0")
+    'v2@1|v1@0'
+    """
+    return f"{first}{PAIR}{then}"
+
+
+def members(cluster: str) -> tuple[str, ...]:
+    """The units' clusters that ``cluster`` stands on: itself, or both of a pair."""
+    return tuple(cluster.split(PAIR))
+
+
+def cluster(name: str, *, eds: Path) -> Json:
+    """The resource of the unit or pair ``name``; a unit's hosts are read from ``eds/<name>.json``."""
+    return _pair(name) if PAIR in name else _unit(name, endpoints_file(eds, name))
+
+
+def endpoints_file(eds: Path, unit: str) -> Path:
+    """Where the hosts of ``unit`` lie. One file each: Envoy wants one resource in it."""
+    return eds / f"{unit}.json"
+
+
+def endpoints(unit: str, hosts: Iterable[Host]) -> Json:
+    """The hosts of a unit's cluster."""
+    return typed(
+        "config.endpoint.v3.ClusterLoadAssignment",
+        cluster_name=unit,
+        endpoints=[{"lb_endpoints": [_host(unit, host) for host in sorted(hosts)]}],
+    )
+
+
+def _host(unit: str, host: Host) -> Json:
+    return {
+        "endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": host.port}}},
+        "health_status": "DRAINING" if host.is_draining else "UNKNOWN",
+        "metadata": host_metadata(deployment=deployment_of(unit)),
+    }
+
+
+def _unit(name: str, hosts_file: Path) -> Json:
+    return typed(
+        "config.cluster.v3.Cluster",
+        name=name,
+        type="EDS",
+        eds_cluster_config={"eds_config": config_source(hosts_file)},
+        connect_timeout="2s",
+        lb_policy="LEAST_REQUEST",
+        ignore_health_on_host_removal=True,
+        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        health_checks=[_health_check()],
+        circuit_breakers={"thresholds": [_limits()]},
+        typed_extension_protocol_options={
+            _HTTP: typed(
+                "extensions.upstreams.http.v3.HttpProtocolOptions",
+                explicit_http_config={"http_protocol_options": {}},
+                # Below the 5 s after which uvicorn closes an idle connection: whoever closes first loses no request.
+                common_http_protocol_options={"idle_timeout": "3s"},
+            )
+        },
+    )
+
+
+def _health_check() -> Json:
+    """Lenient once ready, since a busy worker answers late and the agent sees a dead one itself; eager until then."""
+    return {
+        "timeout": "5s",
+        "interval": "1s",
+        "no_traffic_interval": "1s",
+        "unhealthy_interval": "0.1s",
+        "no_traffic_healthy_interval": "1s",
+        "unhealthy_threshold": 3,
+        "healthy_threshold": 1,
+        "http_health_check": {"path": READY_PATH},
+    }
+
+
+def _limits() -> Json:
+    """None: a Bento answers 429 by its own queue, and retries are limited to one for each request."""
+    return {
+        "max_connections": _UNLIMITED,
+        "max_pending_requests": _UNLIMITED,
+        "max_requests": _UNLIMITED,
+        "max_retries": _UNLIMITED,
+    }
+
+
+def _pair(name: str) -> Json:
+    return typed(
+        "config.cluster.v3.Cluster",
+        name=name,
+        connect_timeout="2s",
+        lb_policy="CLUSTER_PROVIDED",
+        circuit_breakers={"thresholds": [_limits()]},
+        cluster_type={
+            "name": "envoy.clusters.composite",
+            "typed_config": typed(
+                "extensions.clusters.composite.v3.ClusterConfig",
+                clusters=[{"name": member} for member in members(name)],
+            ),
+        },
+    )

@@ -1,0 +1,227 @@
+"""Routes: how a request finds its deployment. Pure.
+
+One endpoint is four kinds of route, in this order:
+
+- ``x-model-version: D`` names a deployment of the endpoint: that one alone, with a second attempt on another worker of
+  it and never on another deployment; while it has no worker that is ready, 503.
+- ``x-model-version`` names anything else: 404, naming the header.
+- a user id: the split by ``xxHash64(salt + ":" + user) mod 1000``, which ``manifests.split.assign`` predicts.
+- no user id, or an empty one: the same split by the request id that the gateway makes.
+
+A second attempt is made when the first got no answer (refused, reset, timed out): what a model answers is an answer,
+whatever its status, because a retried 500 would be a second prediction. A canary's second attempt goes to stable.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mlflow_deploy_plugin.agent.access_log import route_metadata
+from mlflow_deploy_plugin.agent.envoy.bootstrap import MAX_BODY_BYTES, ROUTES, typed
+from mlflow_deploy_plugin.agent.envoy.clusters import fallback_pair
+from mlflow_deploy_plugin.agent.units import Unit
+from mlflow_deploy_plugin.manifests.model import Endpoint
+from mlflow_deploy_plugin.spec.headers import MODEL_ASSIGNED, MODEL_VERSION, REQUEST_ID, USER_ID
+
+Json = dict[str, Any]
+
+LOCAL_DOMAIN: Final = ".localhost"
+GRACE_S: Final = 5.0
+"""Seconds above a deployment's own limit, so that its 504 comes before the gateway's."""
+_TRIES: Final = 100
+"""Picks until one is another worker than the one that failed: the dead one looks idle, so it is picked often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What one endpoint serves, and the commit that says so."""
+
+    commit: str
+    endpoint: Endpoint
+
+
+def route_configuration(served: Mapping[str, Served]) -> Json:
+    """The routes of every endpoint of ``served``."""
+    ordered = [served[name] for name in sorted(served)]
+    everywhere = [route for one in ordered for route in _routes(one, _path_match(one.endpoint.route.endpoint))]
+    hosts = [_virtual_host(name, [name + LOCAL_DOMAIN], _routes(served[name], _ANY_PATH)) for name in sorted(served)]
+    return typed(
+        "config.route.v3.RouteConfiguration",
+        name=ROUTES,
+        validate_clusters=True,
+        virtual_hosts=[*hosts, _virtual_host("*", ["*"], [*everywhere, *_SERVER_ROUTES, _unknown_path()])],
+    )
+
+
+def clusters_of(served: Iterable[Served]) -> set[str]:
+    """Every cluster that the routes of ``served`` name, and the members of the pairs among them."""
+    return {name for one in served for name in _clusters(one.endpoint)}
+
+
+def _clusters(endpoint: Endpoint) -> set[str]:
+    units = {name: Unit.of(deployment).key for name, deployment in endpoint.deployments.items()}
+    return {*units.values(), *(_cluster_of_arm(endpoint, name) for name in endpoint.route.deployments)}
+
+
+def _cluster_of_arm(endpoint: Endpoint, deployment: str) -> str:
+    arm = Unit.of(endpoint.deployments[deployment]).key
+    stable = Unit.of(endpoint.deployments[endpoint.route.stable]).key
+    return arm if arm == stable else fallback_pair(arm, stable)
+
+
+_ANY_PATH: Final[Json] = {"prefix": "/"}
+
+
+def _path_match(endpoint: str) -> Json:
+    """The addresses of DESIGN §6 on one line; an endpoint's name is a DNS label and needs no escape."""
+    prefixes = f"/(endpoints|v2/models|v1/models|predictions|explanations)/{endpoint}(/.*)?"
+    verbs = f"/v1/models/{endpoint}:(predict|classify|regress)"
+    return {"safe_regex": {"regex": f"{prefixes}|{verbs}"}}
+
+
+def _virtual_host(name: str, domains: list[str], routes: list[Json]) -> Json:
+    return {"name": name, "domains": domains, "routes": routes, "include_request_attempt_count": True}
+
+
+def _routes(served: Served, match: Json) -> list[Json]:
+    endpoint = served.endpoint
+    overrides = [_override(served, match, name) for name in endpoint.deployments]
+    salt = endpoint.route.salt
+    return [
+        *overrides,
+        _unknown_override(endpoint, match),
+        _split(served, {**match, "headers": [_present(USER_ID)]}, _hash(USER_ID, salt)),
+        _split(served, match, _hash(REQUEST_ID, salt)),
+    ]
+
+
+def _present(header: str) -> Json:
+    return {"name": header, "string_match": {"safe_regex": {"regex": ".+"}}}
+
+
+def _override(served: Served, match: Json, deployment: str) -> Json:
+    unit = Unit.of(served.endpoint.deployments[deployment])
+    exact = {"name": MODEL_VERSION, "string_match": {"exact": deployment}}
+    return {
+        "match": {**match, "headers": [exact]},
+        "metadata": route_metadata(endpoint=served.endpoint.route.endpoint, commit=served.commit, override=deployment),
+        "request_headers_to_remove": [MODEL_ASSIGNED],
+        "route": {"cluster": unit.key, **_attempts(unit.timeout_s)},
+        **_KEEP_BODY,
+    }
+
+
+def _unknown_override(endpoint: Endpoint, match: Json) -> Json:
+    name = endpoint.route.endpoint
+    known = ", ".join(endpoint.deployments)
+    return {
+        "match": {**match, "headers": [_present(MODEL_VERSION)]},
+        **_answer(404, f"header {MODEL_VERSION} names no deployment of endpoint {name!r}; known: {known}"),
+    }
+
+
+def _split(served: Served, match: Json, hash_policy: Json) -> Json:
+    endpoint = served.endpoint
+    timeout_s = max(Unit.of(deployment).timeout_s for deployment in endpoint.deployments.values())
+    arms = [
+        _arm(_cluster_of_arm(endpoint, slot.deployment), slot.deployment, slot.weight)
+        for slot in endpoint.route.backends
+    ]
+    return {
+        "match": match,
+        "metadata": route_metadata(endpoint=endpoint.route.endpoint, commit=served.commit),
+        "route": {
+            "weighted_clusters": {"clusters": arms, "use_hash_policy": True},
+            "hash_policy": [hash_policy],
+            **_attempts(timeout_s),
+        },
+        **_KEEP_BODY,
+    }
+
+
+def _arm(cluster: str, deployment: str, weight: int) -> Json:
+    assigned = {
+        "header": {"key": MODEL_ASSIGNED, "value": deployment},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+    return {
+        "name": cluster,
+        "weight": weight,
+        "request_headers_to_add": [assigned],
+        "response_headers_to_add": [assigned],
+    }
+
+
+def _hash(header: str, salt: str) -> Json:
+    rewrite = {"pattern": {"regex": "^(.*)$"}, "substitution": f"{_literal(salt)}:\\1"}
+    return {"header": {"header_name": header, "regex_rewrite": rewrite}}
+
+
+def _literal(text: str) -> str:
+    r"""``text`` for RE2's substitution, where a backslash begins a reference.
+
+    >>> _literal("a\\1")
+    'a\\\\1'
+    """
+    return re.sub(r"\\", r"\\\\", text)
+
+
+def _attempts(timeout_s: float) -> Json:
+    """One attempt, and one elsewhere. No limit for the whole answer: a stream may last as long as it moves."""
+    attempt_s = timeout_s + GRACE_S
+    return {
+        "timeout": "0s",
+        "idle_timeout": f"{2 * attempt_s:.3f}s",
+        "retry_policy": {
+            "retry_on": "connect-failure,refused-stream,reset",
+            "num_retries": 1,
+            "per_try_timeout": f"{attempt_s:.3f}s",
+            "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.05s"},
+            "host_selection_retry_max_attempts": _TRIES,
+            "retry_host_predicate": [
+                {
+                    "name": "envoy.retry_host_predicates.previous_hosts",
+                    "typed_config": typed("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+                }
+            ],
+        },
+    }
+
+
+_KEEP_BODY: Final[Json] = {"request_body_buffer_limit": MAX_BODY_BYTES}
+
+
+def _answer(status: int, message: str) -> Json:
+    body = json.dumps({"error": message}) + "\n"
+    return {
+        "direct_response": {"status": status, "body": {"inline_string": body}},
+        "response_headers_to_add": [
+            {
+                "header": {"key": "content-type", "value": "application/json"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        ],
+    }
+
+
+def _server(path: str, body: Json) -> Json:
+    answer = _answer(200, "")
+    answer["direct_response"]["body"]["inline_string"] = json.dumps(body) + "\n"
+    return {"match": {"path": path}, **answer}
+
+
+# Clients of the Open Inference Protocol ask the server, not the model, whether it lives.
+_SERVER_ROUTES: Final = [
+    _server("/v2", {"name": "modelserve", "version": "2", "extensions": []}),
+    _server("/v2/health/live", {"live": True}),
+    _server("/v2/health/ready", {"ready": True}),
+]
+
+
+def _unknown_path() -> Json:
+    return {
+        "match": _ANY_PATH,
+        **_answer(404, "no endpoint has this address; 'modelserve status' lists those that exist"),
+    }

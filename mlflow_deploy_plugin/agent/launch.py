@@ -1,0 +1,94 @@
+"""How a worker is started: from a Bento in the store to a command and an environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlflow_deploy_plugin.agent.processes import Launch
+from mlflow_deploy_plugin.agent.units import Unit
+from mlflow_deploy_plugin.config.home import Home
+from mlflow_deploy_plugin.errors import AgentError, ConfigError, PackagingError
+from mlflow_deploy_plugin.packaging.environment import python
+from mlflow_deploy_plugin.packaging.store import SOURCE, find, read_spec
+from mlflow_deploy_plugin.spec.settings import PREFIX
+
+_QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one worker runs."""
+
+    slot: int
+    port: int
+    devices: tuple[str, ...] = ()
+    """Its GPUs."""
+    record: Mapping[str, Any]
+
+
+class Launcher(Protocol):
+    """Turns a unit and a place into something to start."""
+
+    def __call__(self, unit: Unit, place: Place) -> Launch:
+        """The launch; raises ``AgentError`` where the unit cannot run on this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BentoLauncher:
+    """Starts Bentos of the store by the serving room's own launcher, from the code inside the Bento."""
+
+    home: Home
+
+    def __call__(self, unit: Unit, place: Place) -> Launch:
+        """See :class:`Launcher`.
+
+        Raises:
+            AgentError: the Bento or its environment is not on this machine.
+        """
+        tag = unit.deployment.model.bento
+        try:
+            bento = find(self.home, tag)
+            interpreter = python(self.home, read_spec(bento)) if bento else None
+        except (ConfigError, PackagingError) as error:
+            raise AgentError(str(error)) from error
+        if bento is None:
+            raise AgentError(
+                f"Bento {tag} is not in the store {self.home.bentos};"
+                " create the deployment on this machine, or bring the Bento here by 'bentoml import'"
+            )
+        source = bento / SOURCE
+        return Launch(
+            command=(
+                str(interpreter or sys.executable),
+                *("-m", "mlflow_deploy_plugin.serving.launch"),
+                *("--bento", str(source), "--host", "127.0.0.1", "--port", str(place.port)),
+            ),
+            cwd=source,
+            environment={**worker_environment(unit, place, home=self.home), "PYTHONPATH": str(source)},
+            log=log_of(self.home, unit, place.slot),
+            record=place.record,
+        )
+
+
+def worker_environment(unit: Unit, place: Place, *, home: Home) -> dict[str, str]:
+    """What a worker sees: this process's variables, the manifest's, and what only the agent knows."""
+    deployment = unit.deployment
+    return {
+        **{name: text for name, text in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}},
+        **_QUIET,
+        **deployment.environment,
+        f"{PREFIX}ENDPOINT": deployment.endpoint,
+        f"{PREFIX}DEPLOYMENT": deployment.name,
+        f"{PREFIX}STAGE": deployment.stage,
+        f"{PREFIX}EVENTS_DIR": str(home.events),
+        "BENTOML_HOME": str(home.bentoml),
+        "CUDA_VISIBLE_DEVICES": ",".join(place.devices),
+    }
+
+
+def log_of(home: Home, unit: Unit, slot: int) -> Path:
+    """Where the output of the process ``slot`` of a deployment goes, whatever its generation."""
+    return home.logs / f"{unit.deployment.name}-{slot}.log"

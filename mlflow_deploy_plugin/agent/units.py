@@ -1,0 +1,86 @@
+"""Units: what one Envoy cluster and its workers serve, for ever the same. Pure.
+
+A deployment whose model, environment or resources change becomes another unit of the same name, so that the old one
+serves until the new one is ready. Replicas and workers are a count and no part of a unit: a scaled one stays itself.
+Envoy resets a cluster's counters whenever the cluster changes, which is a second reason never to change one.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from mlflow_deploy_plugin.errors import ConfigError
+from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
+from mlflow_deploy_plugin.spec.settings import ServingSettings
+
+GENERATION_DIGITS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One generation of one deployment."""
+
+    deployment: Deployment
+    """As its manifest says; ``replicas`` and ``workers`` do not count."""
+    generation: str
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Self:
+        """The unit that serves ``deployment``."""
+        return cls(deployment=deployment, generation=_generation(deployment))
+
+    @property
+    def key(self) -> str:
+        """Name of its cluster: ``churn-v4@3f0a9c1d22``."""
+        return f"{self.deployment.name}@{self.generation}"
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds that the deployment itself allows a request."""
+        try:
+            return ServingSettings.from_environment(self.deployment.environment).timeout_s
+        except ConfigError:  # the worker refuses to start with it and says so; routing needs only some number
+            return ServingSettings().timeout_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A unit that must run, and in how many processes."""
+
+    unit: Unit
+    processes: int
+
+
+def deployment_of(key: str) -> str:
+    """The deployment that a cluster's name belongs to.
+
+    >>> deployment_of("churn-v4@3f0a9c1d22")
+    'churn-v4'
+    """
+    return key.partition("@")[0]
+
+
+def wanted_of(endpoints: Iterable[Endpoint]) -> dict[str, Wanted]:
+    """The units of ``endpoints`` by key; one that several of them want runs as often as the hungriest says."""
+    wanted: dict[str, Wanted] = {}
+    for endpoint in endpoints:
+        for deployment in endpoint.deployments.values():
+            unit, processes = Unit.of(deployment), deployment.replicas * deployment.workers
+            known = wanted.get(unit.key)
+            if known is None or known.processes < processes:
+                wanted[unit.key] = Wanted(unit=unit, processes=processes)
+    return wanted
+
+
+def _generation(deployment: Deployment) -> str:
+    resources = deployment.resources
+    what: Mapping[str, object] = {
+        "bento": deployment.model.bento,
+        "digest": deployment.model.digest,
+        "environment": dict(deployment.environment),
+        "resources": [resources.cpu, resources.memory, resources.gpu],
+        "endpoint": [deployment.stage, deployment.endpoint],
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:GENERATION_DIGITS]

@@ -1,0 +1,110 @@
+"""Looks at the repository and says what its newest commit wants, in a thread of its own: git may wait, users must not.
+
+A repository on this machine is looked at twenty times a second by a few system calls, so a push is seen at once; any
+other one is asked every few seconds.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from mlflow_deploy_plugin.errors import ModelserveError
+from mlflow_deploy_plugin.manifests import parse_stage
+from mlflow_deploy_plugin.manifests.model import Stage
+from mlflow_deploy_plugin.manifests.tree import stage_folder
+from mlflow_deploy_plugin.repository import RepositoryDoor
+
+LOOK_S: Final = 0.05
+AGAIN_S: Final = 2.0
+"""Seconds until a look that failed is tried again."""
+HISTORY: Final = 50
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A commit, and what it wants."""
+
+    commit: str
+    between: tuple[str, ...] = ()
+    """Older commits that arrived with it, oldest first."""
+    stage: Stage | None = None
+    """``None``: it cannot be served."""
+    reason: str = ""
+    """Why not."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """One branch of one repository, for one stage."""
+
+    open: Callable[[], RepositoryDoor]
+    """Opens the repository; tried again until it works."""
+    token: Callable[[], object] | None
+    """Cheap value that changes when the branch may have moved; ``None``: ask every ``interval_s``."""
+    stage: str
+    interval_s: float
+    base: str = ""
+    """Commit that the next one must build on; empty: any."""
+    problem: str = ""
+    """Why the repository cannot be read now."""
+    _repository: RepositoryDoor | None = None
+    _last_token: object = None
+    _seen: str = ""
+
+    def run(self, stop: threading.Event, tell: Callable[[Sighting], None]) -> None:
+        """Look until ``stop``; ``tell`` each new head."""
+        while not stop.is_set():
+            stop.wait(self.look(tell))
+
+    def look(self, tell: Callable[[Sighting], None]) -> float:
+        """Look once; seconds until the next look."""
+        token = self.token() if self.token else object()
+        if token == self._last_token:
+            return LOOK_S
+        try:
+            self._fetch(tell)
+        except (ModelserveError, OSError) as error:
+            if self.problem != str(error):
+                _log.warning("repository: %s", error)
+            self.problem = str(error)
+            return AGAIN_S
+        self.problem = ""
+        self._last_token = token
+        return LOOK_S if self.token else self.interval_s
+
+    def _fetch(self, tell: Callable[[Sighting], None]) -> None:
+        if self._repository is None:
+            self._repository = self.open()
+        else:
+            self._repository.fetch()
+        head = self._repository.head()
+        if head is not None and head.sha != self._seen:
+            tell(self._sighting(self._repository, head.sha))
+            self._seen = head.sha
+
+    def _sighting(self, repository: RepositoryDoor, sha: str) -> Sighting:
+        if self.base and not repository.is_ancestor(self.base, sha):
+            return Sighting(
+                commit=sha,
+                reason=f"history was rewritten: it does not build on {self.base[:10]}, which is served;"
+                " if that is meant, run 'modelserve stop' and 'modelserve agent --accept-rewrite'",
+            )
+        between = _between(repository, self._seen or self.base, sha)
+        try:
+            stage = parse_stage(repository.files(sha, stage_folder(self.stage)), self.stage)
+        except ModelserveError as error:
+            return Sighting(commit=sha, between=between, reason=str(error))
+        self.base = sha
+        return Sighting(commit=sha, between=between, stage=stage)
+
+
+def _between(repository: RepositoryDoor, older: str, newer: str) -> tuple[str, ...]:
+    """The commits after ``older`` and before ``newer``, oldest first; none where that is not known."""
+    names = [commit.sha for commit in repository.history(limit=HISTORY)]
+    if older not in names or newer not in names:
+        return ()
+    return tuple(reversed(names[names.index(newer) + 1 : names.index(older)]))

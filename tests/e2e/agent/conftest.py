@@ -1,0 +1,212 @@
+"""One machine: a home, its repository, an agent in a process of its own, and load from another."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflow_deploy_plugin import manifests
+from mlflow_deploy_plugin.agent import client
+from mlflow_deploy_plugin.agent.processes import OsProcesses
+from mlflow_deploy_plugin.agent.status import AgentStatus
+from mlflow_deploy_plugin.config.home import Home
+from mlflow_deploy_plugin.manifests.model import Deployment, Files, ModelIdentity
+from mlflow_deploy_plugin.repository import Message, Repository, Trailers
+
+HERE = Path(__file__).parent
+FAKE_AGENT = (sys.executable, str(HERE / "fake_agent.py"))
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def version(self) -> str:
+        return self.headers.get("x-model-version", "")
+
+
+def deployment(name: str, *, endpoint: str = "churn", digest: str = "", **changes: Any) -> Deployment:
+    base = Deployment(
+        name=name,
+        endpoint=endpoint,
+        stage="production",
+        model=ModelIdentity(
+            bento=f"{name}:1", uri=f"models:/{name}/1", digest=f"sha256:{digest or name.encode().hex():0>64}", name=name
+        ),
+        image=f"modelserve.invalid/{name}@sha256:{digest or name.encode().hex():0>64}",
+    )
+    return replace(base, **changes)
+
+
+@dataclass
+class Machine:
+    home: Home
+    port: int
+    tmp: Path
+    command: tuple[str, ...] = FAKE_AGENT
+    agents: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _count: int = 0
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """The agent, and its word."""
+        agent = self.launch(*words)
+        self.until(lambda: self.status() is not None or agent.poll() is not None)
+        assert agent.poll() is None, self.log()
+        return agent
+
+    def launch(self, *words: str) -> subprocess.Popen[bytes]:
+        with (self.home.agent / "agent.log").open("ab") as log:
+            agent = subprocess.Popen(
+                [*self.command, "--port", str(self.port), *words],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "MODELSERVE_HOME": str(self.home.root)},
+            )
+        self.agents.append(agent)
+        return agent
+
+    def log(self) -> str:
+        return (self.home.agent / "agent.log").read_text()
+
+    @property
+    def repository(self) -> Repository:
+        return Repository.open(self.home.repository, clones=self.home.clones)
+
+    def commit(self, edit: Callable[[Files], Files]) -> str:
+        """One commit; its name."""
+        self._count += 1
+        message = Message(subject=f"Change {self._count}", trailers=Trailers(operation=f"op-{self._count}"))
+        result = self.repository.change(lambda files: (edit(files), message), operation=f"op-{self._count}")
+        assert result.changed
+        return result.sha
+
+    def apply(self, edit: Callable[[Files], Files]) -> str:
+        """One commit that is served on return."""
+        sha = self.commit(edit)
+        assert self.wait(sha) == client.Applied(), self.log()
+        return sha
+
+    def create(self, *deployments: Deployment, salt: str = "") -> str:
+        def edit(files: Files) -> Files:
+            for one in deployments:
+                files = manifests.add_endpoint(files, one, salt=salt or one.endpoint)
+            return files
+
+        return self.apply(edit)
+
+    def join(self, one: Deployment, weight: int) -> str:
+        return self.apply(lambda files: manifests.add_deployment(files, one, weight=weight))
+
+    def split(self, endpoint: str = "churn", **weights: int) -> str:
+        return self.apply(lambda files: manifests.set_split(files, "production", endpoint, weights))
+
+    def wait(self, sha: str, timeout_s: float = PATIENCE_S) -> client.Outcome:
+        return client.wait_applied(self.home, sha, timeout_s)
+
+    def status(self) -> AgentStatus | None:
+        return client.read_status(self.home)
+
+    @property
+    def said(self) -> AgentStatus:
+        status = self.status()
+        assert status is not None
+        return status
+
+    def until(self, is_so: Callable[[], bool], timeout_s: float = PATIENCE_S) -> float:
+        """Seconds until ``is_so``."""
+        began = time.monotonic()
+        while not is_so():
+            if time.monotonic() - began > timeout_s:
+                pytest.fail(f"not within {timeout_s:g} s; {self.status()}\n{self.log()[-3000:]}")
+            time.sleep(0.02)
+        return time.monotonic() - began
+
+    def ask(
+        self, path: str = "/endpoints/churn/invocations", body: bytes = b"{}", *, user: str | None = None, **headers: str
+    ) -> Answer:
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        if user is not None:
+            named["x-user-id"] = user
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("POST", path, body, headers=named)
+            answer = connection.getresponse()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def pids(self, deployment_name: str) -> list[int]:
+        return [worker.pid for worker in self.said.deployments[deployment_name].workers]
+
+    @contextmanager
+    def load(self, path: str = "/endpoints/churn/invocations", connections: int = 16) -> Iterator[dict[str, Any]]:
+        """Requests without a pause from another process; afterwards the dictionary says what came back."""
+        stop = self.tmp / f"stop-{random.random()}"
+        told: dict[str, Any] = {}
+        generator = subprocess.Popen(
+            [sys.executable, str(HERE / "load.py"), str(self.port), path, str(connections), str(stop)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            time.sleep(0.5)
+            yield told
+            time.sleep(0.3)
+        finally:
+            stop.touch()
+            out, _ = generator.communicate(timeout=60)
+        told.update(json.loads(out))
+
+    def close(self) -> None:
+        for agent in self.agents:
+            if agent.poll() is None:
+                agent.send_signal(signal.SIGTERM)
+        for agent in self.agents:
+            try:
+                agent.wait(30)
+            except subprocess.TimeoutExpired:
+                agent.kill()
+                agent.wait()
+        for running in OsProcesses().find(str(self.home.root)):
+            os.kill(running.pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def machine(own_home: Path, tmp_path: Path) -> Iterator[Machine]:
+    home = Home(root=own_home).ensure()
+    message = Message(subject="Begin", trailers=Trailers(operation="begin"))
+    Repository.create_bare(home.repository, manifests.skeleton(), message)
+    made = Machine(home=home, port=free_port(), tmp=tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_deployment() -> Callable[..., Deployment]:
+    return deployment
