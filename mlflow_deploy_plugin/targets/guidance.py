@@ -10,6 +10,7 @@ from mlflow_deploy_plugin.config.keys import (
     RunLocalConfig,
     UpdateConfig,
     describe,
+    keys,
 )
 
 _HEAD: Final = """\
@@ -64,7 +65,6 @@ EXIT CODES
 
 _TABLES: Final[tuple[tuple[str, type[Keys]], ...]] = (
     ("create", DeploymentConfig),
-    ("update (only what is set changes)", UpdateConfig),
     ("update-endpoint", EndpointConfig),
     ("delete", DeleteConfig),
     ("run-local", RunLocalConfig),
@@ -73,8 +73,10 @@ _TABLES: Final[tuple[tuple[str, type[Keys]], ...]] = (
 
 def target_help() -> str:
     """The whole help."""
-    tables = [f"KEYS OF {title} (-C KEY=VALUE)\n{_indented(describe(keys))}\n" for title, keys in _TABLES]
-    return "\n".join((_HEAD, *tables, _TAIL))
+    others = ", ".join(sorted({k.name for k in keys(DeploymentConfig)} - {k.name for k in keys(UpdateConfig)}))
+    update = f"KEYS OF update (-C KEY=VALUE)\n  Those of create without {others}. What is not named stays as it is.\n"
+    tables = [f"KEYS OF {title} (-C KEY=VALUE)\n{_indented(describe(table))}\n" for title, table in _TABLES]
+    return "\n".join((_HEAD, tables[0], update, *tables[1:], _TAIL))
 
 
 def _indented(text: str) -> str:

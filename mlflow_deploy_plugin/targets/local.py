@@ -166,18 +166,21 @@ class LocalTarget:
         state, reason = (known.state, known.reason) if known else _of_endpoint(status, endpoint.route.endpoint)
         return Standing(state=state, reason=reason, gateway=status.gateway, applied=status.applied)
 
-    def gateway(self, endpoint: Endpoint) -> str:  # noqa: ARG002  one gateway for all endpoints of a machine
-        """The agent's gateway; the agent is started where it does not run.
+    def gateway(self, endpoint: Endpoint) -> str:
+        """The agent's gateway; where no agent serves ``endpoint`` yet, it is started and waited for.
 
         Raises:
-            AgentError: it cannot start.
+            AgentError: it cannot start, or cannot serve the endpoint.
         """
+        name = endpoint.route.endpoint
         status = self.agent.status()
-        if status is None:
+        if status is None or name not in status.endpoints:
             self.agent.start()
+            word = self.agent.wait_applied(self.head(), DEFAULT_WAIT_S, endpoint=name)
             status = self.agent.status()
-        if status is None or not status.gateway:
-            raise AgentError("the agent has no gateway yet; see `modelserve status` and `modelserve logs`")
+            if status is None or name not in status.endpoints:
+                reason = word.reason if isinstance(word, Refused) else "see `modelserve status`"
+                raise AgentError(f"the agent does not serve endpoint {name!r}: {reason}")
         return status.gateway
 
 

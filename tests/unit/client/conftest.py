@@ -9,6 +9,7 @@ import pytest
 from mlflow.deployments import interface
 
 from mlflow_deploy_plugin import client
+from mlflow_deploy_plugin.agent.status import EndpointStatus
 from mlflow_deploy_plugin.client import ModelserveClient
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import ModelError
@@ -24,6 +25,8 @@ from mlflow_deploy_plugin.targets.ledger import Ledger
 from mlflow_deploy_plugin.targets.local import LocalTarget
 from mlflow_deploy_plugin.targets.packager import FakePackager
 
+CHURN = EndpointStatus(url="http://gateway.test/endpoints/churn", weights={"churn": 1000}, stable="churn", commit="c")
+
 
 @dataclass
 class World:
@@ -31,7 +34,7 @@ class World:
 
     home: Home
     repository: FakeRepository = field(default_factory=FakeRepository)
-    agent: FakeAgent = field(default_factory=lambda: FakeAgent(said=make_status()))
+    agent: FakeAgent = field(default_factory=lambda: FakeAgent(said=make_status(endpoints={"churn": CHURN})))
     scorer: FakeScorer = field(default_factory=FakeScorer)
     gpus: int = 0
     said: list[str] = field(default_factory=list)

@@ -7,10 +7,11 @@ import pytest
 from mlflow.deployments import PredictionsResponse, get_deploy_client
 from mlflow.deployments.base import BaseDeploymentClient
 from mlflow.exceptions import MlflowException
-from mlflow_deploy_plugin.agent.client import Refused, TimedOut
 
 from mlflow_deploy_plugin import client as plugin_module
+from mlflow_deploy_plugin.agent.client import Refused, TimedOut
 from mlflow_deploy_plugin.errors import ScoringError
+from mlflow_deploy_plugin.targets.fake import applied, make_status
 
 
 @pytest.fixture
@@ -209,8 +210,6 @@ def test_a_commit_that_is_refused_is_taken_back_and_both_commits_are_named(serve
         text = "".join(world.repository.files(commit).values())
         return Refused(reason="churn: the model raised ValueError") if "models:/churn/5" in text else applied(commit)
 
-    from mlflow_deploy_plugin.targets.fake import applied  # noqa: PLC0415
-
     world.agent.word = refuse_version_5
     good = world.repository.files(world.repository.head().sha)
     with pytest.raises(MlflowException, match="the model raised ValueError; endpoint 'churn' is as before") as raised:
@@ -245,6 +244,25 @@ def test_predict_pins_a_deployment_or_takes_the_split(served: Any, world: Any) -
     pinned, split = [address for verb, address, _ in world.scorer.sent if verb == "invocations"]
     assert (pinned.deployment, pinned.endpoint, split.deployment, split.endpoint) == ("churn-v4", "churn", "", "churn")
     assert world.scorer.sent[-1][2] == {"inputs": [[1]]}
+
+
+def test_a_prediction_waits_for_an_agent_that_serves_the_endpoint(served: Any, world: Any) -> None:
+    awake, world.agent.said, asked = world.agent.said, None, len(world.agent.asked)
+
+    def wake(_commit: str) -> Any:
+        world.agent.said = awake
+        return applied(_commit)
+
+    world.agent.word = wake
+    assert served.predict("churn", [[1]]) == {"predictions": [1]}
+    assert len(world.agent.asked) == asked + 1
+
+
+def test_an_endpoint_that_is_not_served_is_an_error_with_the_reason(served: Any, world: Any) -> None:
+    world.agent.said = make_status()
+    world.agent.word = lambda _: Refused(reason="the model raised ValueError")
+    with pytest.raises(MlflowException, match="does not serve endpoint 'churn': the model raised ValueError"):
+        served.predict("churn", [[1]])
 
 
 @pytest.mark.parametrize("arguments", [{}, {"deployment_name": "churn", "endpoint": "churn"}])
