@@ -13,6 +13,7 @@ from mlflow_deploy_plugin.errors import ConfigError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 Column = NDArray[Any]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.analysis import judges, rates, simulate, two_rates
 from pipelines.analysis.arms import metric
-from pipelines.analysis.checks import Floats
+from pipelines.analysis.checks import Flags, Floats
 from pipelines.analysis.means import asymptotic_half_width, betting_bounds
 from pipelines.analysis.measures import Alarms
 from pipelines.analysis.metrics import estimate
@@ -84,7 +84,7 @@ def _mean_misses(repetitions: int, seed: int, *, alpha: float) -> int:
     return misses
 
 
-def _is_zero_missed(sums: Floats, sent: Floats, is_canary: simulate.Flags, *, alpha: float) -> bool:
+def _is_zero_missed(sums: Floats, sent: Floats, is_canary: Flags, *, alpha: float) -> bool:
     stable, canary = (estimate(metric(sums[arm], counts=sent[arm])) for arm in (~is_canary, is_canary))
     half = asymptotic_half_width(stable.variance + canary.variance, sums.size, alpha=alpha)
     return bool(abs(canary.value - stable.value) > half)

@@ -55,11 +55,11 @@ class QuantileGate:
     """Absolute bound in milliseconds; certainly above it fails at once. None: no bound."""
 
     threshold_ms: float | None = None
-    """Latency around which the arms are compared: stable's quantile before the canary began. None: the quantile of the
-    first ``calibration_users`` users of both arms together."""
+    """Latency around which the arms are compared: stable's quantile before the canary began. None: stable's quantile so
+    far, from ``calibration_users`` users on."""
 
-    calibration_users: int = 200
-    """Users, both arms together, that set the threshold where none is given."""
+    calibration_users: int = 30
+    """Users of stable that set the first threshold where none is given; nothing is compared before."""
 
     minimum_users: int = 100
     """Canary users below which nothing is Successful."""

@@ -11,26 +11,25 @@ import numpy as np
 from scipy import stats
 
 from pipelines.analysis import srm, two_rates
-from pipelines.analysis.checks import Integers
+from pipelines.analysis.checks import Flags, Integers
 from pipelines.analysis.event_share import ShareTest
-from pipelines.analysis.simulate import Flags, Requests, Timings, Users, first_true
+from pipelines.analysis.gates import QuantileGate
+from pipelines.analysis.quantiles import thresholds
+from pipelines.analysis.simulate import Requests, Timings, Users, first_true
 
 Judge = Callable[[Users], Integers]
 
 EVENTS_AT_ONCE = 2000
 LOOKS_AT_ONCE = 500
-TICK_USERS = 100
+TICK_USERS = 25
 """Canary users between two looks of the Mann-Whitney judge, which compares windows."""
 
 FEWEST_WINDOWS = 10
 FEWEST_REQUESTS = 20
 
 
-def by_event_share(stream: Users, *, alpha: float, burn_in: int = 0) -> Integers:
-    """Ours, for errors: the e-value changes only with an event, so a look after each event is one after each user.
-
-    Nothing is said before user ``burn_in``; events before it count.
-    """
+def by_event_share(stream: Users, *, alpha: float) -> Integers:
+    """Ours, for errors: the e-value changes only with an event, so a look after each event is one after each user."""
     test, theta, needed = ShareTest(), np.array([stream.share]), -math.log(alpha)
     found = np.full(len(stream.is_event), -1, dtype=np.int64)
     for row, (is_event, is_canary) in enumerate(zip(stream.is_event, stream.is_canary, strict=True)):
@@ -40,7 +39,6 @@ def by_event_share(stream: Users, *, alpha: float, burn_in: int = 0) -> Integers
         for start in range(0, when.size, EVENTS_AT_ONCE):
             part = slice(start, start + EVENTS_AT_ONCE)
             is_over = test.log_e(stable[part, None], canary[part, None], theta) >= needed
-            is_over &= when[part] >= burn_in
             if is_over.any():
                 found[row] = when[part][is_over.argmax()]
                 break
@@ -112,6 +110,14 @@ def slow(stream: Timings, *, threshold_ms: float, factor: float = 1.0) -> Users:
     """Reduce latencies to the event "slower than the threshold"; the canary's are divided by ``factor`` before."""
     scaled = np.where(stream.is_canary, stream.latency_ms / factor, stream.latency_ms)
     return Users(is_canary=stream.is_canary, is_event=scaled > threshold_ms, share=stream.share)
+
+
+def slow_by_gate(stream: Timings, gate: QuantileGate) -> Users:
+    """Reduce latencies to "slower than stable's quantile so far", as the gate does; the uncalibrated are not slow."""
+    factor = np.where(stream.is_canary, 1 + gate.relative_margin, 1.0)
+    scaled = stream.latency_ms / factor
+    above = np.stack([thresholds(row[~arm], arm, gate) for row, arm in zip(scaled, stream.is_canary, strict=True)])
+    return Users(is_canary=stream.is_canary, is_event=scaled > above, share=stream.share)
 
 
 def first_errors(stream: Requests) -> Users:

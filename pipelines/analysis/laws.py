@@ -16,6 +16,7 @@ from scipy import stats
 from pipelines.analysis import judges, simulate, two_rates
 from pipelines.analysis.checks import Integers
 from pipelines.analysis.coverage import coverage
+from pipelines.analysis.gates import QuantileGate
 from pipelines.analysis.measures import Alarms, Delay, alarm_table, delay_table
 from pipelines.analysis.power import Change, users_per_arm
 from pipelines.analysis.simulate import Scene
@@ -29,7 +30,7 @@ BATCH = 50
 SHARES = (0.5, 0.1)
 STABLE, CANARY = 0.01, 0.03
 SLOWDOWN = 1.5
-CALIBRATION_USERS = 200
+P99 = QuantileGate(quantile=0.99, relative_margin=0.0)
 HORIZON = 5
 """Fixed-horizon lengths that a detection stream lasts."""
 
@@ -91,7 +92,7 @@ def clustered_false_alarms(*, repetitions: int, seed: int, alpha: float = ALPHA)
 
 
 def latency_false_alarms(*, repetitions: int, seed: int, users: int = 20_000, alpha: float = ALPHA) -> list[Alarms]:
-    """Count alarms of the p99 gate in A/A tests whose threshold comes from the first users.
+    """Count alarms of the p99 gate in A/A tests whose threshold comes from stable so far.
 
     >>> latency_false_alarms(repetitions=2, seed=1, users=1000)[0].judge
     'ours, p99'
@@ -240,7 +241,5 @@ def _delay(name: str, users: list[float], scene: Scene, *, fixed: int) -> Delay:
 
 
 def _by_calibrated_p99(stream: simulate.Timings, *, alpha: float) -> Integers:
-    """Ours, for p99: the threshold is the p99 of the first users of both arms, as the gate takes it."""
-    first = np.quantile(stream.latency_ms[:, :CALIBRATION_USERS], 0.99, axis=1, keepdims=True)
-    users = simulate.Users(is_canary=stream.is_canary, is_event=stream.latency_ms > first, share=stream.share)
-    return judges.by_event_share(users, alpha=alpha, burn_in=CALIBRATION_USERS)
+    """Ours, for p99 without a given threshold: that of stable so far, as the gate takes it."""
+    return judges.by_event_share(judges.slow_by_gate(stream, P99), alpha=alpha)

@@ -7,8 +7,9 @@ the canary's share above the bound exceeds 1 - p.
 
 The comparison puts the canary's latencies divided by ``1 + relative_margin`` and stable's beside one threshold and asks
 whether the canary has more users above it: with the threshold at stable's quantile that is the same as
-``Q_canary > (1 + relative_margin) Q_stable``. The threshold is given (stable's own past) or is the quantile of the
-first users of both arms together, which does not know the arms, so the test stays exact. Assumes one value per user.
+``Q_canary > (1 + relative_margin) Q_stable``. The threshold is given (stable's own past), or is the quantile of
+stable's users so far: it is known before the user whom it judges, so "slow users fall on the arms by the split" stays
+exact. Assumes one value per user.
 """
 
 import math
@@ -18,9 +19,12 @@ import numpy as np
 
 from pipelines.analysis import event_share, rates, srm, two_rates
 from pipelines.analysis.arms import Latencies
-from pipelines.analysis.checks import Floats, level
+from pipelines.analysis.checks import Flags, Floats, Integers, level
 from pipelines.analysis.gates import QuantileGate
 from pipelines.analysis.verdict import Failed, Inconclusive, Number, Numbers, Successful, Verdict
+
+GROWTH = 1.2
+"""Growth of stable's users after which the threshold is taken anew."""
 
 RARE = 0.1
 """Share of slow users up to which the slow ones alone carry the evidence."""
@@ -66,8 +70,8 @@ def compare_quantile(stable: Latencies, canary: Latencies, gate: QuantileGate, *
         alpha: chance, over all looks, of ``Failed`` for a canary within the margin, or ``Successful`` for one beyond.
 
     Returns:
-        Failed, Successful or Inconclusive. Numbers: quantiles of both arms, the canary's interval, the threshold, users
-        above it, and the log e-values.
+        Failed, Successful or Inconclusive. Numbers: quantiles of both arms, users above the threshold, and the
+        log e-values.
 
     >>> rng = np.random.default_rng(1)
     >>> calm, slow = (Latencies(values_ms=rng.lognormal(3 + s, 0.5, n), order=np.arange(float(n)), share=n / 10_000)
@@ -87,29 +91,35 @@ def compare_quantile(stable: Latencies, canary: Latencies, gate: QuantileGate, *
     mismatch = srm.judge_split([stable.values_ms.size, canary.values_ms.size], [1 - share, share], alpha=SRM_ALPHA)
     if isinstance(mismatch, Inconclusive):
         return Inconclusive(reason=mismatch.reason, numbers={**numbers, "srm_p": mismatch.numbers["p"]})
-    threshold = gate.threshold_ms or calibrated(stable, canary, gate)
-    if threshold is None:
-        reason = f"fewer than the {gate.calibration_users} users that set the threshold were seen"
-        return Inconclusive(reason=reason, numbers=numbers)
-    return _verdict(gate, numbers, _by_threshold(stable, canary, gate, _Look(threshold, share, alpha)))
+    return _verdict(gate, numbers, _by_threshold(stable, canary, gate, share=share, alpha=alpha))
 
 
-def calibrated(stable: Latencies, canary: Latencies, gate: QuantileGate) -> float | None:
-    """Quantile of the first ``calibration_users`` users of both arms, the canary's scaled; None before they are seen.
+def thresholds(stable_ms: Floats, is_canary: Flags, gate: QuantileGate) -> Floats:
+    """Threshold for each user, from stable's users before them; NaN for users before the first ``calibration_users``.
 
-    The arms are merged in the order of time, so later looks find the same threshold.
+    The first users of stable give the first threshold, and each growth by a fifth another: a threshold never knows the
+    user that it judges, and later looks find the same ones.
+
+    Args:
+        stable_ms: stable's latencies in the order of time, shape (stable users,).
+        is_canary: arm of each user of both arms in the order of time, shape (users,).
+        gate: quantile, and a given threshold.
+
+    Returns:
+        Shape (users,).
+
+    >>> gate = QuantileGate(quantile=0.5, calibration_users=3)
+    >>> thresholds(np.array([1.0, 2.0, 3.0]), np.array([False, False, False, True]), gate)
+    array([nan, nan, nan,  2.])
     """
-    scaled = np.concatenate([stable.values_ms, canary.values_ms / (1 + gate.relative_margin)])
-    if scaled.size < gate.calibration_users:
-        return None
-    first = np.argsort(np.concatenate([stable.order, canary.order]), kind="stable")[: gate.calibration_users]
-    return float(np.quantile(scaled[first], gate.quantile))
-
-
-class _Look(NamedTuple):
-    threshold_ms: float
-    share: float
-    alpha: float
+    if gate.threshold_ms is not None:
+        return np.full(is_canary.shape, gate.threshold_ms)
+    known: Integers = np.cumsum(~is_canary, dtype=np.int64) - ~is_canary
+    growth = math.log(max(stable_ms.size, gate.calibration_users) / gate.calibration_users) / math.log(GROWTH)
+    marks = np.unique(np.ceil(gate.calibration_users * GROWTH ** np.arange(math.floor(growth) + 1)).astype(np.int64))
+    marks = marks[marks <= stable_ms.size]
+    levels = np.array([math.nan, *(np.quantile(stable_ms[:mark], gate.quantile) for mark in marks)])
+    return np.asarray(levels[np.searchsorted(marks, known, side="right")], dtype=np.float64)
 
 
 class _Finding(NamedTuple):
@@ -118,25 +128,27 @@ class _Finding(NamedTuple):
     numbers: Numbers
 
 
-def _by_threshold(stable: Latencies, canary: Latencies, gate: QuantileGate, look: _Look) -> _Finding:
-    slow_stable = float((stable.values_ms > look.threshold_ms).sum())
-    slow_canary = float((canary.values_ms > look.threshold_ms * (1 + gate.relative_margin)).sum())
-    theta = np.array([look.share])
-    if 1 - gate.quantile <= RARE:
-        slow = np.array([slow_stable]), np.array([slow_canary])
-        worse, not_worse = (
-            float(event_share.ShareTest(is_upper=is_upper).log_e(*slow, theta)) for is_upper in (True, False)
-        )
-    else:
-        cells = (stable.values_ms.size - slow_stable, slow_stable, canary.values_ms.size - slow_canary, slow_canary)
-        table = two_rates.Table(*(np.array([cell]) for cell in cells))
-        worse, not_worse = (
-            float(two_rates.log_e(table, theta, two_rates.Line(is_upper=is_upper))) for is_upper in (True, False)
-        )
-    needed = -math.log(look.alpha)
-    found = {"threshold_ms": look.threshold_ms, "stable_slow": slow_stable, "canary_slow": slow_canary}
+def _by_threshold(stable: Latencies, canary: Latencies, gate: QuantileGate, *, share: float, alpha: float) -> _Finding:
+    """Compare by the randomised split: on which arm do the users fall who are slower than stable's quantile?"""
+    in_time = np.argsort(np.concatenate([stable.order, canary.order]), kind="stable")
+    is_canary = np.repeat([False, True], [stable.order.size, canary.order.size])[in_time]
+    scaled = np.concatenate([stable.values_ms, canary.values_ms / (1 + gate.relative_margin)])[in_time]
+    above = thresholds(scaled[~is_canary], is_canary, gate)
+    is_judged, is_slow = ~np.isnan(above), scaled > above
+    users = [float((is_judged & arm & kind).sum()) for arm in (~is_canary, is_canary) for kind in (~is_slow, is_slow)]
+    table = two_rates.Table(*(np.array([cell]) for cell in users))
+    worse, not_worse = (_log_e(table, np.array([share]), gate, is_upper=is_upper) for is_upper in (True, False))
+    needed = -math.log(alpha)
+    found = {"stable_slow": users[1], "canary_slow": users[3], "judged": sum(users)}
     evidence = {"log_e_worse": worse, "log_e_not_worse": not_worse, "log_e_needed": needed}
     return _Finding(is_worse=worse >= needed, is_not_worse=not_worse >= needed, numbers=found | evidence)
+
+
+def _log_e(table: two_rates.Table, theta: Floats, gate: QuantileGate, *, is_upper: bool) -> float:
+    if 1 - gate.quantile <= RARE:
+        test = event_share.ShareTest(is_upper=is_upper)
+        return float(test.log_e(table.stable_with, table.canary_with, theta))
+    return float(two_rates.log_e(table, theta, two_rates.Line(is_upper=is_upper)))
 
 
 def _by_arm(stable: Latencies, canary: Latencies, gate: QuantileGate, *, alpha: float) -> _Finding:

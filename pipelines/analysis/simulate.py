@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.analysis.checks import Floats, Integers, level, positive
-
-Flags = NDArray[np.bool_]
+from pipelines.analysis.checks import Flags, Floats, Integers, level, positive
 
 MOST_REQUESTS = 1000
 LATENCY_MS = 40.0
