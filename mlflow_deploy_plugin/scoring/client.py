@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from mlflow_deploy_plugin.errors import ConfigError, RetryLaterError, ScoringError
 from mlflow_deploy_plugin.scoring.events import Event, read_events
 from mlflow_deploy_plugin.scoring.plain import Plain, strict_json, to_plain
+from mlflow_deploy_plugin.scoring.rebuild import LLM_KEYS
 from mlflow_deploy_plugin.spec.headers import MODEL_VERSION, USER_ID
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ class HttpScorer:
         """
         import httpx  # noqa: PLC0415  a light command must not pay for it
 
-        content = strict_json({**body, "stream": True}).encode()
+        is_chat = any(key in body for key in LLM_KEYS)  # such servers look into the body, others at the header
+        content = strict_json({**body, "stream": True} if is_chat else body).encode()
         headers = {**address.headers, "content-type": JSON, "accept": "text/event-stream"}
         url = address.url("invocations")
         with self._client() as client:

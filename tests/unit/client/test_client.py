@@ -92,6 +92,26 @@ def test_a_second_create_is_refused_with_the_way_out_and_packages_nothing(served
     assert len(world.packager.asked) == packaged
 
 
+def test_of_two_creates_at_once_one_is_refused(world: Any) -> None:
+    def rival(_repository: Any) -> None:
+        world.client().create_deployment("churn", "models:/churn/1")
+
+    world.repository.rivals.append(rival)
+    with pytest.raises(MlflowException, match="exists already") as raised:
+        world.client().create_deployment("churn", "models:/churn/2")
+    assert code(raised) == "RESOURCE_ALREADY_EXISTS"
+    assert world.client().get_deployment("churn")["model_uri"] == "models:/churn/1"
+
+
+def test_of_two_splits_at_once_the_later_is_decided_on_the_earlier(served: Any, world: Any) -> None:
+    def rival(_repository: Any) -> None:
+        world.client().create_deployment("other", "models:/other/1")
+
+    world.repository.rivals.append(rival)
+    assert served.update_endpoint("churn", {"traffic": "churn=50,churn-v4=50"})["traffic"] == "churn=50,churn-v4=50"
+    assert [endpoint["name"] for endpoint in served.list_endpoints()] == ["churn", "other"]
+
+
 @pytest.mark.parametrize(
     ("name", "slug"),
     [("Churn", "churn"), ("my model", "my-model"), ("a/b", "a-b"), ("", "model"), ("x" * 51, "x" * 50)],

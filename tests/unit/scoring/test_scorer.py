@@ -114,6 +114,7 @@ def test_a_timeout_that_is_none_is_refused(text: str) -> None:
 
 def test_a_stream_gives_its_events() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
+        assert request.headers["accept"] == "text/event-stream"
         assert b'"stream": true' in request.content
         return httpx.Response(
             200,
@@ -121,7 +122,7 @@ def test_a_stream_gives_its_events() -> None:
             text=': hello\n\ndata: {"delta": "a"}\n\ndata: 7\n\ndata: [DONE]\n\ndata: {"never": 1}\n\n',
         )
 
-    assert list(scorer(answer).stream(CHURN, {"inputs": ["x"]})) == [{"delta": "a"}, {"predictions": 7}]
+    assert list(scorer(answer).stream(CHURN, {"messages": []})) == [{"delta": "a"}, {"predictions": 7}]
 
 
 def test_a_server_that_does_not_stream_gives_one_event() -> None:
