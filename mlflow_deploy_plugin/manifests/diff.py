@@ -93,7 +93,11 @@ def _changes(old: Deployment, new: Deployment) -> Iterator[str]:
     for key in sorted(old.environment.keys() | new.environment.keys()):
         was, now = old.environment.get(key), new.environment.get(key)
         if was != now:
-            yield f"{key} {'unset' if was is None else was!r} → {'unset' if now is None else now!r}"
+            yield f"{key} {_value(was)} → {_value(now)}"
+
+
+def _value(text: str | None) -> str:
+    return "unset" if text is None else repr(text)
 
 
 def _shares(weights: Mapping[str, int]) -> str:

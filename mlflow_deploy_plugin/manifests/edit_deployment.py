@@ -56,25 +56,24 @@ def _stated(deployment: Deployment, key: str) -> str | None:
 def _resource_values(
     before: Deployment, after: Deployment, place: Place, container: Value
 ) -> dict[Place, Plain | None]:
-    """The amounts that differ, on the sides where they are stated or belong."""
-    old, new = render.resources(before.resources), render.resources(after.resources)
+    """The amounts that differ, on the sides where they are stated or belong; a side that says nothing more goes."""
+    was, wanted = _amounts(before), _amounts(after)
+    differ = [name for name in wanted if was[name] != wanted[name]]
     values: dict[Place, Plain | None] = {}
-    for name, was, wanted in (
-        ("cpu", before.resources.cpu, after.resources.cpu),
-        ("memory", before.resources.memory, after.resources.memory),
-        (render.GPU, before.resources.gpu, after.resources.gpu),
-    ):
-        for side in ("requests", "limits") if was != wanted else ():
-            stated = container.get("resources", side, name) is not None
-            belongs = name in _amounts(new, side) or name in _amounts(old, side)
-            if stated or belongs:
-                values[*place, side, name] = str(wanted) if wanted else None
+    for side, own in (("requests", {"cpu", "memory"}), ("limits", {"memory", render.GPU})):
+        side_value = container.get("resources", side)
+        stated = side_value.fields().keys() if side_value is not None else set()
+        changed = {name: wanted[name] or None for name in differ if name in stated or (name in own and wanted[name])}
+        if stated and stated <= {name for name, amount in changed.items() if amount is None}:
+            values[*place, side] = None
+        else:
+            values |= {(*place, side, name): amount for name, amount in changed.items()}
     return values
 
 
-def _amounts(resources: Mapping[str, Plain], side: str) -> Mapping[str, Plain]:
-    amounts = resources.get(side, {})
-    return amounts if isinstance(amounts, Mapping) else {}
+def _amounts(deployment: Deployment) -> dict[str, str]:
+    asked = deployment.resources
+    return {"cpu": asked.cpu, "memory": asked.memory, render.GPU: str(asked.gpu) if asked.gpu else ""}
 
 
 def _with_environment(text: str, place: Place, before: Mapping[str, str], after: Mapping[str, str], file: str) -> str:

@@ -24,6 +24,7 @@ from mlflow_deploy_plugin.errors import ManifestError
 MAX_CHARACTERS: Final = 1_000_000
 """Of one file. A manifest has thousands; more is a mistake or an attack."""
 MAX_DEPTH: Final = 100
+_SURELY_SHALLOW: Final = 2000
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
 _STRING: Final = "tag:yaml.org,2002:str"
@@ -127,6 +128,7 @@ def documents(file: str, text: str) -> tuple[Value, ...]:
     if len(text) > MAX_CHARACTERS:
         raise ManifestError(f"{file}: {len(text)} characters, more than the {MAX_CHARACTERS} of a manifest; split it")
     try:
+        _check_depth(file, text)
         nodes = [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None]
     except (yaml.YAMLError, UnicodeError, RecursionError) as error:
         raise ManifestError(
@@ -136,6 +138,23 @@ def documents(file: str, text: str) -> tuple[Value, ...]:
     for document in found:
         _check(document, seen=set(), depth=0)
     return found
+
+
+def _check_depth(file: str, text: str) -> None:
+    """Refuse nesting that would overflow the stack of the parser in C, and end the process with it.
+
+    A block is indented more than the one around it or begins with it, so most texts need no second look.
+    """
+    longest = max((len(line) for line in text.splitlines()), default=0)
+    if 2 * longest + text.count("[") + text.count("{") < _SURELY_SHALLOW:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ManifestError(
+                f"{file}: line {_line(event.start_mark)}: nested deeper than {MAX_DEPTH} levels; flatten it"
+            )
 
 
 def document(file: str, text: str) -> Value:
@@ -154,7 +173,7 @@ def _check(value: Value, *, seen: set[int], depth: int) -> None:
     if id(value.node) in seen:
         value.refuse("is an alias of another place; write the value out, so that a change of one changes one")
     if depth > MAX_DEPTH:
-        value.refuse(f"is nested deeper than {MAX_DEPTH} levels")
+        value.refuse(f"is nested deeper than {MAX_DEPTH} levels; flatten it")
     seen.add(id(value.node))
     if isinstance(value.node, yaml.MappingNode):
         _check_keys(value)
@@ -178,7 +197,11 @@ def _check_keys(value: Value) -> None:
 
 def _where(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    return f"line {mark.line + 1}: " if mark is not None else ""
+    return f"line {_line(mark)}: " if mark is not None else ""
+
+
+def _line(mark: Any) -> int:  # noqa: ANN401  of the parser in C or of the one in Python
+    return int(mark.line) + 1
 
 
 def _reason(error: Exception) -> str:

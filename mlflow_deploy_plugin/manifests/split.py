@@ -98,7 +98,8 @@ def resplit(backends: Sequence[Backend], weights: Mapping[str, int], stable: str
             _grow(slots, name, max(0, full[name] - held[name]), stable)
         else:
             _join(slots, name, full[name], stable)
-    return _backends(_compact(slots) if len(slots) > MAX_SLOTS else slots)
+    usual = min(MAX_SLOTS, 2 * len(arms) + 1)  # each arm with stable on both sides
+    return _backends(_compact(slots) if len(slots) > usual else slots)
 
 
 def without(backends: Sequence[Backend], name: str) -> tuple[Backend, ...]:
