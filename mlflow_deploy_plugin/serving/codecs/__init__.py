@@ -1,18 +1,19 @@
-"""Wire protocols. Adding one: a module beside this one and a line in :func:`make_codecs`; no engine code changes."""
+"""Wire protocols. Adding one: a module beside this one and its class in :data:`FACTORIES`; no engine code changes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from mlflow_deploy_plugin.serving.codecs.mlflow import MlflowCodec
+from mlflow_deploy_plugin.serving.codecs.rest import RestCodec
 
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.codecs.base import Codec, Factory, Host
 
-
-def factories() -> tuple[Factory, ...]:
-    """Every protocol, in the order in which their routes are tried; the first to claim a path has it."""
-    return ()
+FACTORIES: Final[tuple[Factory, ...]] = (MlflowCodec, RestCodec)
+"""Every protocol, in the order in which their routes are tried; the first to claim a path has it."""
 
 
 def make_codecs(host: Host) -> tuple[Codec, ...]:
     """One codec of each protocol for one model."""
-    return tuple(make(host) for make in factories())
+    return tuple(make(host) for make in FACTORIES)

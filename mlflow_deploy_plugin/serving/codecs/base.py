@@ -13,8 +13,8 @@ A new protocol: a module here with one class, and its factory in :data:`..codecs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.request import Caller, Request, Response
     from mlflow_deploy_plugin.serving.signature import Signature
 
-JSON: bytes = b"application/json"
-TEXT: bytes = b"text/plain; charset=utf-8"
+JSON: Final = b"application/json"
+TEXT: Final = b"text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ class ModelDescription:
     folder: Path
     """The MLflow model folder."""
     signature: Signature
-    classes: tuple[str, ...] = ()
-    """Class labels of a classifier, as text and in order; empty: not one, or not known."""
+    classes: tuple[Any, ...] = ()
+    """Class labels of a classifier, as the model says them and in order; empty: not one, or not known."""
     has_probability: bool = False
     is_streamable: bool = False
     example: Any = None
@@ -88,18 +88,25 @@ class Answer:
     path: str
     answer: Callable[[Call], Reply]
     methods: tuple[str, ...] = ("GET",)
-    verb: str = field(default="answer")
+    verb: str = "answer"
 
 
 Route = Infer | Answer
 
 
-class Codec(Protocol):
-    """One wire protocol."""
+class Speaker(Protocol):
+    """Whoever owns routes, and words for their failures."""
 
     @property
     def name(self) -> str:
-        """Label in the log and the metrics: ``mlflow``, ``rest``, ``oip``…"""
+        """Label in the log and the metrics: ``mlflow``, ``rest``, ``oip`` and so on."""
+
+    def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:
+        """The protocol's own words and status for ``error``; ``request`` where decoding had succeeded."""
+
+
+class Codec(Speaker, Protocol):
+    """One wire protocol."""
 
     def routes(self) -> Sequence[Route]:
         """All routes; read once, when the application is made."""
@@ -113,9 +120,6 @@ class Codec(Protocol):
 
     def encode(self, response: Response, request: Request, call: Call) -> Reply:
         """The answer; NaN and infinity become what the protocol can say."""
-
-    def encode_error(self, error: RequestError, call: Call) -> Reply:
-        """The protocol's own words and status for ``error``."""
 
 
 @runtime_checkable

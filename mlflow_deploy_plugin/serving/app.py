@@ -1,0 +1,297 @@
+"""The ASGI application of one worker: routes, bodies, headers and the life of the engine. No framework in between.
+
+Every answer carries ``x-model-version`` (who answered) and ``x-request-id`` (echoed, or made), and echoes
+``x-model-assigned``. Unknown paths are 404 and wrong methods 405, as FastAPI words them, since MLflow's server is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+import orjson
+
+from mlflow_deploy_plugin.serving import exposition, loading
+from mlflow_deploy_plugin.serving.batching import Batcher
+from mlflow_deploy_plugin.serving.body import BodyLimits
+from mlflow_deploy_plugin.serving.codecs import make_codecs
+from mlflow_deploy_plugin.serving.codecs.base import JSON, Call, Host, Reply
+from mlflow_deploy_plugin.serving.engine import Engine
+from mlflow_deploy_plugin.serving.events import open_labels, open_recorder
+from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+from mlflow_deploy_plugin.serving.lifecycle import Lifecycle
+from mlflow_deploy_plugin.serving.metrics import Metrics, RouteKey
+from mlflow_deploy_plugin.serving.own_routes import OwnRoutes
+from mlflow_deploy_plugin.serving.predictors import samples
+from mlflow_deploy_plugin.serving.request import Caller
+from mlflow_deploy_plugin.serving.router import AnswerMatch, InferMatch, NoRoute, Router
+from mlflow_deploy_plugin.serving.scheduler import Job, Scheduler
+from mlflow_deploy_plugin.serving.streams import StreamReply, Streams
+from mlflow_deploy_plugin.serving.thread import ModelThread
+from mlflow_deploy_plugin.serving.transport import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+    from pathlib import Path
+
+    from mlflow_deploy_plugin.serving.record import LabelSink, Recorder
+    from mlflow_deploy_plugin.spec.settings import ServingSettings
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_logger = logging.getLogger("modelserve.app")
+
+MAX_ID: Final = 256
+"""Characters of a request id that is echoed and logged; a longer one is replaced."""
+BODY_TIMEOUT_S: Final = 30.0
+CLOSING: Final = frozenset({408, 413})
+"""Statuses after which the rest of the body is not worth reading."""
+
+
+def create_app(bento_src: Path, settings: ServingSettings, *, worker: int = 0) -> Application:
+    """The application that serves the model of a Bento.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        ConfigError: a setting cannot be met.
+    """
+    model = loading.load(bento_src, settings, worker=worker)
+    metrics = Metrics(model.loaded.classes)
+    recorder = open_recorder(
+        settings,
+        signature=model.description.signature,
+        model_digest=model.spec.model_digest,
+        on_drop=metrics.dropped,
+    )
+    labels = open_labels(settings, on_drop=metrics.dropped)
+    return Application(model, settings, metrics=metrics, recorder=recorder, labels=labels)
+
+
+class Application:
+    """One model behind all protocols."""
+
+    def __init__(  # noqa: PLR0913  its parts, each by name
+        self,
+        model: loading.ServedModel,
+        settings: ServingSettings,
+        *,
+        metrics: Metrics,
+        recorder: Recorder,
+        labels: LabelSink,
+        end_process: Callable[[int], None] = os._exit,
+    ) -> None:
+        self.lifecycle = Lifecycle()
+        self._model = model
+        self._settings = settings
+        self._metrics = metrics
+        self._recorder = recorder
+        self._labels = labels
+        self._end_process = end_process
+        description = model.description
+        host = Host(model=description, is_ready=lambda: self.lifecycle.is_ready)
+        self._codecs = make_codecs(host)
+        own = OwnRoutes(description, self.lifecycle, labels, self.scrape)
+        self._router = Router(self._codecs, [(own, route) for route in own.routes(self._codecs)])
+        self._limits = BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=min(settings.timeout_s, BODY_TIMEOUT_S))
+        self._version_header = (b"x-model-version", description.deployment.encode("latin-1", "replace"))
+        self._engine: Engine | None = None
+        self._warm_up: asyncio.Task[None] | None = None
+        self._thread: ModelThread | None = None
+        self._snapshots: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Speak ASGI."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:  # a WebSocket; nothing here speaks it
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def start(self) -> Engine:
+        """Start the engine on the running loop, and the warm-up beside it; again, it changes nothing."""
+        if self._engine is not None:
+            return self._engine
+        settings, loaded = self._settings, self._model.loaded
+        self._thread = ModelThread(asyncio.get_running_loop())
+        batcher: Batcher[Job] = Batcher(
+            max_rows=settings.max_batch_size,
+            max_waiting=settings.max_queue,
+            latency_s=settings.max_latency_ms / 1000,
+            is_joining=settings.batching == "on" and loaded.can_batch,
+        )
+        self._engine = Engine(
+            scheduler=Scheduler(loaded.predictor, batcher, self._thread, self._metrics),
+            streams=Streams(loaded.predictor, settings.timeout_s),
+            metrics=self._metrics,
+            recorder=self._recorder,
+            lifecycle=self.lifecycle,
+            timeout_s=settings.timeout_s,
+            end_process=self._end_process,
+        )
+        self._warm_up = asyncio.get_running_loop().create_task(self._warm(self._engine))
+        return self._engine
+
+    async def _warm(self, engine: Engine) -> None:
+        """Answer one request before the first client's: lazy imports and caches are paid for here."""
+        description = self._model.description
+        example = samples.invocation(description.signature) if description.example is None else description.example
+        match = self._router.match("POST", "/invocations")
+        if example is None or not isinstance(match, InferMatch):
+            _logger.info("no warm-up: the model has neither an input example nor a signature that makes one")
+        else:
+            call = Call("POST", match.route, {}, {}, b"", orjson.dumps(example), Caller(request_id="warm-up"))
+            error = await engine.warm_up(match.codec, call)
+            if error is not None:
+                _logger.warning("the warm-up request was answered with an error: %s", error.message)
+        self.lifecycle.warmed_up()
+        _logger.info("ready")
+
+    async def stop(self) -> None:
+        """Finish what is in flight, then flush the log."""
+        self.lifecycle.drain()
+        if self._engine is not None:
+            await self._engine.drain()
+            self._engine.stop()
+        if self._warm_up is not None:
+            self._warm_up.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._warm_up
+        if self._thread is not None:
+            self._thread.stop()
+        await asyncio.to_thread(self._recorder.close)
+        await asyncio.to_thread(self._labels.close)
+
+    def scrape(self) -> bytes:
+        """Prometheus' text."""
+        description = self._model.description
+        labels = exposition.Labels(model_version=description.deployment, endpoint=description.endpoint)
+        engine = self._engine
+        gauges = exposition.Gauges(
+            in_flight=0 if engine is None else engine.in_flight,
+            waiting_rows=0 if engine is None else engine.waiting_rows,
+            is_ready=self.lifecycle.is_ready,
+        )
+        return exposition.text(exposition.series(self._metrics, labels, gauges))
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match = self._router.match(scope["method"], scope["path"])
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        caller = _caller(headers)
+        reply: Reply | StreamReply
+        if isinstance(match, InferMatch):
+            reply = await self._infer(match, scope, headers, caller, receive)
+        elif isinstance(match, AnswerMatch):
+            reply = await self._answer(match, scope, headers, caller, receive)
+        elif isinstance(match, NoRoute):
+            reply = _no_route(match)
+        else:
+            assert_never(match)
+        extra = [self._version_header, (b"x-request-id", caller.request_id.encode("latin-1"))]
+        if caller.assigned:
+            extra.append((b"x-model-assigned", caller.assigned.encode("latin-1")))
+        if self.lifecycle.is_leaving or (isinstance(reply, Reply) and reply.status in CLOSING):
+            extra.append((b"connection", b"close"))
+        if isinstance(reply, Reply):
+            await _send(reply, extra, send)
+        else:
+            await _send_stream(reply, extra, send)
+
+    async def _infer(
+        self, match: InferMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive
+    ) -> Reply | StreamReply:
+        connection = Connection(receive)
+        try:
+            body = await self._limits.read(receive, headers, connection)
+        except RequestError as error:
+            return self._refuse(match, scope, headers, caller, error)
+        call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], body, caller)
+        engine = self._engine or self.start()
+        return await engine.answer(match.codec, call, connection.is_gone)
+
+    async def _answer(
+        self, match: AnswerMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive
+    ) -> Reply:
+        try:
+            is_bare = scope["method"] in {"GET", "HEAD"}
+            body = b"" if is_bare else await self._limits.read(receive, headers, Connection(receive))
+            call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], body, caller)
+            reply = match.route.answer(call)
+        except RequestError as error:
+            return self._refuse(match, scope, headers, caller, error)
+        self._metrics.requests[RouteKey(match.speaker.name, match.route.path, reply.status)] += 1
+        return reply
+
+    def _refuse(
+        self,
+        match: InferMatch | AnswerMatch,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        caller: Caller,
+        error: RequestError,
+    ) -> Reply:
+        """A call that did not even arrive whole."""
+        speaker = match.codec if isinstance(match, InferMatch) else match.speaker
+        call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], b"", caller)
+        reply = speaker.encode_error(error, call)
+        key = RouteKey(speaker.name, match.route.path, reply.status)
+        self._metrics.failed(key, error.fault, latency_s=0.0)
+        return reply
+
+
+def _caller(headers: dict[bytes, bytes]) -> Caller:
+    given = headers.get(b"x-request-id")
+    request_id = given.decode("latin-1") if given and len(given) <= MAX_ID else _new_id()
+    return Caller(
+        request_id=request_id,
+        user_id=headers.get(b"x-user-id", b"").decode("utf-8", "replace"),
+        assigned=headers.get(b"x-model-assigned", b"").decode("latin-1"),
+    )
+
+
+def _new_id() -> str:
+    return f"{random.getrandbits(128):032x}"
+
+
+def _no_route(match: NoRoute) -> Reply:
+    if match.allowed:
+        allow = ", ".join(match.allowed).encode()
+        return Reply(Fault.WRONG_METHOD.value, JSON, b'{"detail":"Method Not Allowed"}', ((b"allow", allow),))
+    return Reply(Fault.UNKNOWN_PATH.value, JSON, b'{"detail":"Not Found"}')
+
+
+async def _send(reply: Reply, extra: list[tuple[bytes, bytes]], send: Send) -> None:
+    headers = [
+        (b"content-type", reply.content_type),
+        (b"content-length", b"%d" % len(reply.body)),
+        *extra,
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _send_stream(reply: StreamReply, extra: list[tuple[bytes, bytes]], send: Send) -> None:
+    headers = [(b"content-type", reply.content_type), (b"cache-control", b"no-cache"), *extra]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    async with contextlib.aclosing(reply.chunks) as chunks:
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,92 @@
+"""Reading a request's body within its limits: bytes (413), time (408), and what it is compressed with (415)."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from mlflow_deploy_plugin.serving.transport import Connection
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+WINDOWS: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
+"""zlib's window for each Content-Encoding that is understood."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLimits:
+    """How much of a body is taken, and for how long."""
+
+    max_bytes: int
+    timeout_s: float
+
+    async def read(self, receive: Receive, headers: Mapping[bytes, bytes], connection: Connection) -> bytes:
+        """The whole body, decompressed.
+
+        Raises:
+            RequestError: TOO_LARGE, SLOW_BODY, CLIENT_GONE, UNSUPPORTED_TYPE or MALFORMED.
+        """
+        self._check_length(headers.get(b"content-length"))
+        if connection.has_whole_body():
+            body = await self._read(receive)  # cannot wait, so it needs no timer
+        else:
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    body = await self._read(receive)
+            except TimeoutError as error:
+                raise RequestError(Fault.SLOW_BODY, f"the body did not arrive within {self.timeout_s:g} s") from error
+        encoding = headers.get(b"content-encoding")
+        return body if encoding is None else self._decompress(body, encoding)
+
+    async def _read(self, receive: Receive) -> bytes:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestError(Fault.CLIENT_GONE, "the client has gone")
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            self._check_size(len(body))
+            return body
+        chunks = [body]
+        size = len(body)
+        while message.get("more_body", False):
+            self._check_size(size)
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestError(Fault.CLIENT_GONE, "the client has gone")
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+        self._check_size(size)
+        return b"".join(chunks)
+
+    def _check_length(self, header: bytes | None) -> None:
+        if header is not None and header.isdigit():
+            self._check_size(int(header))
+
+    def _check_size(self, size: int) -> None:
+        if size > self.max_bytes:
+            raise RequestError(Fault.TOO_LARGE, f"the body is larger than {self.max_bytes} bytes (max_body_bytes)")
+
+    def _decompress(self, body: bytes, encoding: bytes) -> bytes:
+        if encoding in {b"", b"identity"}:
+            return body
+        if encoding not in WINDOWS:
+            raise RequestError(
+                Fault.UNSUPPORTED_TYPE,
+                f"Content-Encoding {encoding.decode('latin-1')!r} is not known; use gzip or none",
+            )
+        inflater = zlib.decompressobj(WINDOWS[encoding])
+        try:
+            plain = inflater.decompress(body, self.max_bytes + 1)
+        except zlib.error as error:
+            raise RequestError(Fault.MALFORMED, f"the body is not {encoding.decode()}: {error}") from error
+        self._check_size(len(plain))
+        if not inflater.eof:
+            raise RequestError(Fault.MALFORMED, f"the {encoding.decode()} body is truncated")
+        return plain

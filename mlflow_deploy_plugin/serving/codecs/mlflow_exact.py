@@ -1,0 +1,154 @@
+"""Bodies read, and errors written, by MLflow's own functions: slower, and right by construction.
+
+MLflow's functions are imported on first use. They are plain functions of its scoring server, internal by name, so the
+differential test runs them against the server itself for every MLflow that we are tested with.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from mlflow_deploy_plugin.serving.codecs.base import JSON, Reply
+from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+from mlflow_deploy_plugin.serving.request import Frame, Raw, Tensor, Tensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlflow_deploy_plugin.serving.request import Payload
+
+JSON_TYPE: Final = "application/json"
+CSV_TYPE: Final = "text/csv"
+PARQUET_TYPE: Final = "application/vnd.apache.parquet"
+
+
+class Read(NamedTuple):
+    """What a body said."""
+
+    payload: Payload
+    params: Any = None
+    is_llm: bool = False
+
+
+def media_type(header: bytes | None) -> str:
+    """The media type of a request, with MLflow's strictness: three types, in lower case, UTF-8, nothing else.
+
+    Raises:
+        RequestError: UNSUPPORTED_TYPE.
+    """
+    if header is None or header == b"application/json":
+        return JSON_TYPE
+    text = header.decode("latin-1")
+    kind, *pairs = (part.strip() for part in text.split(";"))
+    parameters = {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+    if parameters.get("charset", "utf-8").lower() != "utf-8":
+        raise RequestError(Fault.UNSUPPORTED_TYPE, "The scoring server only supports UTF-8")
+    if unexpected := sorted(parameters.keys() - {"charset"}):
+        raise RequestError(Fault.UNSUPPORTED_TYPE, f"Unrecognized content type parameters: {', '.join(unexpected)}.")
+    if kind not in {JSON_TYPE, CSV_TYPE, PARQUET_TYPE}:
+        known = [CSV_TYPE, JSON_TYPE, PARQUET_TYPE]
+        raise RequestError(
+            Fault.UNSUPPORTED_TYPE,
+            f"This predictor only supports the following content types: Types: {known}. Got '{text}'.",
+        )
+    return kind
+
+
+class Reader:
+    """Reads bodies of one model."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def _metadata(self) -> Any:  # noqa: ANN401  MLflow is imported lazily
+        from mlflow.models import Model  # noqa: PLC0415  seconds, where the model itself is no pyfunc
+
+        return Model.load(str(self._folder))
+
+    def read(self, body: bytes, kind: str) -> Read:
+        """The body as MLflow's server reads it.
+
+        Raises:
+            RequestError: MALFORMED; MLflow's own exception is the cause.
+        """
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        try:
+            if kind == CSV_TYPE:
+                return Read(_payload(self._csv(body)))
+            if kind == PARQUET_TYPE:
+                return Read(_payload(_parquet(body)))
+            return self._json(body)
+        except MlflowException as error:
+            raise RequestError(Fault.MALFORMED, error.message) from error
+        except RecursionError as error:
+            raise RequestError(Fault.MALFORMED, "the body is nested too deeply") from error
+        except Exception as error:  # a hole in MLflow's parser, which its server answers with 500
+            raise RequestError(Fault.MALFORMED, f"the body cannot be read: {type(error).__name__}: {error}") from error
+
+    def _csv(self, body: bytes) -> Any:  # noqa: ANN401
+        from mlflow.pyfunc import scoring_server  # noqa: PLC0415
+
+        try:
+            text = body.decode("utf-8")
+        except UnicodeDecodeError as reason:
+            raise error(
+                f"Invalid input. Ensure that input is a valid UTF-8 encoded string. Error: '{reason!r}'", "BAD_REQUEST"
+            ) from reason
+        return scoring_server.parse_csv_input(io.StringIO(text), schema=self._metadata.get_input_schema())
+
+    def _json(self, body: bytes) -> Read:
+        from mlflow.pyfunc import scoring_server  # noqa: PLC0415
+
+        parsed = scoring_server._parse_json_data(body, self._metadata, self._metadata.get_input_schema())  # noqa: SLF001
+        is_raw = parsed.is_unified_llm_input or self._metadata._is_signature_from_type_hint()  # noqa: SLF001
+        payload = Raw(value=parsed.data) if is_raw else _payload(parsed.data)
+        return Read(payload, parsed.params, parsed.is_unified_llm_input)
+
+
+def _parquet(body: bytes) -> Any:  # noqa: ANN401
+    from mlflow.pyfunc import scoring_server  # noqa: PLC0415
+
+    return scoring_server.parse_parquet_input(io.BytesIO(body))
+
+
+def _payload(data: Any) -> Payload:  # noqa: ANN401
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415  MLflow has imported it
+
+    if isinstance(data, pd.DataFrame):
+        return Frame(frame=data)
+    if isinstance(data, np.ndarray):
+        return Tensor(array=data)
+    if isinstance(data, dict) and data and all(isinstance(value, np.ndarray) for value in data.values()):
+        return Tensors(arrays=data)
+    return Raw(value=data)
+
+
+def is_mlflow_error(cause: object) -> bool:
+    """Whether it is MLflow's own exception."""
+    return type(cause).__module__.startswith("mlflow.") and hasattr(cause, "serialize_as_json")
+
+
+def error(message: str, code: str, **details: str) -> Exception:
+    """One of MLflow's exceptions; ``details`` go into its JSON."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from mlflow.protos import databricks_pb2  # noqa: PLC0415
+
+    made: Exception = MlflowException(message, error_code=databricks_pb2.ErrorCode.Value(code), **details)
+    return made
+
+
+def with_data(cause: Any, data: Any) -> Exception:  # noqa: ANN401
+    """MLflow's exception of a failed prediction, with the data in its message as MLflow's server puts it."""
+    cause.message = f"Failed to predict data '{data}'. \nError: {cause.message}"
+    told: Exception = cause
+    return told
+
+
+def refusal(cause: Any) -> Reply:  # noqa: ANN401
+    """The status and JSON of one of MLflow's exceptions."""
+    return Reply(cause.get_http_status_code(), JSON, cause.serialize_as_json().encode())

@@ -1,0 +1,95 @@
+"""What is proven of a model before it serves: that two paths answer alike, that its rows do not see each other."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, assert_never
+
+import numpy as np
+
+from mlflow_deploy_plugin.serving.outputs import UnsplittableError, split
+from mlflow_deploy_plugin.serving.payloads import row_count
+from mlflow_deploy_plugin.serving.request import Frame, Matrix, Raw, Tensor, Tensors
+
+if TYPE_CHECKING:
+    from mlflow_deploy_plugin.serving.predictors.base import Predictor
+    from mlflow_deploy_plugin.serving.request import Payload
+
+TOLERANCE = 1e-5
+"""Relative: a matrix product of one row may round otherwise than the same row within a batch."""
+
+
+def are_alike(one: Any, other: Any, *, tolerance: float = 0.0) -> bool:  # noqa: ANN401  outputs of any model
+    """Whether two outputs say the same: equal kind, names, shape and values; NaN equals NaN."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(are_alike(one[n], other[n], tolerance=tolerance) for n in one)
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(one, pandas.DataFrame):
+        same = list(one.columns) == list(other.columns)
+        return same and all(_are_close(one[name], other[name], tolerance) for name in one.columns)
+    return _are_close(one, other, tolerance)
+
+
+def _are_close(one: Any, other: Any, tolerance: float) -> bool:  # noqa: ANN401
+    try:
+        left, right = np.asarray(one), np.asarray(other)
+    except ValueError:  # ragged lists
+        return bool(one == other)
+    if left.shape != right.shape:
+        return False
+    if left.dtype.kind in "fc" and right.dtype.kind in "fc":
+        scale = float(np.nanmax(np.abs(left), initial=0.0)) if tolerance else 0.0
+        return np.allclose(left, right, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
+    return bool(np.array_equal(left, right))
+
+
+def why_not_batch(predictor: Predictor, payload: Payload) -> str:
+    """Why this model must not be batched, by trying; empty: its rows answer alike alone and together.
+
+    A model that answers differently to the same input (a sampler) cannot be judged this way and is let through.
+    """
+    if row_count(payload) < 2:  # noqa: PLR2004  one row has no company
+        return ""
+    rows = single_rows(payload)
+    together = predictor.predict(payload, None, "prediction").prediction
+    try:
+        parts = split(together, [1] * len(rows))
+    except UnsplittableError as error:
+        return str(error)
+    alone = [predictor.predict(row, None, "prediction").prediction for row in rows]
+    if all(are_alike(part, one, tolerance=TOLERANCE) for part, one in zip(parts, alone, strict=True)):
+        return ""
+    again = predictor.predict(rows[0], None, "prediction").prediction
+    if not are_alike(alone[0], again, tolerance=TOLERANCE):
+        return ""
+    return "a row is answered differently alone and among others"
+
+
+def single_rows(payload: Payload) -> list[Payload]:
+    """Each row as a payload of its own, at most eight."""
+    count = min(row_count(payload), 8)
+    return [_rows(payload, index, index + 1) for index in range(count)]
+
+
+def first_rows(payload: Payload, count: int) -> Payload:
+    """The first rows."""
+    return _rows(payload, 0, count)
+
+
+def _rows(payload: Payload, start: int, stop: int) -> Payload:
+    match payload:
+        case Matrix():
+            return replace(payload, values=payload.values[start:stop])
+        case Frame():
+            return Frame(frame=payload.frame.iloc[start:stop].reset_index(drop=True))
+        case Tensor():
+            return Tensor(array=payload.array[start:stop])
+        case Tensors():
+            return Tensors(arrays={name: array[start:stop] for name, array in payload.arrays.items()})
+        case Raw():
+            return payload
+        case _:
+            assert_never(payload)

@@ -1,0 +1,65 @@
+"""Rows to try a model with before the first client does: made from the signature, always the same ones. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlflow_deploy_plugin.serving.request import Matrix, Tensor
+
+if TYPE_CHECKING:
+    from mlflow_deploy_plugin.serving.request import Payload
+    from mlflow_deploy_plugin.serving.signature import Signature
+
+ROWS = 8
+
+
+def payload(signature: Signature, rows: int = ROWS) -> Payload | None:
+    """Generated rows of a table of numbers or of one tensor; None where the signature does not say enough."""
+    generator = np.random.default_rng(20260101)
+    if kind := signature.matrix_type:
+        columns = tuple(column.name for column in signature.columns)
+        return Matrix(values=numbers(generator, kind, (rows, len(columns))), columns=columns)
+    if len(signature.tensors) == 1 and not signature.tensors[0].name:
+        spec = signature.tensors[0]
+        if spec.shape and spec.shape[0] == -1 and np.dtype(spec.dtype).kind in "fiu":
+            shape = (rows, *(1 if size == -1 else size for size in spec.shape[1:]))
+            return Tensor(array=numbers(generator, spec.dtype, shape))
+    return None
+
+
+def numbers(generator: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Small numbers of a type: normal for floats, 0 to 9 for integers."""
+    if np.dtype(kind).kind == "f":
+        return generator.normal(size=shape).astype(kind)
+    return generator.integers(0, 10, size=shape).astype(kind)
+
+
+EXAMPLES: dict[str, Any] = {
+    "double": 0.5,
+    "float": 0.5,
+    "long": 1,
+    "integer": 1,
+    "boolean": True,
+    "string": "text",
+    "binary": "dGV4dA==",
+    "datetime": "2026-01-02T03:04:05",
+}
+
+
+def invocation(signature: Signature) -> dict[str, Any] | None:
+    """A body for ``/invocations`` with one generated row; None where the signature does not say enough."""
+    columns = signature.columns
+    if columns and signature.has_names and not signature.is_from_type_hint:
+        if not all(column.type in EXAMPLES for column in columns):
+            return None
+        row = [EXAMPLES[column.type] for column in columns]
+        return {"dataframe_split": {"columns": [column.name for column in columns], "data": [row]}}
+    tensors = signature.tensors
+    if tensors and all(np.dtype(spec.dtype).kind in "fiub" for spec in tensors):
+        arrays = {
+            spec.name: np.zeros([max(size, 1) for size in spec.shape], dtype=spec.dtype).tolist() for spec in tensors
+        }
+        return {"inputs": arrays if signature.has_names else next(iter(arrays.values()))}
+    return None

@@ -1,0 +1,204 @@
+"""Adaptive batching on the event loop: :mod:`.batching` decides, :class:`.thread.ModelThread` calls the model.
+
+- One call of the model is in flight; what arrives meanwhile is the next batch.
+- A batch that fails is run again request by request, so that only the request which is at fault fails.
+- A model whose output cannot be dealt back to requests is served unbatched from then on.
+- A request whose client has gone, or whose time is up, is dropped before it costs a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlflow_deploy_plugin.serving.batching import Batcher, Ticket
+from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+from mlflow_deploy_plugin.serving.outputs import UnsplittableError, split
+from mlflow_deploy_plugin.serving.payloads import group, join, row_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlflow_deploy_plugin.serving.predictors.base import Output, Predictor
+    from mlflow_deploy_plugin.serving.request import Request
+    from mlflow_deploy_plugin.serving.thread import ModelThread
+
+_logger = logging.getLogger("modelserve.scheduler")
+
+
+@dataclass(slots=True)
+class Answered:
+    """What became of one request, and what it cost."""
+
+    prediction: Any
+    probability: Any
+    queue_s: float
+    compute_s: float
+
+
+@dataclass(slots=True)
+class Job:
+    """One request on its way through the scheduler."""
+
+    request: Request
+    rows: int
+    answer: asyncio.Future[Answered]
+    is_gone: Callable[[], bool]
+    arrived: float
+
+
+class Observer(Protocol):
+    """Who wants to know of batches: the metrics."""
+
+    def batch(self, *, rows: int, seconds: float, prediction: Any) -> None:  # noqa: ANN401  a model returns anything
+        """One call of the model succeeded."""
+
+
+@dataclass(slots=True)
+class _Computed:
+    parts: list[tuple[Any, Any]]
+    whole: Any
+    seconds: float
+    began: float
+
+
+def _is_gone(job: Job) -> bool:
+    return job.answer.done() or job.is_gone()
+
+
+class Scheduler:
+    """The waiting room and the model of one worker. All methods belong to the event loop's thread."""
+
+    def __init__(self, predictor: Predictor, batcher: Batcher[Job], thread: ModelThread, observer: Observer) -> None:
+        self._predictor = predictor
+        self._batcher = batcher
+        self._thread = thread
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._running: list[Ticket[Job]] = []
+        self._busy_since: float | None = None
+        self._is_pump_due = False
+
+    @property
+    def busy_since(self) -> float | None:
+        """When the call in flight began, on ``time.monotonic``; None: no call is."""
+        return self._busy_since
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that wait."""
+        return self._batcher.waiting_rows
+
+    @property
+    def row_limit(self) -> int:
+        """Rows of the next batch, at most."""
+        return self._batcher.row_limit
+
+    def submit(self, request: Request, *, deadline: float, is_gone: Callable[[], bool]) -> asyncio.Future[Answered]:
+        """Let a request wait for its batch.
+
+        Raises:
+            RequestError: OVERLOADED, the queue is full.
+        """
+        answer: asyncio.Future[Answered] = self._loop.create_future()
+        rows = row_count(request.payload)
+        key = group(request.payload, request.params, request.wants) if self._batcher.is_joining else None
+        job = Job(request, rows, answer, is_gone, perf_counter())
+        if not self._batcher.offer(Ticket(job, rows, key, deadline)):
+            raise RequestError(
+                Fault.OVERLOADED,
+                f"{self._batcher.waiting_rows} rows wait already and at most {self._batcher.max_waiting} may;"
+                " try again later",
+                retry_after_s=self._seconds_to_drain(),
+            )
+        if self._busy_since is None and not self._is_pump_due:
+            self._is_pump_due = True
+            self._loop.call_soon(self._pump)  # requests that came with this one, in one read of the sockets, join it
+        return answer
+
+    def fail_all(self, error: RequestError) -> None:
+        """Tell everyone who waits or runs; used when the worker gives up."""
+        for ticket in [*self._running, *self._batcher.drop_all()]:
+            _fail(ticket.item, error)
+
+    def _seconds_to_drain(self) -> float:
+        fixed, per_row = self._batcher.service.fit()
+        batches = self._batcher.waiting_rows / max(self._batcher.row_limit, 1)
+        return max(1.0, batches * fixed + self._batcher.waiting_rows * per_row)
+
+    def _pump(self) -> None:
+        self._is_pump_due = False
+        while self._busy_since is None and len(self._batcher):
+            taken = self._batcher.take(monotonic(), _is_gone)
+            for ticket in taken.expired:
+                _fail(ticket.item, RequestError(Fault.TIMED_OUT, "the request's time was up before its turn came"))
+            for ticket in taken.gone:
+                _fail(ticket.item, RequestError(Fault.CLIENT_GONE, "the client has gone"))
+            if taken.batch:
+                self._start(taken.batch)
+
+    def _start(self, batch: list[Ticket[Job]]) -> None:
+        self._running = batch
+        self._busy_since = monotonic()
+        jobs = [ticket.item for ticket in batch]
+        self._thread.submit(lambda: self._compute(jobs), self._finish)
+
+    def _compute(self, jobs: Sequence[Job]) -> _Computed:
+        """In the model's thread: one call for all."""
+        began = perf_counter()
+        first = jobs[0].request
+        payload = join([job.request.payload for job in jobs])
+        output = self._predictor.predict(payload, first.params, first.wants)
+        seconds = perf_counter() - began
+        return _Computed(_deal(output, [job.rows for job in jobs]), output.prediction, seconds, began)
+
+    def _finish(self, computed: _Computed | None, error: BaseException | None) -> None:
+        batch, self._running, self._busy_since = self._running, [], None
+        if computed is not None:
+            self._deliver(batch, computed)
+        elif error is not None and len(batch) > 1:
+            self._separate(batch, error)
+        elif error is not None:
+            _fail(batch[0].item, _as_fault(error))
+        self._pump()
+
+    def _deliver(self, batch: list[Ticket[Job]], computed: _Computed) -> None:
+        rows = sum(ticket.rows for ticket in batch)
+        self._batcher.service.learn(rows, computed.seconds)
+        self._observer.batch(rows=rows, seconds=computed.seconds, prediction=computed.whole)
+        for ticket, (prediction, probability) in zip(batch, computed.parts, strict=True):
+            job = ticket.item
+            if not job.answer.done():
+                waited = computed.began - job.arrived
+                job.answer.set_result(Answered(prediction, probability, waited, computed.seconds))
+
+    def _separate(self, batch: list[Ticket[Job]], error: BaseException) -> None:
+        if isinstance(error, UnsplittableError) and self._batcher.is_joining:
+            self._batcher.is_joining = False
+            _logger.warning("serving unbatched from now on: %s", error)
+        self._batcher.put_back(batch)
+
+
+def _deal(output: Output, sizes: list[int]) -> list[tuple[Any, Any]]:
+    if len(sizes) == 1:
+        return [(output.prediction, output.probability)]
+    predictions = split(output.prediction, sizes)
+    if output.probability is None:
+        return [(prediction, None) for prediction in predictions]
+    return list(zip(predictions, split(output.probability, sizes), strict=True))
+
+
+def _fail(job: Job, error: RequestError) -> None:
+    if not job.answer.done():
+        job.answer.set_exception(error)
+
+
+def _as_fault(error: BaseException) -> RequestError:
+    if isinstance(error, RequestError):
+        return error
+    fault = RequestError(Fault.MODEL_FAILED, f"the model raised {type(error).__name__}: {error}")
+    fault.__cause__ = error
+    return fault
