@@ -71,7 +71,6 @@ def aligned(frame: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
 
 
 def _kind(series: "pd.Series[Any]") -> tuple[Kind | None, str]:
-    import pandas as pd  # noqa: PLC0415  heavy
     from pandas.api import types  # noqa: PLC0415  heavy
 
     present = series.dropna()
@@ -81,14 +80,18 @@ def _kind(series: "pd.Series[Any]") -> tuple[Kind | None, str]:
         return None, "the reference holds no value"
     if not _is_scalar(present.iloc[0]):
         return None, "its values are lists or objects"
-    if types.is_bool_dtype(series.dtype) or isinstance(series.dtype, pd.CategoricalDtype):
-        return "category", ""
-    if types.is_integer_dtype(series.dtype):
-        return ("category" if present.nunique() <= FEW else "number"), ""
-    if types.is_numeric_dtype(series.dtype):
+    if _is_number(series, present):
         return "number", ""
     distinct = present.astype(str).nunique()
     return ("category", "") if distinct <= MANY else (None, f"text with {distinct} distinct values")
+
+
+def _is_number(series: "pd.Series[Any]", present: "pd.Series[Any]") -> bool:
+    from pandas.api import types  # noqa: PLC0415  heavy
+
+    if types.is_integer_dtype(series.dtype):
+        return present.nunique() > FEW
+    return types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype)
 
 
 def _is_scalar(value: object) -> bool:

@@ -26,9 +26,6 @@ from pipelines.promotion.drift.policy import DriftPolicy
 if TYPE_CHECKING:
     import pandas as pd
 
-KEPT_SHIFTS: Final = 12
-"""Columns of each comparison that the evidence names."""
-KEPT_CHECKS: Final = 16
 MAX_LABELLED: Final = 200_000
 """Labelled rows that are scored; the newest."""
 
@@ -84,7 +81,6 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
         *_size_checks(samples, policy),
         *_input_checks(samples, frames, reference=reference, baseline=baseline, columns=columns),
     )
-    shifts = _shifts(question, frames, baseline, policy)
     evidence = DriftEvidence(
         endpoint=question.inputs.endpoint,
         stage=question.inputs.stage,
@@ -94,8 +90,8 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
         stable=arms[0],
         canaries=arms[1:],
         reference=reference.about if reference else None,
-        checks=tuple(sorted(checks, key=lambda check: check.scope == "none"))[:KEPT_CHECKS],
-        shifts=univariate.strongest(shifts, keep=KEPT_SHIFTS),
+        checks=tuple(sorted(checks, key=lambda check: check.scope == "none")),
+        shifts=tuple(_shifts(question, frames, baseline, policy)),
         predictions=_prediction_shifts(question, predictions, policy),
         domain_tests=tuple(_domain_tests(question, frames, baseline, policy)),
         features_tested=len(columns.compared),
@@ -130,9 +126,7 @@ def _periods(log: EventLog, question: Question) -> tuple[tuple[Period, ...], int
     return periods(seen, arms=question.arms, split_of=question.split_of)
 
 
-def _arms(
-    log: EventLog, question: Question, found: Sequence[Period], samples: Sequence[Sample]
-) -> tuple[Arm, ...]:
+def _arms(log: EventLog, question: Question, found: Sequence[Period], samples: Sequence[Sample]) -> tuple[Arm, ...]:
     cut = LabelCut(as_of=question.faults.end, maturity=question.maturity)
     labels = log.labels(question.faults, cut).arms
     labelled = log.labelled(question.faults, cut, limit=MAX_LABELLED).frame

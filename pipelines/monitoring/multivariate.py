@@ -54,8 +54,11 @@ def _sampled(frame: "pd.DataFrame") -> "pd.DataFrame":
 def _encoded(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Categories as codes in the order of their text; the trees need no more, and NaN stays NaN."""
     texts = [name for name in frame.columns if frame[name].dtype != "float64"]
-    codes = {name: frame[name].astype("category").cat.codes.astype("float64").replace(-1.0, float("nan")) for name in texts}
-    return frame.assign(**codes)
+    return frame.assign(**{name: _codes(frame[name]) for name in texts})
+
+
+def _codes(texts: "pd.Series[Any]") -> "pd.Series[float]":
+    return texts.astype("category").cat.codes.astype("float64").replace(-1.0, float("nan"))
 
 
 def _out_of_fold(rows: "pd.DataFrame", origin: Any) -> Any:  # noqa: ANN401  numpy arrays, imported late

@@ -118,7 +118,10 @@ def _register() -> None:
 
 
 def _distance(
-    baseline: "pd.Series[Any]", current: "pd.Series[Any]", kind: Any, threshold: float  # noqa: ANN401  Evidently's enum
+    baseline: "pd.Series[Any]",
+    current: "pd.Series[Any]",
+    kind: Any,  # noqa: ANN401  Evidently's enum
+    threshold: float,
 ) -> tuple[float, bool]:
     """Score and verdict of one column, as Evidently asks for them: reference first."""
     from pipelines.analysis.drift import ks_distance  # noqa: PLC0415

@@ -1,6 +1,5 @@
 """The logged inputs of one arm: one row per user, with what was predicted for it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -57,8 +56,8 @@ def sample_of(log: EventLog, window: Window, arm: str) -> tuple[Sample, tuple[st
     choice = FeatureChoice(deployment=arm, limit=MAX_USERS, order="sample", is_one_per_user=True)
     rows = log.features(window, choice)
     whole = rows.frame[rows.frame["status"] == "success"].reset_index(drop=True)
-    names: Sequence[str] = [str(name) for name in whole.columns[len(CONTEXT) :]]
-    features = whole.iloc[:, len(CONTEXT) :].set_axis(list(names), axis=1)
+    names = [str(name) for name in whole.columns[len(CONTEXT) :]]
+    features = whole.iloc[:, len(CONTEXT) :].set_axis(names, axis=1)
     present = [name for name in names if features[name].notna().any()]  # union_by_name gives foreign files' columns
     return Sample(arm=arm, features=features[present], predictions=_predictions(whole)), rows.unreadable
 

@@ -3,7 +3,7 @@
 Frames are aligned (:mod:`.columns`) and hold one row per user, since the tests assume independent rows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipelines.analysis.drift import ColumnDrift, DriftGate, compare_columns
@@ -30,14 +30,6 @@ def shifts(
     result = compare_columns(_arrays(baseline), _arrays(frame), gate=gate)
     found = [s for column in result.columns for s in _both(column, frame, baseline, arm=arm, against=against)]
     return tuple(sorted(found, key=lambda s: (-s.effect, s.feature)))
-
-
-def strongest(found: Iterable[FeatureShift], *, keep: int) -> tuple[FeatureShift, ...]:
-    """The ``keep`` greatest effects of every comparison, so that the evidence of a wide table stays small."""
-    kept: dict[tuple[str, Against], list[FeatureShift]] = {}
-    for shift in sorted(found, key=lambda s: (-s.effect, s.feature)):
-        kept.setdefault((shift.arm, shift.against), []).append(shift)
-    return tuple(shift for group in kept.values() for shift in group[:keep])
 
 
 def _arrays(frame: "pd.DataFrame") -> "dict[str, NDArray[Any]]":

@@ -64,8 +64,10 @@ def _inputs_of_all(evidence: DriftEvidence, policy: DriftPolicy) -> DriftDecisio
         return Healthy(reasons=(_calm(evidence), *faults.judged(evidence, policy)))
     features = _unique(s.feature for s in _shifted(evidence, policy, "reference", arm=evidence.stable.deployment))
     reasons = (*moved, *faults.judged(evidence, policy))
-    return WorldMoved(features=features, reasons=reasons) if evidence.canaries else AlertOnly(
-        features=features, reasons=(*reasons, _no_control(evidence))
+    return (
+        WorldMoved(features=features, reasons=reasons)
+        if evidence.canaries
+        else AlertOnly(features=features, reasons=(*reasons, _no_control(evidence)))
     )
 
 
@@ -77,8 +79,10 @@ def _failed(evidence: DriftEvidence, scope: Scope) -> tuple[Reason, ...]:
     failed = [check for check in evidence.checks if not check.is_ok and check.scope == scope]
     if scope == "traffic" and evidence.stable.rows == 0:
         text = f"no prediction of stable {evidence.stable.deployment} is in the window"
-        return (Reason(gate="validity", subject=evidence.stable.deployment, text=text, numbers={"rows": 0}),
-                *(_invalid(check.name, check.subject, check.detail) for check in failed))
+        return (
+            Reason(gate="validity", subject=evidence.stable.deployment, text=text, numbers={"rows": 0}),
+            *(_invalid(check.name, check.subject, check.detail) for check in failed),
+        )
     if scope == "world" and evidence.reference is None and not failed:
         return (_invalid("reference", evidence.stable.deployment, "no training sample to compare with"),)
     return tuple(_invalid(check.name, check.subject, check.detail) for check in failed)
@@ -98,9 +102,7 @@ def _shifted(
     ]
 
 
-def _told_apart(
-    evidence: DriftEvidence, policy: DriftPolicy, against: Against, *, arm: str
-) -> DomainTest | None:
+def _told_apart(evidence: DriftEvidence, policy: DriftPolicy, against: Against, *, arm: str) -> DomainTest | None:
     tests = (t for t in evidence.domain_tests if t.against == against and t.arm == arm)
     return next((t for t in tests if t.auc >= policy.enter_auc and t.p <= policy.fdr), None)
 

@@ -1,0 +1,73 @@
+"""Everything outside that a verb touches; a test hands over fakes instead."""
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from mlflow_deploy_plugin.config.home import Home
+    from mlflow_deploy_plugin.targets.base import DeploymentTarget
+    from pipelines.monitoring.samples import EventLog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """What a verb opens, and how it speaks."""
+
+    environment: Mapping[str, str]
+    open_target: "Callable[[str], DeploymentTarget]"
+    open_events: "Callable[[Path], AbstractContextManager[EventLog]]"
+    now: Callable[[], datetime]
+    say: Callable[[str], None]
+    """The answer: standard output."""
+    warn: Callable[[str], None]
+    """What a person should know besides: standard error."""
+
+    @classmethod
+    def real(cls, environment: Mapping[str, str]) -> Self:
+        """Those of this machine. Opens nothing yet."""
+        return cls(
+            environment=environment,
+            open_target=lambda uri: _target(uri, environment),
+            open_events=_events,
+            now=lambda: datetime.now(UTC),
+            say=_say,
+            warn=_warn,
+        )
+
+    @property
+    def home(self) -> "Home":
+        """The home of this machine.
+
+        Raises:
+            ConfigError: nobody says where it is.
+        """
+        from mlflow_deploy_plugin.config.home import Home  # noqa: PLC0415
+
+        return Home.from_environment(self.environment)
+
+
+def _target(uri: str, environment: Mapping[str, str]) -> "DeploymentTarget":
+    from mlflow_deploy_plugin.targets import open_target  # noqa: PLC0415  a second
+
+    return open_target(uri, environment=environment, say=_warn)
+
+
+def _events(root: Path) -> "AbstractContextManager[EventLog]":
+    from pipelines.monitoring.events import EventStore  # noqa: PLC0415  DuckDB
+
+    return EventStore(root)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,59 @@
+"""Compare logged predictions with the training sample and with stable, and say what follows.
+
+Validity is looked at first, then each column (effect and false-discovery rate), all columns together (a classifier),
+the predictions, and, where labels have arrived, who is wrong more often. One decision follows:
+
+  the world moved     every version sees other inputs than in training: freeze promotion, revert nothing
+  version at fault    a canary is worse than stable on the same traffic, with certainty: revert
+  routing or pipeline only a canary sees other inputs: hold
+  inconclusive        the evidence is invalid or too thin: hold
+  alert only          something moved, and no second version is there as a control
+  healthy             none of these
+
+Failed attempts and labels are always counted since the rollout began, whatever the window, so that the certainty holds
+however often this runs.
+
+Exit codes: 1 where a version is at fault (also where --revert has just taken it out), 0 for every other verdict and
+where nothing is left to do, 2 for what you can fix, 3 where a program failed, 75 to try again later.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.commands.doors import Doors
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``drift``."""
+    parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to look at")
+    parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
+    window = parser.add_mutually_exclusive_group()
+    window.add_argument("--window", metavar="SPAN", help="inputs of the last SPAN, such as 90m, 12h or 7d (default 7d)")
+    window.add_argument("--since", metavar="TIME", help="inputs since TIME, such as 2026-01-31T12:00:00Z")
+    window.add_argument("--last", type=_count, metavar="N", help="inputs of the last N predictions")
+    parser.add_argument("--reference", metavar="PATH", help="training sample, CSV or Parquet (default: the Bento's)")
+    parser.add_argument("--maturity", metavar="SPAN", help="judge predictions older than SPAN, by labels within it")
+    parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the report (default: HOME/reports/ENDPOINT/TIME)")
+    parser.add_argument("--no-report", action="store_true", help="decide only; do not wait for Evidently")
+    parser.add_argument(
+        "--revert",
+        action="store_true",
+        help="commit what follows: the last good split and a hold, or a freeze where the world moved",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="with --revert: say what would be committed")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(options: argparse.Namespace, doors: "Doors") -> int:
+    """Look, decide once, commit or not, report."""
+    from pipelines.commands import drift_job  # noqa: PLC0415  pandas and scipy
+
+    return drift_job.run(options, doors)
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of predictions; write 4000")

@@ -1,0 +1,183 @@
+"""One tick of the drift job: gather, decide, apply, record. Every input comes through the doors."""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from mlflow_deploy_plugin.config.home import OWNER_ONLY
+from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ModelserveError
+from mlflow_deploy_plugin.manifests.model import Deployment
+from mlflow_deploy_plugin.targets.base import DeploymentTarget
+from pipelines.commands import drift_apply, endpoints
+from pipelines.commands.doors import Doors
+from pipelines.commands.drift_apply import Applied
+from pipelines.commands.durations import duration, moment
+from pipelines.commands.endpoints import Standing
+from pipelines.monitoring import reference as references
+from pipelines.monitoring.event_summaries import Population, Window
+from pipelines.monitoring.events import FeatureChoice
+from pipelines.monitoring.gather import Gathered, Question, gather
+from pipelines.monitoring.reference import ReferenceSample
+from pipelines.monitoring.samples import EventLog
+from pipelines.promotion import codec
+from pipelines.promotion.drift import verdicts
+from pipelines.promotion.drift.decision import Revert
+from pipelines.promotion.drift.evidence import Arm
+from pipelines.promotion.drift.policy import DriftPolicy
+from pipelines.promotion.drift.record import DriftRecord, record
+
+DEFAULT_WINDOW: Final = "7d"
+LONGEST: Final = timedelta(days=90)
+"""How far back ``--last`` looks for its predictions."""
+DECISION_FILE: Final = "decision.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one tick found and did."""
+
+    standing: Standing
+    record: DriftRecord
+    applied: Applied | None
+    folder: Path
+    pages: tuple[Path, ...]
+
+
+def run(options: argparse.Namespace, doors: Doors) -> int:
+    """The exit code of one tick.
+
+    Raises:
+        ModelserveError: something outside failed, or an argument is wrong.
+    """
+    now = doors.now()
+    target = doors.open_target(options.target)
+    standing = endpoints.read(target, options.endpoint)
+    policy = DriftPolicy()
+    sample = _reference(options, doors, standing.stable)
+    with doors.open_events(Path(options.events) if options.events else doors.home.events) as log:
+        question = _question(options, target, standing, log, now)
+        gathered = gather(log, question, reference=sample, policy=policy)
+    decided = record(gathered.evidence, policy)
+    applied = drift_apply.apply(target, standing, decided, now=now, is_dry=options.dry_run) if options.revert else None
+    folder = _folder(options, doors, now)
+    (folder / DECISION_FILE).write_text(codec.encode(decided), encoding="utf-8")
+    pages = () if options.no_report else _pages(gathered, decided, folder, doors)
+    finding = Finding(standing=standing, record=decided, applied=applied, folder=folder, pages=pages)
+    doors.say(_as_json(finding) if options.json else "\n".join(_as_text(finding)))
+    return EXIT_BAD_VERDICT if isinstance(decided.decision, Revert) and not _is_done(applied) else EXIT_DONE
+
+
+def _is_done(applied: Applied | None) -> bool:
+    return applied is not None and applied.state == "unchanged"
+
+
+def _reference(options: argparse.Namespace, doors: Doors, stable: Deployment) -> ReferenceSample | None:
+    if options.reference:
+        return references.of_file(Path(options.reference).expanduser())
+    return references.of_bento(doors.home.bento(stable.model.bento))
+
+
+def _question(
+    options: argparse.Namespace, target: DeploymentTarget, standing: Standing, log: EventLog, now: datetime
+) -> Question:
+    route = standing.endpoint.route
+    population: Population = "split" if standing.canaries else "all"
+    end = now + timedelta(seconds=1)  # the end is not included
+
+    def window(begin: datetime) -> Window:
+        return Window(stage=route.stage, endpoint=route.endpoint, begin=begin, end=end, population=population)
+
+    began = endpoints.rollout_began(target, standing) if standing.canaries else None
+    inputs = window(_begin(options, log, window(now - LONGEST), now))
+    if began is not None and began > inputs.begin:
+        inputs = window(began)  # a canary and its control are compared over the same interval
+    return Question(
+        commit=standing.commit,
+        rollout=route.rollout,
+        inputs=inputs,
+        faults=window(min(began or inputs.begin, now)),
+        stable=_arm(standing, standing.stable),
+        canaries=tuple(_arm(standing, canary) for canary in standing.canaries),
+        split_of=endpoints.Splits(target, route.endpoint),
+        maturity=duration(options.maturity) if options.maturity else None,
+    )
+
+
+def _begin(options: argparse.Namespace, log: EventLog, longest: Window, now: datetime) -> datetime:
+    if options.since:
+        return min(moment(options.since), now)
+    if options.last:
+        newest = log.features(longest, FeatureChoice(columns=[], limit=options.last)).frame["time"]
+        return newest.min().to_pydatetime() if len(newest) else longest.begin
+    return now - duration(options.window or DEFAULT_WINDOW)
+
+
+def _arm(standing: Standing, deployment: Deployment) -> Arm:
+    weight = standing.endpoint.route.weights[deployment.name]
+    return Arm(deployment=deployment.name, model_digest=deployment.model.digest, weight=weight, rows=0, users=0)
+
+
+def _folder(options: argparse.Namespace, doors: Doors, now: datetime) -> Path:
+    folder = (
+        Path(options.out).expanduser()
+        if options.out
+        else doors.home.reports / options.endpoint / f"{now:%Y-%m-%dT%H-%M-%SZ}"
+    )
+    folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    return folder
+
+
+def _pages(gathered: Gathered, decided: DriftRecord, folder: Path, doors: Doors) -> tuple[Path, ...]:
+    """The drawn report; where Evidently fails the decision stands, and the failure is told."""
+    from pipelines.monitoring import pages  # noqa: PLC0415  slow
+
+    try:
+        return pages.draw(gathered, decided, folder)
+    except ModelserveError as error:
+        doors.warn(f"no report was drawn, the decision stands: {error}")
+        return ()
+
+
+def _as_text(finding: Finding) -> list[str]:
+    decision, evidence = finding.record.decision, finding.record.evidence
+    arms = ", ".join(
+        f"{role} {arm.deployment} ({arm.weight / 10:g} %, {arm.users} users)"
+        for role, arm in [("stable", evidence.stable), *(("canary", arm) for arm in evidence.canaries)]
+    )
+    lines = [
+        f"{evidence.endpoint} ({evidence.stage}), {evidence.window.since} to {evidence.window.until}: {arms}",
+        f"verdict: {verdicts.headline(decision)}",
+        *(f"  - {reason.text}" for reason in decision.reasons),
+        *(f"  - note: {check.name}: {check.detail}" for check in evidence.checks if _is_note(check.is_ok, check.scope)),
+    ]
+    if advice := verdicts.advice(decision):
+        lines.append(f"  → {advice}")
+    if finding.applied:
+        lines.append(finding.applied.text)
+    lines += [f"report: {page}" for page in finding.pages]
+    path = finding.folder / DECISION_FILE
+    return [*lines, f"decision: {path} (python -m pipelines replay {path})"]
+
+
+def _is_note(is_ok: bool, scope: str) -> bool:  # noqa: FBT001  two fields of one check
+    return not is_ok and scope == "none"
+
+
+def _as_json(finding: Finding) -> str:
+    decision = finding.record.decision
+    answer = {
+        "endpoint": finding.record.evidence.endpoint,
+        "stage": finding.record.evidence.stage,
+        "verdict": decision.verdict,
+        "headline": verdicts.headline(decision),
+        "action": decision.action,
+        "reasons": [asdict(reason) for reason in decision.reasons],
+        "state": finding.applied.state if finding.applied else "",
+        "commit": finding.applied.commit if finding.applied else "",
+        "report": [str(page) for page in finding.pages],
+        "decision": str(finding.folder / DECISION_FILE),
+    }
+    return json.dumps(answer, indent=1, ensure_ascii=False)

@@ -1,0 +1,98 @@
+"""How an endpoint stands at the head of its repository, and how it came there. Reads; changes nothing."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlflow_deploy_plugin import manifests
+from mlflow_deploy_plugin.errors import ManifestError, NotFoundError
+from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
+from mlflow_deploy_plugin.repository.model import Commit
+from mlflow_deploy_plugin.targets.base import DeploymentTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One endpoint at one commit."""
+
+    commit: str
+    """The newest of the repository."""
+    changed: str
+    """The newest that touched this endpoint: what a decision on it is decided on."""
+    endpoint: Endpoint
+
+    @property
+    def stable(self) -> Deployment:
+        """The control."""
+        return self.endpoint.deployments[self.endpoint.route.stable]
+
+    @property
+    def canaries(self) -> tuple[Deployment, ...]:
+        """Deployments beside stable that have users."""
+        route = self.endpoint.route
+        return tuple(
+            self.endpoint.deployments[name] for name, weight in route.weights.items() if weight and name != route.stable
+        )
+
+
+def read(target: DeploymentTarget, name: str) -> Standing:
+    """The endpoint ``name`` as the newest commit says it.
+
+    Raises:
+        NotFoundError: there is none; the message names those that are.
+        ManifestError: the tree breaks a rule.
+    """
+    head = target.head()
+    stage = manifests.parse_stage(target.files_at(head), target.stage_name)
+    if (endpoint := stage.endpoints.get(name)) is None:
+        known = ", ".join(stage.endpoints) or "none"
+        raise NotFoundError(f"endpoint {name!r} not found in stage {stage.name!r}; known: {known}")
+    commits = target.history(name)
+    return Standing(commit=head, changed=commits[0].sha if commits else head, endpoint=endpoint)
+
+
+def past(target: DeploymentTarget, name: str) -> Iterator[tuple[Commit, Endpoint]]:
+    """The endpoint at every commit that touched it, newest first; commits that cannot be read are passed over."""
+    for commit in target.history(name):
+        if (endpoint := at(target, name, commit.sha)) is not None:
+            yield commit, endpoint
+
+
+def at(target: DeploymentTarget, name: str, commit: str) -> Endpoint | None:
+    """The endpoint at ``commit``; ``None`` where it was not there, or not well-formed."""
+    try:
+        return manifests.parse_endpoint(target.files_at(commit), target.stage_name, name)
+    except (ManifestError, NotFoundError):  # the agent did not serve that commit either
+        return None
+
+
+def rollout_began(target: DeploymentTarget, standing: Standing) -> datetime | None:
+    """Since when every canary has had users with the model it has now, beside the stable of now."""
+    began = None
+    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+        if not all(_is_served(endpoint, each) for each in (standing.stable, *standing.canaries)):
+            break
+        began = commit.time
+    return began
+
+
+class Splits:
+    """Weights of one endpoint at any commit, each read once."""
+
+    def __init__(self, target: DeploymentTarget, name: str) -> None:
+        self._at = functools.cache(lambda commit: at(target, name, commit))
+        self._known = functools.cache(lambda: {commit.sha for commit in target.history()})
+
+    def __call__(self, commit: str) -> Mapping[str, int] | None:
+        """Weights at ``commit``; ``None`` where this repository does not know it."""
+        if commit not in self._known():
+            return None
+        endpoint = self._at(commit)
+        return endpoint.route.weights if endpoint else None
+
+
+def _is_served(endpoint: Endpoint, deployment: Deployment) -> bool:
+    found = endpoint.deployments.get(deployment.name)
+    same = found is not None and found.model.digest == deployment.model.digest
+    return same and endpoint.route.weights.get(deployment.name, 0) > 0
