@@ -26,7 +26,7 @@ class MakeDeployment(Protocol):
     ) -> Deployment: ...
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_deployment() -> MakeDeployment:
     def make(  # noqa: PLR0913
         name: str = "churn",
@@ -62,13 +62,13 @@ def make_deployment() -> MakeDeployment:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def one(make_deployment: MakeDeployment) -> Files:
     """One endpoint, ``churn``, with one deployment of the same name."""
     return manifests.add_endpoint({}, make_deployment(), salt="s1")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def canary(one: Files, make_deployment: MakeDeployment) -> Files:
     """The endpoint ``churn`` with ``churn-v4`` at 10 %."""
     return manifests.add_deployment(one, make_deployment("churn-v4", version="4"), weight=100)
