@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.agent import client as agent_client
@@ -10,7 +11,7 @@ from mlflow_deploy_plugin.agent.status import AgentStatus
 from mlflow_deploy_plugin.config.environment import agent_stage
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.config.target import Target
-from mlflow_deploy_plugin.errors import AlreadyExistsError
+from mlflow_deploy_plugin.errors import AlreadyExistsError, ConfigError
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.packaging.gpu import detect
 from mlflow_deploy_plugin.repository import Repository, RepositoryDoor
@@ -36,7 +37,7 @@ def open_target(uri: str, *, environment: Mapping[str, str], say: Callable[[str]
     return LocalTarget(
         uri=str(target),
         ledger=Ledger(stage_name=target.stage, open=_own(home)),
-        agent=HomeAgent(home),
+        agent=HomeAgent(home=home, stage=target.stage),
         count=lambda: detect(environment),
         say=say,
     )
@@ -65,20 +66,32 @@ def _own(home: Home) -> Callable[[], RepositoryDoor]:
     return opened
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HomeAgent:
-    """The agent of one home."""
+    """The agent of one home, as long as it serves that home's own repository."""
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    home: Home
+    stage: str
 
     def start(self) -> None:
-        """Start it where it does not run."""
-        agent_client.start(self._home)
+        """Start it where it does not run.
+
+        Raises:
+            ConfigError: one runs that was told to serve something else.
+            AgentError: it cannot start.
+        """
+        status = agent_client.start(self.home, stage=self.stage)
+        own = self.home.repository.as_uri()
+        if (status.repository, status.stage) != (own, self.stage):
+            raise ConfigError(
+                f"this machine's agent serves stage {status.stage!r} of {status.repository}, not stage {self.stage!r}"
+                f" of {own}; name that repository in the target, or `modelserve stop` first"
+            )
 
     def wait_applied(self, commit: str, timeout_s: float, *, endpoint: str) -> agent_client.Outcome:
         """Its word on what ``commit`` says of ``endpoint``."""
-        return agent_client.wait_applied(self._home, commit, timeout_s, endpoint=endpoint)
+        return agent_client.wait_applied(self.home, commit, timeout_s, endpoint=endpoint)
 
     def status(self) -> AgentStatus | None:
         """What it said last; ``None`` where none runs."""
-        return agent_client.read_status(self._home)
+        return agent_client.read_status(self.home)
