@@ -50,12 +50,15 @@ _logger = logging.getLogger("modelserve.app")
 MAX_ID: Final = 256
 """Characters of a request id that is echoed and logged; a longer one is replaced."""
 BODY_TIMEOUT_S: Final = 30.0
+SNAPSHOT_S: Final = 1.0
 CLOSING: Final = frozenset({408, 413})
 """Statuses after which the rest of the body is not worth reading."""
 
 
-def create_app(bento_src: Path, settings: ServingSettings, *, worker: int = 0) -> Application:
-    """The application that serves the model of a Bento.
+def create_app(
+    bento_src: Path, settings: ServingSettings, *, worker: int = 0, shared: exposition.Shared | None = None
+) -> Application:
+    """The application that serves the model of a Bento; ``shared`` where several workers have one address.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -70,7 +73,7 @@ def create_app(bento_src: Path, settings: ServingSettings, *, worker: int = 0) -
         on_drop=metrics.dropped,
     )
     labels = open_labels(settings, on_drop=metrics.dropped)
-    return Application(model, settings, metrics=metrics, recorder=recorder, labels=labels)
+    return Application(model, settings, metrics=metrics, recorder=recorder, labels=labels, shared=shared)
 
 
 class Application:
@@ -84,6 +87,7 @@ class Application:
         metrics: Metrics,
         recorder: Recorder,
         labels: LabelSink,
+        shared: exposition.Shared | None = None,
         end_process: Callable[[int], None] = os._exit,
     ) -> None:
         self.lifecycle = Lifecycle()
@@ -92,6 +96,7 @@ class Application:
         self._metrics = metrics
         self._recorder = recorder
         self._labels = labels
+        self._shared = shared
         self._end_process = end_process
         description = model.description
         host = Host(model=description, is_ready=lambda: self.lifecycle.is_ready)
@@ -103,7 +108,7 @@ class Application:
         self._engine: Engine | None = None
         self._warm_up: asyncio.Task[None] | None = None
         self._thread: ModelThread | None = None
-        self._snapshots: asyncio.TimerHandle | None = None
+        self._snapshot_timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak ASGI."""
@@ -147,6 +152,7 @@ class Application:
             end_process=self._end_process,
         )
         self._warm_up = asyncio.get_running_loop().create_task(self._warm(self._engine))
+        self._leave_snapshot()
         return self._engine
 
     async def _warm(self, engine: Engine) -> None:
@@ -176,11 +182,28 @@ class Application:
                 await self._warm_up
         if self._thread is not None:
             self._thread.stop()
+        if self._snapshot_timer is not None:
+            self._snapshot_timer.cancel()
         await asyncio.to_thread(self._recorder.close)
         await asyncio.to_thread(self._labels.close)
 
+    def serves(self, path: str) -> bool:
+        """Whether a path is ours, by any method."""
+        match = self._router.match("POST", path)
+        return not isinstance(match, NoRoute) or bool(match.allowed)
+
+    def _leave_snapshot(self) -> None:
+        """Once a second, for whichever worker is scraped."""
+        if self._shared is not None:
+            self._shared.write(self._series())
+            self._snapshot_timer = asyncio.get_running_loop().call_later(SNAPSHOT_S, self._leave_snapshot)
+
     def scrape(self) -> bytes:
-        """Prometheus' text."""
+        """Prometheus' text, for all workers of this address."""
+        others = [] if self._shared is None else self._shared.others()
+        return exposition.text(exposition.merge([self._series(), *others]))
+
+    def _series(self) -> exposition.Series:
         description = self._model.description
         labels = exposition.Labels(model_version=description.deployment, endpoint=description.endpoint)
         engine = self._engine
@@ -189,7 +212,7 @@ class Application:
             waiting_rows=0 if engine is None else engine.waiting_rows,
             is_ready=self.lifecycle.is_ready,
         )
-        return exposition.text(exposition.series(self._metrics, labels, gauges))
+        return exposition.series(self._metrics, labels, gauges)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = self._router.match(scope["method"], scope["path"])

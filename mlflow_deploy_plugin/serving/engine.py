@@ -180,8 +180,8 @@ class Engine:
             request = codec.decode(call)
             if request.is_stream or (isinstance(request.payload, Raw) and request.payload.value is None):
                 return None
-            answered = await self._scheduler.submit(request, deadline=float("inf"), is_gone=lambda: False)
-            codec.encode(Response(prediction=answered.prediction, probability=answered.probability), request, call)
+            output = await self._scheduler.probe(request)
+            codec.encode(Response(prediction=output.prediction, probability=output.probability), request, call)
         except RequestError as error:
             return error
         return None

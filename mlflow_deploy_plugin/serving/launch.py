@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mlflow_deploy_plugin.errors import EXIT_DONE, EXIT_PROGRAM, ModelserveError
+from mlflow_deploy_plugin.serving import logs
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _logger = logging.getLogger("modelserve.launch")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; the exit code."""
     options = _parse(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure()
     try:
         settings = ServingSettings.from_environment(os.environ)
         listener = _listen(options)

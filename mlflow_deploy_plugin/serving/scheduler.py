@@ -119,6 +119,19 @@ class Scheduler:
             self._loop.call_soon(self._pump)  # requests that came with this one, in one read of the sockets, join it
         return answer
 
+    def probe(self, request: Request) -> asyncio.Future[Output]:
+        """One call by itself that is neither counted nor learned from: the warm-up."""
+        answer: asyncio.Future[Output] = self._loop.create_future()
+
+        def done(output: Output | None, error: BaseException | None) -> None:
+            if output is not None:
+                answer.set_result(output)
+            elif error is not None:
+                answer.set_exception(_as_fault(error))
+
+        self._thread.submit(lambda: self._predictor.predict(request.payload, request.params, request.wants), done)
+        return answer
+
     def fail_all(self, error: RequestError) -> None:
         """Tell everyone who waits or runs; used when the worker gives up."""
         for ticket in [*self._running, *self._batcher.drop_all()]:

@@ -6,7 +6,6 @@ MLflow enforces the signature. Its imports cost seconds, so they happen in :func
 from __future__ import annotations
 
 import json
-import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from mlflow_deploy_plugin.serving.predictors.base import LoadRequest
     from mlflow_deploy_plugin.serving.request import Payload, Wants
-
-_logger = logging.getLogger(__name__)
 
 CLIENT_CODES = frozenset({"BAD_REQUEST", "INVALID_PARAMETER_VALUE"})
 
