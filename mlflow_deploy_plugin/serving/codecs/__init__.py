@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mlflow_deploy_plugin.serving.codecs.mlflow import MlflowCodec
+from mlflow_deploy_plugin.serving.codecs.oip import OipCodec
 from mlflow_deploy_plugin.serving.codecs.rest import RestCodec
 
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.codecs.base import Codec, Factory, Host
 
-FACTORIES: Final[tuple[Factory, ...]] = (MlflowCodec, RestCodec)
+FACTORIES: Final[tuple[Factory, ...]] = (MlflowCodec, RestCodec, OipCodec)
 """Every protocol, in the order in which their routes are tried; the first to claim a path has it."""
 
 

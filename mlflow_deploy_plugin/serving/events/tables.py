@@ -25,9 +25,7 @@ def arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
     return pa.schema([(name, named.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.items()])
 
 
-def prediction_table(
-    events: Sequence[Prediction], *, model_digest: str, features: FeatureColumns | None
-) -> pa.Table:
+def prediction_table(events: Sequence[Prediction], *, model_digest: str, features: FeatureColumns | None) -> pa.Table:
     """One row per row of each request; ``features`` None leaves the inputs out."""
     rows = [max(event.rows, 1) for event in events]
     columns: dict[str, Any] = {

@@ -1,0 +1,255 @@
+"""The Open Inference Protocol v2 over REST, as Triton, KServe and MLServer speak it, with Triton's binary tensors.
+
+Any model name in a path is ours, since the gateway has routed by it; it is echoed. A version in a path must be the
+model's registered version or the deployment's name: a split chooses versions, and the header ``x-model-version`` picks
+one. Parameters of a request that the signature declares reach the model; others are the protocol's own or ignored.
+
+Beside the model's outputs a classifier offers ``probability``, given where it is asked for by name. Where Triton writes
+NaN, which is not JSON, we write null; binary outputs carry it. Not offered: sequences, shared memory, classification
+extension, loading and unloading (git decides what is served).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mlflow_deploy_plugin.serving.codecs import oip_tensors
+from mlflow_deploy_plugin.serving.codecs.arrays import ArrayReader
+from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.json_body import json_type, loads_object, retry_headers
+from mlflow_deploy_plugin.serving.codecs.oip_metadata import model_metadata, probability_name
+from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+from mlflow_deploy_plugin.serving.outputs import named_arrays
+from mlflow_deploy_plugin.serving.request import Request, Response
+from mlflow_deploy_plugin.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from mlflow_deploy_plugin.serving.codecs.base import Host, Route
+
+HEADER_LENGTH: Final = b"inference-header-content-length"
+BINARY: Final = b"application/octet-stream"
+_MODELS: Final = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the answer must look like."""
+
+    id: str
+    outputs: Mapping[str, bool]
+    """Wanted outputs, and whether each is binary; empty: all."""
+    is_binary: bool
+    """How an output comes whose request did not say."""
+
+
+class OipCodec:
+    """``/v2``."""
+
+    name = "oip"
+
+    def __init__(self, host: Host) -> None:
+        self._model = host.model
+        self._is_ready = host.is_ready
+        self._reader = ArrayReader(host.model.signature)
+        self._outputs = [spec.name for spec in host.model.signature.outputs]
+        self._params = {param.name for param in host.model.signature.params}
+        self._version = host.model.model_version or "1"
+        self._probability = probability_name(host.model)
+
+    def routes(self) -> Sequence[Route]:
+        """Health, metadata and inference; everything of the model also with a version in the path."""
+        whole: list[Route] = [
+            Answer(path="/v2", answer=self._server),
+            Answer(path="/v2/", answer=self._server),
+            Answer(path="/v2/health/live", answer=self._live),
+            Answer(path="/v2/health/ready", answer=self._server_ready),
+            Answer(path="/v2/repository/index", methods=("POST",), answer=self._index),
+        ]
+        for path in _MODELS:
+            whole.append(Infer(path=f"{path}/infer", verb="infer"))
+            whole.append(Answer(path=f"{path}/ready", answer=self._model_ready))
+            whole.append(Answer(path=path, answer=self._metadata))
+        return whole
+
+    def decode(self, call: Call) -> Request:
+        """Read inputs from JSON, from binary data, or from both."""
+        self._check_version(call)
+        length = _header_length(call)
+        document = loads_object(call.body[:length])
+        arrays = _inputs(document, call.body[length:])
+        asked = _asked(document)
+        return Request(
+            payload=self._reader.read(arrays),
+            params=self._known_params(document),
+            wants="probability" if self._probability and self._probability in asked.outputs else "prediction",
+            echo=asked,
+        )
+
+    def encode(self, response: Response, request: Request, call: Call) -> Reply:
+        """The outputs that were asked for, each as it was asked for."""
+        asked: _Asked = request.echo
+        try:
+            arrays = self._wanted(response, asked)
+            binary = {
+                name: oip_tensors.to_bytes(array)
+                for name, array in arrays.items()
+                if asked.outputs.get(name, asked.is_binary)
+            }
+            described = [_output(name, array, binary.get(name)) for name, array in arrays.items()]
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from error
+        document = {"model_name": self._name(call), "model_version": self._version, "outputs": described}
+        head = oip_tensors.dumps({"id": asked.id, **document} if asked.id else document)
+        if not binary:
+            return Reply(200, JSON, head)
+        return Reply(200, BINARY, b"".join([head, *binary.values()]), ((HEADER_LENGTH, str(len(head)).encode()),))
+
+    def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
+        """``{"error": …}``."""
+        status = 400 if error.fault is Fault.INVALID else error.fault.value
+        return Reply(status, JSON, oip_tensors.dumps({"error": error.message}), retry_headers(error))
+
+    def _wanted(self, response: Response, asked: _Asked) -> Mapping[str, np.ndarray]:
+        arrays = dict(named_arrays(response.prediction, self._outputs))
+        if response.probability is not None and self._probability:
+            arrays |= named_arrays(response.probability, [self._probability])
+        if unknown := [name for name in asked.outputs if name not in arrays]:
+            raise RequestError(
+                Fault.INVALID, f"unknown output {unknown[0]!r}; the model gives {', '.join(map(repr, arrays))}"
+            )
+        return {name: arrays[name] for name in asked.outputs} if asked.outputs else arrays
+
+    def _known_params(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        given = _parameters(document, "the request")
+        return {name: value for name, value in given.items() if name in self._params} or None
+
+    def _check_version(self, call: Call) -> None:
+        version = call.captures.get("version", self._version)
+        if version not in {self._version, self._model.deployment}:
+            raise RequestError(
+                Fault.UNKNOWN_PATH,
+                f"version {version!r} is not served here; this is {self._version!r}. Leave the version out, or name a"
+                " deployment in the header x-model-version",
+            )
+
+    def _name(self, call: Call) -> str:
+        return call.captures.get("model", self._model.model_name)
+
+    def _server(self, call: Call) -> Reply:  # noqa: ARG002  all servers are alike
+        return _reply({"name": "modelserve", "version": VERSION, "extensions": ["binary_tensor_data"]})
+
+    def _live(self, call: Call) -> Reply:  # noqa: ARG002
+        return _reply({"live": True})
+
+    def _server_ready(self, call: Call) -> Reply:  # noqa: ARG002
+        return _reply({"ready": self._is_ready()}, status=200 if self._is_ready() else 503)
+
+    def _model_ready(self, call: Call) -> Reply:
+        self._check_version(call)
+        is_ready = self._is_ready()
+        return _reply({"name": self._name(call), "ready": is_ready}, status=200 if is_ready else 503)
+
+    def _metadata(self, call: Call) -> Reply:
+        self._check_version(call)
+        return _reply(model_metadata(self._model, name=self._name(call), version=self._version))
+
+    def _index(self, call: Call) -> Reply:  # noqa: ARG002
+        name = self._model.endpoint or self._model.model_name
+        state = {"state": "READY" if self._is_ready() else "UNAVAILABLE", "reason": ""}
+        return _reply([{"name": name, "version": self._version, **state}])
+
+
+def _output(name: str, array: np.ndarray, binary: bytes | None) -> dict[str, Any]:
+    described = {"name": name, "datatype": oip_tensors.datatype_of(array.dtype), "shape": list(array.shape)}
+    if binary is None:
+        return {**described, "data": oip_tensors.to_json(array)}
+    return {**described, "parameters": {"binary_data_size": len(binary)}}
+
+
+def _reply(document: Any, *, status: int = 200) -> Reply:  # noqa: ANN401
+    return Reply(status, JSON, oip_tensors.dumps(document))
+
+
+def _header_length(call: Call) -> int:
+    text, size = call.headers.get(HEADER_LENGTH), len(call.body)
+    if text is None:
+        return size
+    if not text.isdigit() or len(text) > 18 or int(text) > size:  # noqa: PLR2004  digits that no body has
+        raise RequestError(
+            Fault.MALFORMED, f"Inference-Header-Content-Length must be at most {size}, the body's length"
+        )
+    return int(text)
+
+
+def _inputs(document: Mapping[str, Any], binary: bytes) -> dict[str, np.ndarray]:
+    inputs = document.get("inputs")
+    if not isinstance(inputs, list) or not inputs:
+        raise RequestError(Fault.MALFORMED, "'inputs' must be an array of at least one tensor")
+    arrays: dict[str, np.ndarray] = {}
+    offset = 0
+    for tensor in inputs:
+        name, size = _described(tensor)
+        if name in arrays:
+            raise RequestError(Fault.MALFORMED, f"input {name!r} is given twice")
+        if size is None:
+            arrays[name] = oip_tensors.from_json(tensor.get("data"), tensor["datatype"], tensor["shape"], name)
+            continue
+        if offset + size > len(binary):
+            raise RequestError(
+                Fault.MALFORMED, f"binary data of {name!r} reaches {offset + size - len(binary)} bytes too far"
+            )
+        data = binary[offset : offset + size]
+        arrays[name] = oip_tensors.from_bytes(data, tensor["datatype"], tensor["shape"], name)
+        offset += size
+    if offset != len(binary):
+        raise RequestError(Fault.MALFORMED, f"{len(binary) - offset} bytes of binary data belong to no input")
+    return arrays
+
+
+def _described(tensor: Any) -> tuple[str, int | None]:  # noqa: ANN401  any JSON value
+    """Name, and size of the binary data, of a tensor whose description is sound."""
+    if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
+        raise RequestError(Fault.MALFORMED, "each input must be an object with name, shape, datatype and data")
+    name = tensor["name"]
+    datatype = tensor.get("datatype")
+    if not isinstance(datatype, str) or datatype not in oip_tensors.NUMPY:
+        known = ", ".join(oip_tensors.NUMPY)
+        raise RequestError(Fault.MALFORMED, f"datatype of {name!r} must be one of {known}, not {repr(datatype)[:40]}")
+    oip_tensors.element_count(tensor.get("shape"), name)
+    size = _parameters(tensor, f"input {name!r}").get("binary_data_size")
+    if size is None:
+        return name, None
+    if type(size) is not int or size < 0 or "data" in tensor:
+        raise RequestError(Fault.MALFORMED, f"input {name!r} must have either data or a binary_data_size of 0 or more")
+    return name, size
+
+
+def _asked(document: Mapping[str, Any]) -> _Asked:
+    is_binary = _parameters(document, "the request").get("binary_data_output") is True
+    wanted = document.get("outputs") or []
+    if not isinstance(wanted, list) or not all(isinstance(o, dict) and isinstance(o.get("name"), str) for o in wanted):
+        raise RequestError(Fault.MALFORMED, "'outputs' must be an array of objects with a name")
+    outputs = {}
+    for output in wanted:
+        parameters = _parameters(output, f"output {output['name']!r}")
+        if parameters.get("classification"):
+            raise RequestError(Fault.INVALID, "the classification extension is not offered; ask for 'probability'")
+        outputs[output["name"]] = parameters.get("binary_data", is_binary) is True
+    identity = document.get("id", "")
+    if not isinstance(identity, str):
+        raise RequestError(Fault.MALFORMED, f"'id' must be a string, not {json_type(identity)}")
+    return _Asked(id=identity, outputs=outputs, is_binary=is_binary)
+
+
+def _parameters(document: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    parameters = document.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise RequestError(Fault.MALFORMED, f"'parameters' of {what} must be an object, not {json_type(parameters)}")
+    return parameters

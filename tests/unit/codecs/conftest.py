@@ -1,0 +1,94 @@
+"""Codecs without an engine: a call goes through router and codec to a function that stands for the model."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflow_deploy_plugin.serving.codecs.base import Call, Factory, Host, ModelDescription, Reply
+from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+from mlflow_deploy_plugin.serving.request import Caller, Payload, Request, Response
+from mlflow_deploy_plugin.serving.router import AnswerMatch, InferMatch, Router
+from mlflow_deploy_plugin.serving.signature import Column, Signature
+
+Model = Callable[[Payload], Any]
+
+AGE_INCOME = Signature(
+    inputs=(Column(name="age", type="double"), Column(name="income", type="double")),
+    outputs=(Column(name="", type="long"),),
+)
+
+
+def describe(**changes: Any) -> ModelDescription:
+    plain = ModelDescription(
+        endpoint="churn",
+        deployment="churn-v4",
+        model_name="churn",
+        model_version="4",
+        flavor="sklearn",
+        folder=Path(),
+        signature=AGE_INCOME,
+    )
+    return replace(plain, **changes)
+
+
+@dataclass(kw_only=True)
+class Loopback:
+    """One codec, one model."""
+
+    factory: Factory
+    model: Model
+    description: ModelDescription = field(default_factory=describe)
+    probability: Any = None
+    is_ready: bool = True
+    seen: list[Request] = field(default_factory=list)
+
+    def ask(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
+        codec = self.factory(Host(model=self.description, is_ready=lambda: self.is_ready))
+        found = Router([codec]).match(method, path)
+        if not isinstance(found, (InferMatch, AnswerMatch)):
+            return Reply(405 if found.allowed else 404, b"text/plain", b"")
+        named = {name.lower().encode(): value.encode() for name, value in (headers or {}).items()}
+        call = Call(method, found.route, found.captures, named, b"", body, Caller(request_id="r1"))
+        request = None
+        try:
+            if isinstance(found, AnswerMatch):
+                return found.route.answer(call)
+            request = codec.decode(call)
+            self.seen.append(request)
+            return codec.encode(self._answer(request), request, call)
+        except RequestError as error:
+            return codec.encode_error(error, call, request)
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            prediction = self.model(request.payload)
+        except Exception as error:
+            raise RequestError(Fault.MODEL_FAILED, str(error)) from error
+        probability = self.probability if request.wants == "probability" else None
+        return Response(prediction=prediction, probability=probability)
+
+    def post(self, path: str, document: Any, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        reply = self.ask("POST", path, json.dumps(document).encode(), headers)
+        return reply.status, json.loads(reply.body)
+
+    def get(self, path: str) -> tuple[int, Any]:
+        reply = self.ask("GET", path)
+        return reply.status, json.loads(reply.body)
+
+    @property
+    def payload(self) -> Payload:
+        return self.seen[-1].payload
+
+
+@pytest.fixture
+def loopback() -> type[Loopback]:
+    return Loopback
+
+
+@pytest.fixture
+def description() -> Callable[..., ModelDescription]:
+    return describe
