@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from mlflow_deploy_plugin.config.home import Home
     from mlflow_deploy_plugin.targets.base import DeploymentTarget
     from pipelines.monitoring.samples import EventLog

@@ -12,8 +12,8 @@ from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ModelserveE
 from mlflow_deploy_plugin.manifests.model import Deployment
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from pipelines.commands import drift_apply, endpoints
+from pipelines.commands.committing import Applied
 from pipelines.commands.doors import Doors
-from pipelines.commands.drift_apply import Applied
 from pipelines.commands.durations import duration, moment
 from pipelines.commands.endpoints import Standing
 from pipelines.monitoring import reference as references

@@ -1,7 +1,7 @@
 """How an endpoint stands at the head of its repository, and how it came there. Reads; changes nothing."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from mlflow_deploy_plugin.errors import ManifestError, NotFoundError
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
 from mlflow_deploy_plugin.repository.model import Commit
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
+from pipelines.promotion.rollback import Rollback, Why, last_good
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,25 @@ def rollout_began(target: DeploymentTarget, standing: Standing) -> datetime | No
             break
         began = commit.time
     return began
+
+
+def rollback(target: DeploymentTarget, standing: Standing, faulty: Sequence[str], why: Why) -> Rollback:
+    """The wish to take ``faulty`` out, back to the newest split without them that can still be served.
+
+    Raises:
+        NotFoundError: there is no such split.
+    """
+    route, found = standing.endpoint.route, standing.endpoint.deployments
+    history = (endpoint.route for _, endpoint in past(target, route.endpoint))
+    return Rollback(
+        stage=route.stage,
+        endpoint=route.endpoint,
+        digests={name: found[name].model.digest for name in faulty},
+        rollout=route.rollout,
+        state=standing.changed,
+        good=last_good(history, faulty=faulty, known=tuple(found), stable=route.stable),
+        why=why,
+    )
 
 
 class Splits:

@@ -81,6 +81,7 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
         *_size_checks(samples, policy),
         *_input_checks(samples, frames, reference=reference, baseline=baseline, columns=columns),
     )
+    shifts = _shifts(question, frames, baseline, policy)
     evidence = DriftEvidence(
         endpoint=question.inputs.endpoint,
         stage=question.inputs.stage,
@@ -91,9 +92,9 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
         canaries=arms[1:],
         reference=reference.about if reference else None,
         checks=tuple(sorted(checks, key=lambda check: check.scope == "none")),
-        shifts=tuple(_shifts(question, frames, baseline, policy)),
+        shifts=shifts,
         predictions=_prediction_shifts(question, predictions, policy),
-        domain_tests=tuple(_domain_tests(question, frames, baseline, policy)),
+        domain_tests=tuple(_domain_tests(question, frames, baseline, policy, known=_clear(shifts, policy))),
         features_tested=len(columns.compared),
         versions=_versions(),
     )
@@ -214,12 +215,17 @@ def _shifts(
     frames: "dict[str, pd.DataFrame]",
     baseline: "pd.DataFrame | None",
     policy: DriftPolicy,
-) -> list[FeatureShift]:
-    return [
+) -> tuple[FeatureShift, ...]:
+    return tuple(
         shift
         for arm, against, frame, other in _pairs(question, frames, baseline)
         for shift in univariate.shifts(frame, other, arm=arm, against=against, policy=policy)
-    ]
+    )
+
+
+def _clear(shifts: Sequence[FeatureShift], policy: DriftPolicy) -> frozenset[tuple[str, Against]]:
+    """Comparisons in which a single column tells enough."""
+    return frozenset((s.arm, s.against) for s in shifts if s.q <= policy.fdr and s.effect >= policy.enter_effect)
 
 
 def _prediction_shifts(
@@ -242,10 +248,13 @@ def _domain_tests(
     frames: "dict[str, pd.DataFrame]",
     baseline: "pd.DataFrame | None",
     policy: DriftPolicy,
+    *,
+    known: frozenset[tuple[str, Against]],
 ) -> Iterator[DomainTest]:
+    """The classifier's word on every comparison in which no single column tells enough: it takes seconds."""
     for arm, against, frame, other in _pairs(question, frames, baseline):
-        if min(len(frame), len(other)) < policy.min_users or frame.shape[1] == 0:
-            continue
+        if (arm, against) in known or min(len(frame), len(other)) < policy.min_users or frame.shape[1] < 2:  # noqa: PLR2004
+            continue  # one column is a comparison of its own
         if against == "reference" and arm != question.stable.deployment:
             continue  # the canary's share of the world is judged beside stable
         found = separation(frame, other)

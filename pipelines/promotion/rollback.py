@@ -36,6 +36,17 @@ class GoodSplit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """What the commit and the hold say."""
+
+    reason: str
+    evidence: str = ""
+    """JSON text to commit beside it; empty: a person's word is the evidence."""
+    until: datetime | None = None
+    """When the hold ends by itself; ``None``: when a person lifts it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
     """The wish to take versions out of a split, and what it was decided on."""
 
@@ -47,11 +58,7 @@ class Rollback:
     state: str
     """Commit that last changed the endpoint when this was decided: the same wish on the same state is one act."""
     good: GoodSplit
-    reason: str
-    evidence: str = ""
-    """JSON text to commit beside it; empty: a person's word is the evidence."""
-    until: datetime | None = None
-    """When the hold ends by itself; ``None``: when a person lifts it."""
+    why: Why
 
     @property
     def operation(self) -> str:
@@ -75,13 +82,13 @@ class Rollback:
         changed = manifests.set_split(
             files, self.stage, self.endpoint, self.good.weights, annotations=self._marks(endpoint.route, now)
         )
-        if self.evidence:
-            changed = manifests.add_evidence(changed, self.endpoint, self.operation, self.evidence)
+        if self.why.evidence:
+            changed = manifests.add_evidence(changed, self.endpoint, self.operation, self.why.evidence)
         return changed, message
 
     def _marks(self, route: Route, now: datetime) -> marks.Marks:
         name, digest = next(iter(self.digests.items()))
-        hold = Hold(deployment=name, model_digest=digest, reason=self.reason[:MAX_REASON], until=self.until)
+        hold = Hold(deployment=name, model_digest=digest, reason=self.why.reason[:MAX_REASON], until=self.why.until)
         heir: marks.Marks = {} if route.stable == self.good.stable else {annotations.STABLE: self.good.stable}
         return {**marks.rolled_back(hold, now=now), **heir}
 
@@ -105,7 +112,7 @@ class Rollback:
         moved = wording.moves(before, after) or "the split stays"
         return Message(
             subject=f"{self.endpoint}: rolled back {gone} ({moved})",
-            body=(self.reason,),
+            body=(self.why.reason,),
             trailers=Trailers(
                 operation=self.operation,
                 endpoint=self.endpoint,
@@ -113,8 +120,8 @@ class Rollback:
                 action="rollback",
                 from_=wording.shares(before),
                 to=wording.shares(after),
-                reason=self.reason,
-                evidence=evidence_file(self.endpoint, self.operation) if self.evidence else "",
+                reason=self.why.reason,
+                evidence=evidence_file(self.endpoint, self.operation) if self.why.evidence else "",
             ),
         )
 

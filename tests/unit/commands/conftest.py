@@ -64,7 +64,7 @@ class World:
         self.repository = FakeRepository(files)
         self.home = self.root / "home"
         self._numbers = 0
-        self.write_reference(self.people(3000))
+        self.write_reference(self.people(1500))
 
     # -- the tree --------------------------------------------------------------------------------------------------
 
@@ -95,9 +95,7 @@ class World:
     # -- the events ------------------------------------------------------------------------------------------------
 
     def people(self, count: int, *, age: float = 40.0, plan: str = "abc") -> pd.DataFrame:
-        return pd.DataFrame(
-            {"age": self.random.normal(age, 10, count), "plan": self.random.choice(list(plan), count)}
-        )
+        return pd.DataFrame({"age": self.random.normal(age, 10, count), "plan": self.random.choice(list(plan), count)})
 
     def write_reference(self, frame: pd.DataFrame) -> None:
         folder = self.home / "bentoml" / "bentos" / "churn" / f"{1:016x}" / "src"
@@ -116,11 +114,13 @@ class World:
         """One request of each person; labels where ``wrong`` gives each arm's ratio of wrong predictions."""
         route = self.endpoint.route
         begin = BEGAN + timedelta(minutes=self._numbers)
+        ours = people.to_dict(orient="records")
+        theirs = ours if canary_people is None else canary_people.to_dict(orient="records")
         rows: dict[str, dict[str, list[dict[str, Any]]]] = {"attempts": {}, "predictions": {}, "labels": {"": []}}
         for index in range(len(people)):
             user, time = f"{prefix}-{index}", begin + timedelta(milliseconds=index)
             arm = assign(user, route)
-            row = people.iloc[index] if canary_people is None or arm == route.stable else canary_people.iloc[index]
+            row = (ours if arm == route.stable else theirs)[index]
             common = {"request_id": f"{user}-r", "time": time, "user_id": user, "assigned": arm}
             has_failed = self.random.random() < (failing or {}).get(arm, 0.0)
             status = 503 if has_failed else 200

@@ -1,0 +1,71 @@
+"""Take a version out of an endpoint's split, back to the last good one, as a new commit.
+
+Without --deployment: every canary that has users; where there is none, stable itself, if it replaced another version.
+The version is held: automation does not bring it back. Needs no approval, knows no freeze. A second time changes
+nothing. Exit codes: 0 done or nothing to do, 2 what you can fix, 3 a program failed, 75 try again later.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from mlflow_deploy_plugin.errors import EXIT_DONE, NotFoundError
+
+if TYPE_CHECKING:
+    from pipelines.commands.doors import Doors
+    from pipelines.commands.endpoints import Standing
+
+DEFAULT_REASON: Final = "asked for by a person"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``rollback``."""
+    parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to take back")
+    parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
+    parser.add_argument("--deployment", metavar="NAME", help="version to take out (default: every canary)")
+    parser.add_argument("--reason", default=DEFAULT_REASON, metavar="TEXT", help="why; the commit and the hold say it")
+    parser.add_argument("--hold", metavar="SPAN", help="how long automation leaves it out (default: until approved)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be committed")
+
+
+def run(options: argparse.Namespace, doors: "Doors") -> int:
+    """Commit the last good split.
+
+    Raises:
+        NotFoundError: no such endpoint or deployment, or nothing to go back to.
+    """
+    from pipelines.commands import endpoints  # noqa: PLC0415  a second
+    from pipelines.commands.committing import commit  # noqa: PLC0415
+    from pipelines.commands.durations import duration  # noqa: PLC0415
+    from pipelines.promotion import wording  # noqa: PLC0415
+    from pipelines.promotion.rollback import Why  # noqa: PLC0415
+
+    now = doors.now()
+    until = now + duration(options.hold) if options.hold else None
+    target = doors.open_target(options.target)
+    standing = endpoints.read(target, options.endpoint)
+    faulty = _faulty(standing, options.deployment)
+    if not faulty:
+        hold = standing.endpoint.route.hold
+        doors.say(
+            f"unchanged: {hold.deployment} is out already ({hold.reason})" if hold else "unchanged: nobody to take out"
+        )
+        return EXIT_DONE
+    wish = endpoints.rollback(target, standing, faulty, Why(reason=options.reason, until=until))
+    done = f"rolled back {', '.join(faulty)} to {wording.shares(wish.good.weights)}"
+    doors.say(commit(target, wish, now=now, is_dry=options.dry_run, done=done).text)
+    return EXIT_DONE
+
+
+def _faulty(standing: "Standing", named: str | None) -> tuple[str, ...]:
+    """Who is taken out; nobody where that has been done."""
+    weights, hold = standing.endpoint.route.weights, standing.endpoint.route.hold
+    if named is not None:
+        if named not in standing.endpoint.deployments:
+            known = ", ".join(standing.endpoint.deployments)
+            raise NotFoundError(
+                f"deployment {named!r} not found in endpoint {standing.endpoint.route.endpoint!r}; known: {known}"
+            )
+        return (named,) if weights.get(named, 0) else ()
+    if standing.canaries:
+        return tuple(canary.name for canary in standing.canaries)
+    return () if hold and not weights.get(hold.deployment, 0) else (standing.stable.name,)
