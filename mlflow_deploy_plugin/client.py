@@ -82,7 +82,7 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         """
         _require_flavor(flavor)
         outcome = self._lifecycle.create(name, model_uri, DeploymentConfig.parse(config), endpoint)
-        return self._done(outcome, self._deployment(name))
+        return self._done(outcome, name, self._deployment)
 
     @_speaks_mlflow
     def update_deployment(
@@ -96,7 +96,7 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         """Another model or other resources, with no failed request. What is not named stays as it is."""
         _require_flavor(flavor)
         outcome = self._lifecycle.update(name, model_uri, UpdateConfig.parse(config), endpoint)
-        return self._done(outcome, self._deployment(name))
+        return self._done(outcome, name, self._deployment)
 
     @_speaks_mlflow
     def delete_deployment(self, name: str, config: Config = None, endpoint: str | None = None) -> None:
@@ -167,13 +167,13 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
             self._doors.say(f"endpoint {name} comes into being with `mlflow deployments create --endpoint {name}`")
             return {"name": name, "state": "empty", "deployments": []}
         outcome = self._lifecycle.create(name, str(model_uri), DeploymentConfig.parse(keys), name)
-        return self._done(outcome, self._endpoint(name))
+        return self._done(outcome, name, self._endpoint)
 
     @_speaks_mlflow
     def update_endpoint(self, endpoint: str, config: Config = None) -> View:
         """The split: ``config={"traffic": "churn=90,churn-v4=10"}``, or the same as a mapping."""
         outcome = self._lifecycle.split(endpoint, EndpointConfig.parse(config))
-        return self._done(outcome, self._endpoint(endpoint))
+        return self._done(outcome, endpoint, self._endpoint)
 
     @_speaks_mlflow
     def delete_endpoint(self, endpoint: str) -> None:
@@ -220,9 +220,11 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         signature = signature_of(model, home=self._doors.home, scorer=self._doors.scorer, address=address)
         return address, build_payload(_as_written(inputs), signature)
 
-    def _done(self, outcome: Outcome, view: View) -> View:
+    def _done(self, outcome: Outcome, name: str, describe: Callable[[str], View]) -> View:
         self._say(outcome)
-        return {**view, "change": outcome.state}
+        if outcome.review:  # not merged yet, so the branch does not say it
+            return {"name": name, "flavor": FLAVOR, "state": "pending", "review": outcome.review}
+        return {**describe(name), "change": outcome.state}
 
     def _say(self, outcome: Outcome) -> None:
         self._doors.say(

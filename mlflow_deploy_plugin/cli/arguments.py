@@ -65,7 +65,7 @@ def _predict(commands: "_Commands[Parser]") -> None:
     predict = commands.add_parser(
         "predict",
         help="send a file as it is: CSV, Parquet, JSON of any shape, params",
-        description="Send a request body unchanged, as `curl --data-binary @FILE` would, and print strict JSON.",
+        description="Send a request body as `curl --data-binary @FILE` would, and print strict JSON.",
     )
     who = predict.add_mutually_exclusive_group(required=True)
     who.add_argument("--name", help="a deployment, outside the split")

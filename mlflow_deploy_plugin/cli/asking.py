@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Final
 
 from mlflow_deploy_plugin.errors import EXIT_DONE, ConfigError
-from mlflow_deploy_plugin.scoring import Address, HttpScorer, Timeouts, strict_json
+from mlflow_deploy_plugin.scoring import Address, HttpScorer, Timeouts, strict_json, wrapped
 from mlflow_deploy_plugin.targets import open_target
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from mlflow_deploy_plugin.targets.lifecycle import endpoint_for
 
 USER_VARIABLE: Final = "MODELSERVE_USER_ID"
 STANDARD: Final = "-"
+JSON: Final = "application/json"
 CONTENT_TYPES: Final = {
-    "": "application/json",
+    "": JSON,
     ".csv": "text/csv",
-    ".json": "application/json",
+    ".json": JSON,
     ".parquet": "application/vnd.apache.parquet",
 }
 
 
 def predict(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    """A body sent unchanged; the answer as strict JSON.
+    """A body sent as it is, rows of JSON under their key; the answer as strict JSON.
 
     Raises:
         ConfigError: the file cannot be read, or its type not be told.
@@ -31,6 +32,8 @@ def predict(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """
     content_type = options.content_type or _content_type(options.input_path)
     content = _read(options.input_path)
+    if content_type == JSON:
+        content = wrapped(content)
     target = open_target(options.target, environment=environment, say=_say)
     address = _address(target, options, environment)
     scorer = HttpScorer(timeouts=Timeouts.from_environment(environment))

@@ -9,7 +9,7 @@ Knows addresses and payloads; knows nothing of git, of the agent or of what shou
 
 from mlflow_deploy_plugin.scoring.client import Address, HttpScorer, Scorer, Timeouts
 from mlflow_deploy_plugin.scoring.fake import FakeScorer
-from mlflow_deploy_plugin.scoring.payload import build_payload
+from mlflow_deploy_plugin.scoring.payload import build_payload, wrapped
 from mlflow_deploy_plugin.scoring.plain import strict_json, to_plain
 from mlflow_deploy_plugin.scoring.signature import NO_SIGNATURE, Column, Signature
 
@@ -25,4 +25,5 @@ __all__ = [
     "build_payload",
     "strict_json",
     "to_plain",
+    "wrapped",
 ]

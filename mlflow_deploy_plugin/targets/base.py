@@ -22,6 +22,8 @@ class Outcome:
     commit: str
     """The commit that says it; the newest one where nothing changed."""
     before: str = ""
+    review: str = ""
+    """What a person does to have it merged; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ class FakeAgent:
     broken: str = ""
     """Non-empty: it cannot start, for this reason."""
     starts: int = 0
+    waits: int = 0
     asked: list[str] = field(default_factory=list)
 
     def start(self) -> None:
@@ -35,6 +36,11 @@ class FakeAgent:
         """The word on ``commit``."""
         self.asked.append(commit)
         return self.word(commit)
+
+    def wait_until(self, holds: Callable[[AgentStatus], bool], timeout_s: float) -> bool:  # noqa: ARG002  takes no time
+        """Whether it is so now."""
+        self.waits += 1
+        return self.said is not None and holds(self.said)
 
     def status(self) -> AgentStatus | None:
         """What the test gave."""

@@ -115,11 +115,13 @@ def _start(launch: Launch, listener: socket.socket) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno(),
         pass_fds=(listener.fileno(),),
-        preexec_fn=_die_with_parent,  # noqa: PLW1509  one system call, and no thread of ours runs yet
+        preexec_fn=_leave_signals_to_parent,  # noqa: PLW1509  two system calls, and no thread of ours runs yet
     )
 
 
-def _die_with_parent() -> None:
+def _leave_signals_to_parent() -> None:
+    """Ctrl-C reaches the whole group; the parent answers it, so that a model that still loads prints no traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -220,8 +220,7 @@ def _require_idle(endpoint: Endpoint, name: str) -> None:
         rest = next(other for other in endpoint.deployments if other != name)
         raise ConflictError(
             f"deployment {name!r} takes {wording.percent(weight):g}% of endpoint {endpoint.route.endpoint!r}; first"
-            f" move its users with `mlflow deployments update-endpoint --endpoint {endpoint.route.endpoint}"
-            f" -C traffic={rest}=100`"
+            f" move its users with `update-endpoint --endpoint {endpoint.route.endpoint} -C traffic={rest}=100`"
         )
 
 

@@ -34,6 +34,10 @@ class Agent(Protocol):
         """Its word on what ``commit`` says of ``endpoint``, once it has one."""
         ...
 
+    def wait_until(self, holds: Callable[[AgentStatus], bool], timeout_s: float) -> bool:
+        """Wait until its status is so; whether it came to be."""
+        ...
+
     def status(self) -> AgentStatus | None:
         """What it said last; ``None`` where none runs."""
         ...
@@ -181,7 +185,16 @@ class LocalTarget:
             if status is None or name not in status.endpoints:
                 reason = word.reason if isinstance(word, Refused) else "see `modelserve status`"
                 raise AgentError(f"the agent does not serve endpoint {name!r}: {reason}")
+        if _is_starting(status, name):
+            self.say(f"waiting for the models of endpoint {name} to start")
+            self.agent.wait_until(lambda now: not _is_starting(now, name), DEFAULT_WAIT_S)
         return status.gateway
+
+
+def _is_starting(status: AgentStatus, endpoint: str) -> bool:
+    """Whether a deployment that has users is still on its way, as after a start of the agent."""
+    served = [name for name, weight in status.endpoints[endpoint].weights.items() if weight]
+    return any(status.deployments[name].state == "starting" for name in served if name in status.deployments)
 
 
 def _of_endpoint(status: AgentStatus, endpoint: str) -> tuple[str, str]:

@@ -2,8 +2,10 @@
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.agent import client as agent_client
@@ -20,7 +22,8 @@ from mlflow_deploy_plugin.targets.ledger import Ledger
 from mlflow_deploy_plugin.targets.local import LocalTarget
 from mlflow_deploy_plugin.targets.remote import RemoteTarget
 
-FIRST = Message(subject="Begin the GitOps repository of this machine", trailers=Trailers(operation="begin"))
+POLL_S: Final = 0.05
+FIRST: Final = Message(subject="Begin the GitOps repository of this machine", trailers=Trailers(operation="begin"))
 
 
 def open_target(uri: str, *, environment: Mapping[str, str], say: Callable[[str], None]) -> DeploymentTarget:
@@ -32,8 +35,8 @@ def open_target(uri: str, *, environment: Mapping[str, str], say: Callable[[str]
     home = Home.from_environment(environment)
     target = Target.parse(uri, own_stage=agent_stage(environment))
     if target.repository is not None:
-        ledger = Ledger(stage_name=target.stage, open=_opened(target.repository, target.branch, home))
-        return RemoteTarget(uri=str(target), ledger=ledger, gateway_url=target.gateway)
+        ledger = Ledger(stage_name=target.stage, open=_opened(target.repository, target, home))
+        return RemoteTarget(uri=str(target), ledger=ledger, gateway_url=target.gateway, say=say)
     return LocalTarget(
         uri=str(target),
         ledger=Ledger(stage_name=target.stage, open=_own(home)),
@@ -43,11 +46,11 @@ def open_target(uri: str, *, environment: Mapping[str, str], say: Callable[[str]
     )
 
 
-def _opened(repository: str, branch: str, home: Home) -> Callable[[], RepositoryDoor]:
+def _opened(repository: str, target: Target, home: Home) -> Callable[[], RepositoryDoor]:
     @functools.cache
     def opened() -> RepositoryDoor:
         home.ensure()
-        return Repository.open(repository, clones=home.clones, branch=branch)
+        return replace(Repository.open(repository, clones=home.clones, branch=target.branch), mode=target.mode)
 
     return opened
 
@@ -91,6 +94,15 @@ class HomeAgent:
     def wait_applied(self, commit: str, timeout_s: float, *, endpoint: str) -> agent_client.Outcome:
         """Its word on what ``commit`` says of ``endpoint``."""
         return agent_client.wait_applied(self.home, commit, timeout_s, endpoint=endpoint)
+
+    def wait_until(self, holds: Callable[[AgentStatus], bool], timeout_s: float) -> bool:
+        """Look at its status until it is so; whether it came to be."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if (status := self.status()) is not None and holds(status):
+                return True
+            time.sleep(POLL_S)
+        return False
 
     def status(self) -> AgentStatus | None:
         """What it said last; ``None`` where none runs."""

@@ -1,5 +1,6 @@
 """Any git repository as a target: commit and push. Who applies it, and when, is not this machine's to know."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_deploy_plugin.errors import ConfigError
@@ -8,6 +9,11 @@ from mlflow_deploy_plugin.packaging.gpu import Gpus
 from mlflow_deploy_plugin.repository import Commit, Intent
 from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Reading, Standing
 from mlflow_deploy_plugin.targets.ledger import Ledger
+from mlflow_deploy_plugin.targets.wording import short
+
+
+def _silently(_text: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +23,8 @@ class RemoteTarget:
     uri: str
     ledger: Ledger
     gateway_url: str = ""
+    say: Callable[[str], None] = _silently
+    """Takes what a person should read besides the answer."""
 
     @property
     def stage_name(self) -> str:
@@ -58,8 +66,13 @@ class RemoteTarget:
     def commit(self, edit: Intent, *, operation: str, endpoint: str, wait_s: float = DEFAULT_WAIT_S) -> Outcome:  # noqa: ARG002
         """One commit, pushed; ``wait_s`` and ``endpoint`` are for targets that can wait and take back."""
         result = self.ledger.change(edit, operation=operation)
+        if result.review:
+            self.say(f"commit {short(result.sha)} waits to be merged: {result.review}")
         return Outcome(
-            state="pending" if result.changed else "unchanged", commit=result.sha, before=result.before or ""
+            state="pending" if result.changed else "unchanged",
+            commit=result.sha,
+            before=result.before,
+            review=result.review,
         )
 
     def standing(self, endpoint: Endpoint, deployment: str = "") -> Standing:  # noqa: ARG002  all stand alike

@@ -53,8 +53,10 @@ def update_subject(before: Deployment, after: Deployment) -> str:
 
 
 def _differences(before: Deployment, after: Deployment) -> list[str]:
-    if before.model.bento != after.model.bento or before.model.uri != after.model.uri:
+    if before.model.uri != after.model.uri:
         return [f"{before.model.uri} → {after.model.uri}"]
+    if before.model.bento != after.model.bento:
+        return [f"packaged anew ({after.model.uri})"]
     pairs = {
         "replicas": (before.replicas, after.replicas),
         "workers": (before.workers, after.workers),

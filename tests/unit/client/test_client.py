@@ -1,5 +1,6 @@
 import inspect
 import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_deploy_plugin import client as plugin_module
 from mlflow_deploy_plugin.agent.client import Refused, TimedOut
+from mlflow_deploy_plugin.agent.status import DeploymentStatus
 from mlflow_deploy_plugin.errors import ScoringError
 from mlflow_deploy_plugin.targets.fake import applied, make_status
 
@@ -276,6 +278,16 @@ def test_a_prediction_waits_for_an_agent_that_serves_the_endpoint(served: Any, w
     world.agent.word = wake
     assert served.predict("churn", [[1]]) == {"predictions": [1]}
     assert len(world.agent.asked) == asked + 1
+
+
+def test_a_prediction_waits_for_models_that_start(served: Any, world: Any) -> None:
+    starting = DeploymentStatus(endpoint="churn", state="starting")
+    world.agent.said = replace(world.agent.said, deployments={"churn": starting})
+    served.predict("churn", [[1]])
+    assert world.agent.waits == 1
+    world.agent.said = replace(world.agent.said, deployments={"churn": replace(starting, state="ready")})
+    served.predict("churn", [[1]])
+    assert world.agent.waits == 1
 
 
 def test_an_endpoint_that_is_not_served_is_an_error_with_the_reason(served: Any, world: Any) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mlflow_deploy_plugin.errors import ModelError
-from mlflow_deploy_plugin.scoring import build_payload, strict_json, to_plain
+from mlflow_deploy_plugin.scoring import build_payload, strict_json, to_plain, wrapped
 from mlflow_deploy_plugin.scoring.signature import Signature
 
 
@@ -68,3 +68,17 @@ def test_inputs_become_bodies(inputs: object, body: dict[str, object]) -> None:
 
 def test_a_model_made_from_type_hints_gets_inputs_alone() -> None:
     assert build_payload([{"a": 1}], Signature(is_from_type_hint=True)) == {"inputs": [{"a": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "body"),
+    [
+        (b'[{"zip": "007"}]', b'{"dataframe_records": [{"zip": "007"}]}'),
+        (b"[[1.10, 2]]", b'{"inputs": [[1.10, 2]]}'),
+        (b'{"columns": ["a"], "data": [[1]]}', b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}'),
+        (b'{"inputs": [1], "params": {"k": 2}}', b'{"inputs": [1], "params": {"k": 2}}'),
+        (b"{broken", b"{broken"),
+    ],
+)
+def test_rows_without_their_key_get_it_and_nothing_else_changes(content: bytes, body: bytes) -> None:
+    assert wrapped(content) == body
