@@ -40,12 +40,14 @@ def decide_drift(evidence: DriftEvidence, policy: DriftPolicy) -> DriftDecision:
         return _revert(crashed)
     if invalid := _failed(evidence, "traffic") + faults.mismatch(evidence):
         return Inconclusive(reasons=invalid)
-    if worse := tuple(faults.worse_than_stable(evidence, policy)):
+    worse, rest = faults.compared(evidence, policy)
+    if worse:
         return _revert(worse + tuple(_world(evidence, policy)))
-    return _inputs(evidence, policy)
+    return _inputs(evidence, policy, told=_failed(evidence, "labels") + rest)
 
 
-def _inputs(evidence: DriftEvidence, policy: DriftPolicy) -> DriftDecision:
+def _inputs(evidence: DriftEvidence, policy: DriftPolicy, *, told: tuple[Reason, ...]) -> DriftDecision:
+    """Nobody is at fault: what do the inputs say? ``told`` is what the comparisons said besides."""
     if unusable := _failed(evidence, "inputs"):
         return Inconclusive(reasons=unusable)
     if apart := tuple(_apart(evidence, policy)):
@@ -54,21 +56,14 @@ def _inputs(evidence: DriftEvidence, policy: DriftPolicy) -> DriftDecision:
             features=_unique(s.feature for s in _shifted(evidence, policy, "stable")),
             reasons=apart,
         )
-    return _inputs_of_all(evidence, policy)
-
-
-def _inputs_of_all(evidence: DriftEvidence, policy: DriftPolicy) -> DriftDecision:
     if evidence.reference is None or _failed(evidence, "world"):
-        return Inconclusive(reasons=(*_failed(evidence, "world"), *faults.judged(evidence, policy)))
+        return Inconclusive(reasons=_failed(evidence, "world") + told)
     if not (moved := tuple(_world(evidence, policy))):
-        return Healthy(reasons=(_calm(evidence), *faults.judged(evidence, policy)))
+        return Healthy(reasons=(_calm(evidence), *told))
     features = _unique(s.feature for s in _shifted(evidence, policy, "reference", arm=evidence.stable.deployment))
-    reasons = (*moved, *faults.judged(evidence, policy))
-    return (
-        WorldMoved(features=features, reasons=reasons)
-        if evidence.canaries
-        else AlertOnly(features=features, reasons=(*reasons, _no_control(evidence)))
-    )
+    if evidence.canaries:
+        return WorldMoved(features=features, reasons=moved + told)
+    return AlertOnly(features=features, reasons=(*moved, *told, _no_control(evidence)))
 
 
 def _revert(reasons: tuple[Reason, ...]) -> Revert:

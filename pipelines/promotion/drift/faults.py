@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from pipelines.analysis import rates
 from pipelines.analysis.arms import UserCounts, user_counts
 from pipelines.analysis.error_ratio import compare_error_ratio
 from pipelines.analysis.gates import ErrorRatioGate
@@ -28,19 +29,19 @@ SRM_ALPHA: Final = 0.001
 
 def beyond_guardrail(evidence: DriftEvidence, policy: DriftPolicy) -> Iterator[Reason]:
     """Canaries whose users fail beyond the absolute bound with certainty; needs no control and no valid split."""
-    gate = ErrorRatioGate(guardrail=policy.failure_guardrail, event="failure")
+    alpha = _alpha(evidence, policy, "errors")
     for arm in evidence.canaries:
         if arm.failures is None or not arm.failures.users:
             continue
-        alone = UserTally(exposed=arm.failures.exposed, events=arm.failures.events)
-        counts = _counts(alone)
-        verdict = compare_error_ratio(counts, counts, gate, alpha=_alpha(evidence, policy, "errors"))
-        if isinstance(verdict, Failed):
+        failed, users = sum(arm.failures.events), arm.failures.users
+        low = float(rates.bounds(failed, users, alpha=alpha)[0])
+        if low > policy.failure_guardrail:
             yield Reason(
                 gate="errors",
                 subject=arm.deployment,
-                text=f"{arm.deployment} fails: {verdict.reason}",
-                numbers=dict(verdict.numbers),
+                text=f"{arm.deployment} fails for {words.percent(arm.failures.ratio)} of {users} users, certainly for"
+                f" at least {words.percent(low)}: above the guardrail of {words.percent(policy.failure_guardrail)}",
+                numbers={"failed": failed, "users": users, "low": low, "alpha": alpha},
             )
 
 
@@ -58,16 +59,11 @@ def mismatch(evidence: DriftEvidence) -> tuple[Reason, ...]:
     return ()
 
 
-def worse_than_stable(evidence: DriftEvidence, policy: DriftPolicy) -> Iterator[Reason]:
-    """Canaries that are worse than stable beyond the margin, by a bound that holds at every look."""
-    yield from (reason for reason, is_worse in _comparisons(evidence, policy) if is_worse)
-
-
-def judged(evidence: DriftEvidence, policy: DriftPolicy) -> tuple[Reason, ...]:
-    """What the comparisons said where no version is at fault, and why there was none where there was none."""
-    failed = (c for c in evidence.checks if not c.is_ok and c.scope == "labels")
-    unusable = tuple(Reason(gate="validity", subject=c.subject, text=f"{c.name}: {c.detail}") for c in failed)
-    return unusable + tuple(reason for reason, is_worse in _comparisons(evidence, policy) if not is_worse)
+def compared(evidence: DriftEvidence, policy: DriftPolicy) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
+    """Each canary beside stable: those that are worse beyond the margin with certainty, and what the rest said."""
+    found = tuple(_comparisons(evidence, policy))
+    worse = tuple(reason for reason, is_worse in found if is_worse)
+    return worse, tuple(reason for reason, is_worse in found if not is_worse)
 
 
 def _alpha(evidence: DriftEvidence, policy: DriftPolicy, gate: str) -> float:

@@ -121,7 +121,7 @@ def test_a_version_that_fails_its_users_is_reverted_without_labels(world: World)
     world.join(weight=200)
     world.traffic(world.people(1000), failing={"churn-v2": 0.5})
     assert world.drift("--revert") == 1
-    assert "is above the guardrail 5.00%" in world.text
+    assert "above the guardrail of 5.0 %" in world.text
     assert world.weights == {"churn": 1000}
 
 

@@ -1,0 +1,170 @@
+"""What is done to frames before any statistic, and before Evidently sees them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlflow_deploy_plugin.errors import UserError
+from pipelines.monitoring import performance, reference, validity
+from pipelines.monitoring.columns import aligned, kinds_of
+from pipelines.monitoring.exposure import Seen, periods, tally
+from pipelines.monitoring.univariate import shifts
+from pipelines.promotion.drift.policy import DriftPolicy
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+DRAW = np.random.default_rng(3)
+
+
+def test_unsigned_nullable_and_boolean_columns_are_compared_and_not_dropped() -> None:
+    frame = pd.DataFrame(
+        {
+            "small": np.arange(200, dtype="uint8"),
+            "maybe": pd.array(range(200), dtype="Int64"),
+            "flag": [True, False] * 100,
+            "few": [1, 2] * 100,
+        }
+    )
+    columns = kinds_of(frame)
+    assert columns.numbers == ("small", "maybe")
+    assert columns.categories == ("flag", "few")
+    assert {str(kind) for kind in aligned(frame, columns).dtypes} == {"float64", "object"}
+
+
+def test_a_category_means_the_same_as_a_number_a_float_and_a_boolean() -> None:
+    columns = kinds_of(pd.DataFrame({"few": [0, 1] * 10}))
+    logged = pd.DataFrame({"few": [0.0, 1.0, None]})
+    assert aligned(logged, columns)["few"].tolist() == ["0", "1", None]
+    assert aligned(pd.DataFrame({"few": [True, False]}), columns)["few"].tolist() == ["1", "0"]
+
+
+def test_times_free_text_lists_and_empty_columns_are_named_and_left_out() -> None:
+    frame = pd.DataFrame(
+        {
+            "day": pd.to_datetime(["2026-01-01"] * 300),
+            "comment": [f"text {n}" for n in range(300)],
+            "vector": [[1, 2]] * 300,
+            "empty": [None] * 300,
+        }
+    )
+    columns = kinds_of(frame)
+    assert columns.compared == ()
+    assert {name for name, _ in columns.skipped} == {"day", "comment", "vector", "empty"}
+
+
+def test_infinite_numbers_count_as_missing() -> None:
+    columns = kinds_of(pd.DataFrame({"x": [0.5, 1.5]}))
+    assert aligned(pd.DataFrame({"x": [float("inf"), 1.0]}), columns)["x"].isna().tolist() == [True, False]
+
+
+def test_a_column_that_one_arm_lacks_is_told_and_blocks_the_inputs() -> None:
+    known = pd.DataFrame({"age": [1.5, 2.5]})
+    (check,) = validity.schema_checks(
+        pd.DataFrame({"other": [1.0]})[[]], arm="v2", reference=known, columns=kinds_of(known)
+    )
+    assert (check.name, check.scope) == ("missing-columns", "inputs")
+
+
+def test_a_number_that_was_logged_as_text_blocks_the_inputs() -> None:
+    known = pd.DataFrame({"age": [1.5, 2.5]})
+    logged = pd.DataFrame({"age": ["old", "young"]})
+    (check,) = validity.schema_checks(logged, arm="v2", reference=known, columns=kinds_of(known))
+    assert "age is text in the log of v2 (first: 'old')" in check.detail
+
+
+def test_ninety_per_cent_missing_is_a_shift_of_its_own() -> None:
+    known = pd.DataFrame({"age": DRAW.normal(size=400)})
+    logged = known.assign(age=known["age"].where(np.arange(400) % 10 == 0))
+    found = shifts(logged, known, arm="v2", against="reference", policy=DriftPolicy())
+    assert [s.method for s in found if s.effect > 0.5] == ["missing"]
+    ((check, _),) = validity.missingness_checks(logged, arm="v2", baseline=known, against="the reference")
+    assert check.scope == "inputs"
+
+
+def test_values_out_of_range_and_new_categories_are_told_and_block_nothing() -> None:
+    known = pd.DataFrame({"age": [1.0, 2.5, 3.5], "plan": ["a", "b", "a"]})
+    logged = pd.DataFrame({"age": [1.0, 99.0, 2.0], "plan": ["a", "z", "b"]})
+    found = list(validity.range_checks(logged, arm="v2", reference=known, columns=kinds_of(known)))
+    assert [(check.name, check.scope) for check in found] == [("range", "none"), ("categories", "none")]
+
+
+def test_users_are_counted_by_the_split_under_which_they_were_first_seen() -> None:
+    splits = {
+        "c1": {"churn": 1000},
+        "c2": {"churn": 900, "v2": 100},
+        "c3": {"churn": 900, "v2": 100},
+        "c4": {"churn": 600, "v2": 400},
+    }
+    seen = [
+        Seen(arm=arm, commit=commit, began=NOON + timedelta(minutes=minute), users=users, failed=1)
+        for minute, (commit, arm, users) in enumerate(
+            [("c1", "churn", 50), ("c2", "churn", 90), ("c2", "v2", 10), ("c3", "v2", 5), ("c4", "churn", 60),
+             ("c4", "v2", 40), ("unknown", "v2", 7)]
+        )
+    ]  # fmt: skip
+    found, lost = periods(seen, arms=("churn", "v2"), split_of=splits.get)
+    assert lost == 57
+    canary = tally(found, "v2")
+    assert canary is not None
+    assert (canary.exposed, canary.shares) == ((15, 40), (0.1, 0.4))
+
+
+def labelled(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
+    columns = ["deployment", "unit", "prediction", "label"]
+    frame = pd.DataFrame(rows, columns=columns)
+    times = [NOON + timedelta(seconds=n) for n in range(len(rows))]
+    return frame.assign(
+        time=times, request_id=[str(n) for n in range(len(rows))], row=0, prediction_text=None, label_text=None
+    )
+
+
+def test_a_user_counts_once_by_the_first_labelled_prediction() -> None:
+    rows = labelled(("v2", "ada", 1.0, 0.0), ("v2", "ada", 1.0, 1.0), ("v2", "bob", 1.0, 1.0))
+    found = performance.performances(rows, arms=("churn", "v2"), found=(), coverage={}, task="classification")
+    assert "churn" not in found
+    wrong = found["v2"].wrong
+    assert wrong is not None
+    assert (wrong.exposed, wrong.events) == ((2,), (1,))
+
+
+def test_text_labels_are_classes() -> None:
+    rows = labelled(("v2", "ada", float("nan"), float("nan")))
+    rows = rows.assign(prediction_text='"yes"', label_text='"no"')
+    assert performance.task_of(rows) == "classification"
+    found = performance.performances(rows, arms=("v2",), found=(), coverage={}, task="classification")
+    assert found["v2"].wrong is not None
+    assert found["v2"].wrong.events == (1,)
+
+
+def test_numbers_that_are_not_whole_are_scored_by_their_absolute_error() -> None:
+    rows = labelled(("v2", "ada", 1.5, 1.0), ("v2", "bob", 2.0, 4.0))
+    assert performance.task_of(rows) == "regression"
+    found = performance.performances(rows, arms=("v2",), found=(), coverage={}, task="regression")
+    assert found["v2"].error is not None
+    assert (found["v2"].error.total, found["v2"].error.squares) == (2.5, 4.25)
+
+
+def test_the_reference_leaves_out_what_the_model_does_not_take(tmp_path: Path) -> None:
+    source = tmp_path / "churn" / "abc" / "src"
+    (source / "model").mkdir(parents=True)
+    pd.DataFrame({"age": [1.5], "target": [1]}).to_parquet(source / "reference.parquet")
+    (source / "model" / "MLmodel").write_text('signature:\n  inputs: \'[{"name": "age", "type": "double"}]\'\n')
+    sample = reference.of_bento(source.parent)
+    assert sample is not None
+    assert list(sample.frame.columns) == ["age"]
+    assert (sample.about.source, sample.about.rows) == ("churn:abc", 1)
+    assert sample.about.digest.startswith("sha256:")
+
+
+def test_a_bento_without_a_sample_has_none(tmp_path: Path) -> None:
+    assert reference.of_bento(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"no parquet"])
+def test_a_reference_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "reference.parquet"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read"):
+        reference.of_file(path)
