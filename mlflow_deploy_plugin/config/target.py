@@ -5,14 +5,15 @@
 ``modelserve:/ssh://git@host/repo.git?stage=production``   any that git can push to: ssh, https, http, git, file
 ``modelserve:/git@host:team/repo.git``                     git's short form of ssh
 
-Options: ``stage`` (default ``production``), ``branch`` (default ``main``), ``gateway`` (URL that predictions go to).
+Options: ``stage`` (default ``production``), ``branch`` (default ``main``), ``gateway`` (URL that predictions go to),
+``mode`` (``direct`` pushes to the branch, ``pull-request`` to one of its own that a person merges).
 Opens nothing: whether the repository exists is the repository room's to say.
 """
 
 import difflib
 import re
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from mlflow_deploy_plugin.config.environment import DEFAULT_STAGE
@@ -21,7 +22,8 @@ from mlflow_deploy_plugin.spec.names import require_label
 
 NAME: Final = "modelserve"
 DEFAULT_BRANCH: Final = "main"
-OPTIONS: Final = ("stage", "branch", "gateway")
+OPTIONS: Final = ("stage", "branch", "gateway", "mode")
+Mode = Literal["direct", "pull-request"]
 TRANSPORTS: Final = ("ssh", "https", "http", "git", "file")
 FORMS: Final = f"{NAME}, {NAME}:/path/to/repo?stage=STAGE or {NAME}:/ssh://git@host/repo.git?stage=STAGE"
 
@@ -40,6 +42,8 @@ class Target:
     branch: str = DEFAULT_BRANCH
     gateway: str = ""
     """``http://host:port`` without a slash at its end; empty: the agent's, or the Gateway's address annotation."""
+    mode: Mode = "direct"
+    """How a change reaches the branch."""
 
     @property
     def is_local(self) -> bool:
@@ -67,6 +71,7 @@ class Target:
             stage=require_label(options.get("stage", DEFAULT_STAGE), what="stage"),
             branch=_branch(options.get("branch", DEFAULT_BRANCH)),
             gateway=_gateway(options["gateway"]) if "gateway" in options else "",
+            mode=_mode(options.get("mode", "direct")),
         )
 
     def __str__(self) -> str:
@@ -77,6 +82,7 @@ class Target:
         options = [f"stage={self.stage}"]
         options += [f"branch={self.branch}"] * (self.branch != DEFAULT_BRANCH)
         options += [f"gateway={self.gateway}"] * bool(self.gateway)
+        options += [f"mode={self.mode}"] * (self.mode != "direct")
         return f"{NAME}:{shown if shown.startswith('/') else '/' + shown}?{'&'.join(options)}"
 
 
@@ -160,6 +166,14 @@ def _branch(text: str) -> str:
     if _BRANCH.fullmatch(text):
         return text
     raise ConfigError(f"branch {text!r} is not a name that git takes; see 'git check-ref-format --branch'")
+
+
+def _mode(text: str) -> Mode:
+    match text:
+        case "direct" | "pull-request":
+            return text
+        case _:
+            raise ConfigError(f"mode {text!r} is not known; write mode=direct or mode=pull-request")
 
 
 def _gateway(text: str) -> str:

@@ -2,8 +2,9 @@
 
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.repository.fake import FakeRepository
-from mlflow_deploy_plugin.repository.model import Commit, CommitResult, Intent, RepositoryDoor
+from mlflow_deploy_plugin.repository.model import Commit, CommitResult, Intent, Mode, RepositoryDoor
 from mlflow_deploy_plugin.repository.repository import Repository
+from mlflow_deploy_plugin.repository.signing import Signature
 from mlflow_deploy_plugin.repository.watch import head_token
 
 __all__ = [
@@ -12,8 +13,10 @@ __all__ = [
     "FakeRepository",
     "Intent",
     "Message",
+    "Mode",
     "Repository",
     "RepositoryDoor",
+    "Signature",
     "Trailers",
     "head_token",
 ]

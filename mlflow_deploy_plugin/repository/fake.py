@@ -16,12 +16,14 @@ class FakeRepository:
     """One branch in memory.
 
     ``rivals`` are called one after the other, each just before a push: what one of them commits makes that push lose.
+    ``distrusted`` says of a commit why the policy refuses it.
     """
 
     def __init__(
         self, files: Files | None = None, *, rivals: list[Callable[["FakeRepository"], None]] | None = None
     ) -> None:
         self.rivals = list(rivals or ())
+        self.distrusted: dict[str, str] = {}
         self._commits: list[Commit] = []
         self._trees: dict[str, Files] = {"": {}}
         if files is not None:
@@ -69,6 +71,10 @@ class FakeRepository:
         """Whether ``newer`` builds on ``older``."""
         names = [commit.sha for commit in self._commits]
         return older in names and newer in names and names.index(older) <= names.index(newer)
+
+    def refusal(self, sha: str, *, since: str = "") -> str:  # noqa: ARG002  what is refused is said, not derived
+        """Why ``sha`` must not be served."""
+        return self.distrusted.get(sha, "")
 
     def change(self, intent: Intent, *, operation: str, attempts: int = DEFAULT_ATTEMPTS) -> CommitResult:
         """One commit by optimistic locking, made once for an ``operation``.

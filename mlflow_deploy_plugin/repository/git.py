@@ -186,7 +186,13 @@ def failure(completed: Completed, *, doing: str) -> GitError | RetryLaterError:
         return GitError(f"{doing}: there is no git repository; check the address ({said})")
     if completed.timed_out or _AWAY.search(said):
         return RetryLaterError(f"{doing}: the repository cannot be reached now; try again later ({said})")
-    return GitError(f"{doing}: git {completed.arguments[0]} failed ({said})")
+    return GitError(f"{doing}: git {_verb(completed.arguments)} failed ({said})")
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    """The git command among its options: ``("-c", "a=b", "push")`` is a push."""
+    options = {index for index, word in enumerate(arguments) if word == "-c"}
+    return next(word for index, word in enumerate(arguments) if not {index, index - 1} & options)
 
 
 def _outcome(process: subprocess.Popen[bytes], feed: bytes, timeout_s: float) -> tuple[bytes, bytes, bool]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from mlflow_deploy_plugin.manifests.model import Files
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
@@ -11,6 +11,9 @@ from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 Intent = Callable[[Files], tuple[Files, Message]]
 """Decides on the newest tree what it should become. Called again on a newer one when somebody else was quicker, so it
 must check its own rules against what it is given; what it raises ends the change."""
+
+Mode = Literal["direct", "pull-request"]
+"""Whether a change is pushed to the branch itself, or to one of its own for a person to merge."""
 
 DEFAULT_ATTEMPTS = 30
 
@@ -48,6 +51,8 @@ class CommitResult:
     """Whether this call made the commit."""
     before: str
     """The commit that it was decided on; empty for the first of a repository."""
+    review: str = ""
+    """What a person does to have it merged; empty: it is on the branch already."""
 
 
 class RepositoryDoor(Protocol):
@@ -71,6 +76,13 @@ class RepositoryDoor(Protocol):
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether ``newer`` builds on ``older``; not so after a rewrite of history."""
+        ...
+
+    def refusal(self, sha: str, *, since: str = "") -> str:
+        """Why the tree's own policy on signatures does not let ``sha`` be served; empty: it may be.
+
+        ``since`` is a commit before it that is trusted already; empty: none.
+        """
         ...
 
     def change(self, intent: Intent, *, operation: str, attempts: int = DEFAULT_ATTEMPTS) -> CommitResult:

@@ -6,7 +6,7 @@ size.
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from mlflow_deploy_plugin.errors import GitError
 from mlflow_deploy_plugin.manifests.model import Files
 from mlflow_deploy_plugin.repository.git import Completed, GitDoor, failure
 from mlflow_deploy_plugin.repository.model import Commit
+from mlflow_deploy_plugin.repository.signing import signing_options
 
 MAX_BLOB_BYTES: Final = 4 * 1024 * 1024
 """A larger file is no text of the tree; it is left alone and not read."""
@@ -43,6 +44,8 @@ class Objects:
 
     git: GitDoor
     folder: Path
+    signing_key: str = field(default="", repr=False)
+    """An SSH key, or its path, that commits are signed with; empty: as the user's configuration says."""
 
     def run(self, *arguments: str, feed: bytes = b"", variables: Mapping[str, str] | None = None) -> Completed:
         """A command on this machine that must not fail.
@@ -95,12 +98,14 @@ class Objects:
         return dict(zip(distinct, names, strict=True))
 
     def commit(self, tree: str, parent: str, message: str) -> str:
-        """Name of a new commit; signed where the user's configuration says that commits are."""
+        """Name of a new commit; signed where there is a key, or the user's configuration says that commits are."""
         settings = self._settings()
-        signed = ["-S"] if settings.get("commit.gpgsign") in _TRUE else []
+        signed = ["-S"] if self.signing_key or settings.get("commit.gpgsign") in _TRUE else []
         parents = ["-p", parent] if parent else []
         identity = () if settings.keys() & {"user.email", "author.email"} else _FALLBACK
-        return self.run(*identity, "commit-tree", *signed, *parents, "-F", "-", tree, feed=message.encode()).text
+        with signing_options(self.signing_key, scratch=self.folder) as key:
+            command = (*identity, *key, "commit-tree", *signed, *parents, "-F", "-", tree)
+            return self.run(*command, feed=message.encode()).text
 
     def _settings(self) -> Mapping[str, str]:
         """What the user has configured about committing, by lower-case key."""

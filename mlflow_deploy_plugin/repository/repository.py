@@ -6,43 +6,69 @@ weights are never merged as text. A crash at any point leaves either no commit o
 asked again finds it by its trailer.
 """
 
+import os
 import random
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self, assert_never
 
-from mlflow_deploy_plugin.errors import AlreadyExistsError, GitError, RetryLaterError
+from mlflow_deploy_plugin.errors import AlreadyExistsError, ConfigError, ConflictError, GitError, RetryLaterError
 from mlflow_deploy_plugin.manifests.model import Files
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.repository.address import clone_name, local_folder, normal
 from mlflow_deploy_plugin.repository.git import REMOTE_TIMEOUT_S, Completed, Git, GitDoor, failure, without_password
 from mlflow_deploy_plugin.repository.lock import locked
-from mlflow_deploy_plugin.repository.model import DEFAULT_ATTEMPTS, Commit, CommitResult, Intent
+from mlflow_deploy_plugin.repository.model import DEFAULT_ATTEMPTS, Commit, CommitResult, Intent, Mode
 from mlflow_deploy_plugin.repository.objects import Objects
-from mlflow_deploy_plugin.repository.push import Accepted, Pushed, Refused, Rejected, Unknown, judge
+from mlflow_deploy_plugin.repository.proposal import branch_of, review
+from mlflow_deploy_plugin.repository.push import Accepted, Refused, Rejected, Unknown, judge
+from mlflow_deploy_plugin.repository.signing import VARIABLE, Signature, verify
+from mlflow_deploy_plugin.repository.trust import SIGNERS, Trust
 
 DEFAULT_BRANCH: Final = "main"
 LOCK_TIMEOUT_S: Final = 120.0
 FIRST_PAUSE_S: Final = 0.02
 LONGEST_PAUSE_S: Final = 2.0
+MAX_SILENCES: Final = 3
+"""A push that breaks off again and again is no race: somebody's hook or network ends it."""
 
 _SEEN: Final = "refs/modelserve/head"
 """Where the newest commit that was seen is remembered in the private clone."""
+_PROPOSED: Final = "refs/modelserve/proposed"
+_TRUSTED: Final = "refs/modelserve/trusted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A push that did not arrive."""
+
+    reason: str
+    commit: str
+    """What was pushed. It may have arrived all the same: HTTP repeats a request whose answer got lost."""
+    silences: int = 0
+    """How many pushes in a row broke off without an answer."""
+
+    def after(self, earlier: "Lost") -> "Lost":
+        """This loss, counted on."""
+        return replace(self, silences=self.silences + earlier.silences if self.silences else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
     """See the module; made by :meth:`open`."""
 
-    address: str
+    address: str = field(repr=False)
+    """May hold a password, so nothing prints it."""
     branch: str
     root: str
     """Folder of the repository that the tree lies in, with the closing slash; empty: the repository itself."""
     objects: Objects
+    mode: Mode = "direct"
+    """Whether changes are pushed to the branch, or each to one of its own for a person to merge."""
     sleep: Callable[[float], None] = time.sleep
 
     @classmethod
@@ -66,7 +92,8 @@ class Repository:
         folder = clones / clone_name(text, branch)
         prefix = f"{root.strip('/')}/" if root.strip("/") else ""
         door = git or Git()
-        opened = cls(address=text, branch=branch, root=prefix, objects=Objects(git=door, folder=folder))
+        objects = Objects(git=door, folder=folder, signing_key=os.environ.get(VARIABLE, ""))
+        opened = cls(address=text, branch=branch, root=prefix, objects=objects)
         clones.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(opened._lock, timeout_s=LOCK_TIMEOUT_S):
             _init(door, folder)
@@ -143,6 +170,14 @@ class Repository:
         sha = self.objects.resolve(_SEEN)
         return self._find(operation, sha) if sha else None
 
+    def verify(self, sha: str, allowed_signers: str) -> Signature:
+        """Who of ``allowed_signers``, a text in OpenSSH's form, signed ``sha`` by an SSH key."""
+        return verify(self.objects.git, self.objects.folder, sha, allowed_signers)
+
+    def refusal(self, sha: str, *, since: str = "") -> str:
+        """Why the tree's own policy does not let ``sha`` be served; see :mod:`.trust`."""
+        return self._trust.refusal(sha, since=since)
+
     def change(self, intent: Intent, *, operation: str, attempts: int = DEFAULT_ATTEMPTS) -> CommitResult:
         """One commit by optimistic locking, made once for an ``operation`` however often it is asked for.
 
@@ -155,61 +190,110 @@ class Repository:
             return self._change(intent, operation, attempts)
 
     def _change(self, intent: Intent, operation: str, attempts: int) -> CommitResult:
-        reason, searched = "", ""
+        searched, pushed = "", set[str]()
+        lost = Lost(reason="no attempt was allowed", commit="")
         for attempt in range(attempts):
             if attempt:
                 self.sleep(_pause_s(attempt))
             self._fetch()
             head = self.objects.resolve(_SEEN)
             if head and (made := self._find(operation, f"{searched}..{head}" if searched else head)):
-                return CommitResult(sha=made.sha, changed=False, before=made.parents[0] if made.parents else "")
+                return CommitResult(sha=made.sha, changed=made.sha in pushed, before="".join(made.parents[:1]))
             searched = head
+            if self.mode == "pull-request" and (proposed := self._proposed(operation, head)):
+                return proposed
             outcome = self._attempt(intent, operation, head)
             if isinstance(outcome, CommitResult):
                 return outcome
-            reason = outcome
-        raise RetryLaterError(f"{self._name}: others were quicker {attempts} times ({reason}); try again")
+            lost = outcome.after(lost)
+            pushed.add(lost.commit)
+            if lost.silences >= MAX_SILENCES:
+                raise RetryLaterError(f"{self._name}: the push broke off {lost.silences} times ({lost.reason})")
+        raise RetryLaterError(f"{self._name}: others were quicker {attempts} times ({lost.reason}); try again")
 
-    def _attempt(self, intent: Intent, operation: str, head: str) -> CommitResult | str:
+    def _attempt(self, intent: Intent, operation: str, head: str) -> CommitResult | Lost:
         """One try on ``head``: its result, or why the push lost."""
         before = self.files(head)
         after, message = intent(before)
         changes = _changes(before, after)
         if not changes:
             return CommitResult(sha=head, changed=False, before=head)
+        signers = before.get(SIGNERS)
+        if signers is not None:
+            self._require_trust(head)
         tree = self.objects.write_tree(head, {f"{self.root}{path}": text for path, text in changes.items()})
         sha = self.objects.commit(tree, head, message.for_operation(operation).render())
-        pushed, completed = self._push(sha)
+        if signers is not None:
+            self._require_signature(sha, signers)
+        branch = branch_of(operation) if self.mode == "pull-request" else self.branch
+        completed = self._push(sha, branch)
+        pushed = judge(completed.status, completed.text, completed.err)
         match pushed:
             case Accepted():
-                self.objects.run("update-ref", _SEEN, sha)
-                return CommitResult(sha=sha, changed=True, before=head)
+                return self._made(sha, head, branch, completed.err)
             case Rejected():
-                return pushed.reason
+                return Lost(reason=pushed.reason, commit=sha)
             case Refused():
                 raise self._refusal(pushed)
             case Unknown():
-                return self._after_silence(sha, head, completed)
+                return self._after_silence(sha, head, branch, completed)
             case _:
                 assert_never(pushed)
 
-    def _push(self, sha: str) -> tuple[Pushed, Completed]:
-        completed = self._remote(
-            "push", "--porcelain", "--no-verify", "--", self.address, f"{sha}:refs/heads/{self.branch}"
-        )
-        return judge(completed.status, completed.text, completed.err), completed
+    def _made(self, sha: str, head: str, branch: str, said: str) -> CommitResult:
+        """The result of a push that arrived."""
+        if branch != self.branch:
+            asked = review(self.address, branch=branch, into=self.branch, said=said)
+            return CommitResult(sha=sha, changed=True, before=head, review=asked)
+        self.objects.run("update-ref", _SEEN, sha)
+        return CommitResult(sha=sha, changed=True, before=head)
 
-    def _after_silence(self, sha: str, head: str, completed: Completed) -> CommitResult | str:
+    def _proposed(self, operation: str, head: str) -> CommitResult | None:
+        """What was proposed before for ``operation`` and is not merged yet."""
+        branch = branch_of(operation)
+        self._fetch(branch)
+        tip = self.objects.resolve(_PROPOSED)
+        if not tip:
+            return None
+        made = self._find(operation, f"{head}..{tip}" if head else tip)
+        if made is None:
+            raise ConflictError(
+                f"{self._name}: branch {branch!r} exists without operation {operation!r}; merge it or delete it"
+            )
+        asked = review(self.address, branch=branch, into=self.branch)
+        return CommitResult(sha=made.sha, changed=False, before="".join(made.parents[:1]), review=asked)
+
+    def _require_trust(self, head: str) -> None:
+        """Refuse to sign a commit on top of one that nobody vouches for: that would vouch for it."""
+        known = self.objects.resolve(_TRUSTED)
+        if reason := self.refusal(head, since=known if known and self.is_ancestor(known, head) else ""):
+            raise ConflictError(f"{self._name}: {reason}")
+        self.objects.run("update-ref", _TRUSTED, head)
+
+    def _require_signature(self, sha: str, signers: str) -> None:
+        signature = self.verify(sha, signers)
+        if not signature.is_good:
+            raise ConfigError(
+                f"{self._name}: the commit would be refused by {SIGNERS}: {signature.reason}; set {VARIABLE} to the"
+                " SSH key of one of its signers, or configure git to sign commits with it"
+            )
+
+    def _push(self, sha: str, branch: str) -> Completed:
+        return self._remote("push", "--porcelain", "--no-verify", "--", self.address, f"{sha}:refs/heads/{branch}")
+
+    def _after_silence(self, sha: str, head: str, branch: str, completed: Completed) -> CommitResult | Lost:
         """No answer came: look whether the commit arrived."""
-        try:
-            self._fetch()
-        except RetryLaterError:
-            raise failure(completed, doing=f"{self._name}: whether the push arrived is unknown") from None
-        if self.is_ancestor(sha, _SEEN):
-            return CommitResult(sha=sha, changed=True, before=head)
         error = failure(completed, doing=self._name)
+        try:
+            self._fetch(branch)
+        except RetryLaterError:
+            raise RetryLaterError(
+                f"{error}; whether the push arrived is unknown, and the same command again finds out"
+            ) from None
+        if self.is_ancestor(sha, self._place(branch)):
+            return self._made(sha, head, branch, "")
         if isinstance(error, RetryLaterError):
-            return completed.said
+            return Lost(reason=completed.said, commit=sha, silences=1)
         raise error
 
     def _find(self, operation: str, span: str) -> Commit | None:
@@ -217,17 +301,23 @@ class Repository:
         hits = self.objects.log("--fixed-strings", f"--grep={line}", span, "--")
         return next((hit for hit in hits if hit.trailers and hit.trailers.operation == operation), None)
 
-    def _fetch(self) -> None:
+    def _place(self, branch: str) -> str:
+        """Where a branch is remembered in the private clone."""
+        return _SEEN if branch == self.branch else _PROPOSED
+
+    def _fetch(self, branch: str = "") -> None:
+        wanted = branch or self.branch
+        place = self._place(wanted)
         completed = self._remote(
             "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
-            "--", self.address, f"+refs/heads/{self.branch}:{_SEEN}",
+            "--", self.address, f"+refs/heads/{wanted}:{place}",
         )  # fmt: skip
         if not completed.status:
             return
         if "couldn't find remote ref" not in completed.err:
             raise self._unreachable(completed)
-        if self.objects.resolve(_SEEN):  # the branch was deleted
-            self.objects.run("update-ref", "-d", _SEEN)
+        if self.objects.resolve(place):  # the branch was deleted, or was never there
+            self.objects.run("update-ref", "-d", place)
 
     def _unreachable(self, completed: Completed) -> GitError | RetryLaterError:
         folder = local_folder(self.address)
@@ -246,12 +336,10 @@ class Repository:
                 f" run `git -C {self.address} config receive.denyCurrentBranch updateInstead`, or give a bare one"
             )
         if refused.reason.startswith("Working directory has"):
-            return GitError(
-                f"{self._name}: its checkout has changes that are not committed; commit or stash them there"
-            )
+            return GitError(f"{self._name}: its checkout has uncommitted changes; commit or stash them there")
         return GitError(
             f"{self._name}: the push to {self.branch!r} was refused ({refused.reason}{said});"
-            " ask whoever protects the branch, or use another one"
+            " ask whoever protects the branch, or propose changes to it: mode=pull-request in the target"
         )
 
     def _remote(self, *arguments: str) -> Completed:
@@ -260,6 +348,10 @@ class Repository:
     @property
     def _name(self) -> str:
         return f"repository {without_password(self.address)}"
+
+    @property
+    def _trust(self) -> Trust:
+        return Trust(objects=self.objects, path=f"{self.root}{SIGNERS}")
 
     @property
     def _lock(self) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
-from mlflow_deploy_plugin.repository import Repository
+from mlflow_deploy_plugin.repository import CommitResult, Repository
 from mlflow_deploy_plugin.repository.git import LOCAL_TIMEOUT_S, Completed, Git
 
 Files = Mapping[str, str]
@@ -47,8 +47,8 @@ class MortalGit(Git):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def promote(repository: Repository, endpoint: str, operation: str) -> bool:
-    """Append ``operation`` to the endpoint's route; whether this call made the commit."""
+def promote(repository: Repository, endpoint: str, operation: str) -> CommitResult:
+    """Append ``operation`` to the endpoint's route."""
     path = f"stages/production/{endpoint}/route.yaml"
 
     def intent(files: Files) -> tuple[Files, Message]:
@@ -57,7 +57,7 @@ def promote(repository: Repository, endpoint: str, operation: str) -> bool:
             subject=f"{endpoint}: step {operation}", trailers=trailers
         )
 
-    return repository.change(intent, operation=operation).changed
+    return repository.change(intent, operation=operation)
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
     repository = Repository.open(url, clones=Path(clones), git=git)
     made = 0
     for index in range(int(count)):
-        made += promote(repository, endpoints[index % len(endpoints)], f"{name}-{index}")
+        made += promote(repository, endpoints[index % len(endpoints)], f"{name}-{index}").changed
     sys.stdout.write(json.dumps({"made": made}))
 
 
