@@ -21,8 +21,8 @@ from mlflow_deploy_plugin.manifests import render, tree
 from mlflow_deploy_plugin.manifests.edit_deployment import edited_deployment, normalised
 from mlflow_deploy_plugin.manifests.edit_route import with_backends, with_override, without_override
 from mlflow_deploy_plugin.manifests.in_place import Edits, insert_item, remove_item, set_values
-from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Endpoint, Files, Route, Stage
-from mlflow_deploy_plugin.manifests.parse import listed_endpoints, parse_endpoint, parse_stage, stages
+from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Endpoint, Files, Route
+from mlflow_deploy_plugin.manifests.parse import listed_deployments, listed_endpoints, parse_endpoint, stages
 from mlflow_deploy_plugin.manifests.parse_route import SALT
 from mlflow_deploy_plugin.manifests.reading import document
 from mlflow_deploy_plugin.manifests.skeleton import empty_stage, skeleton
@@ -47,12 +47,11 @@ def add_endpoint(files: Files, deployment: Deployment, *, salt: str) -> Files:
     stage, endpoint = require_label(deployment.stage, what="stage"), require_label(deployment.endpoint, what="endpoint")
     if not SALT.fullmatch(salt):
         raise ConfigError(f"salt {salt!r} has not 1 to 64 of the characters A-Z a-z 0-9 . _ -")
-    known = parse_stage(files, stage)
-    if endpoint in known.endpoints:
+    if endpoint in _listed(files, stage):
         raise AlreadyExistsError(
             f"endpoint {endpoint!r} exists already in stage {stage!r}; join it, or take another name"
         )
-    _require_free(known, deployment)
+    _require_free(files, stage, deployment.name)
     base = dict(files) if stages(files) else {**skeleton(), **files}
     listing = tree.stage_kustomization(stage)
     base.setdefault(listing, empty_stage(stage))
@@ -82,9 +81,8 @@ def add_deployment(files: Files, deployment: Deployment, *, weight: int) -> File
         ManifestError: the stage breaks a rule of the tree.
     """
     stage, endpoint = deployment.stage, deployment.endpoint
-    known = parse_stage(files, stage)
-    route = _need_endpoint(known, endpoint).route
-    _require_free(known, deployment)
+    route = _need_endpoint(files, stage, endpoint).route
+    _require_free(files, stage, deployment.name)
     spare = route.weights[route.stable]
     if not 0 <= weight <= spare:
         raise ConfigError(
@@ -113,7 +111,7 @@ def replace_deployment(files: Files, deployment: Deployment) -> Files:
         ManifestError: the endpoint breaks a rule of the tree, or the file cannot be edited in place.
     """
     stage, endpoint, name = deployment.stage, deployment.endpoint, deployment.name
-    before = _need_endpoint(parse_stage(files, stage), endpoint).deployments.get(name)
+    before = _need_endpoint(files, stage, endpoint).deployments.get(name)
     if before is None:
         raise NotFoundError(f"deployment {name!r} is none of endpoint {endpoint!r} in stage {stage!r}")
     path = tree.deployment_file(stage, endpoint, name)
@@ -132,28 +130,26 @@ def remove_deployment(files: Files, stage: str, name: str) -> Files:
         ConflictError: it has a weight and others stand beside it.
         ManifestError: the stage breaks a rule of the tree.
     """
-    known = parse_stage(files, stage)
-    deployment = known.deployment(name)
-    if deployment is None:
-        there = ", ".join(other for e in known.endpoints.values() for other in e.deployments) or "none"
+    owner = _owner(files, stage, name)
+    if owner is None:
+        there = ", ".join(_deployments(files, stage)) or "none"
         raise NotFoundError(f"deployment {name!r} not found in stage {stage!r}; known: {there}")
-    endpoint = known.endpoints[deployment.endpoint]
+    endpoint = parse_endpoint(files, stage, owner)
     if len(endpoint.deployments) == 1:
-        return remove_endpoint(files, stage, deployment.endpoint)
+        return remove_endpoint(files, stage, owner)
     if weight := endpoint.route.weights.get(name, 0):
         raise ConflictError(
-            f"deployment {name!r} has weight {weight} of {TOTAL_WEIGHT} in endpoint {deployment.endpoint!r};"
+            f"deployment {name!r} has weight {weight} of {TOTAL_WEIGHT} in endpoint {owner!r};"
             " move its users to another one first"
         )
-    path = tree.route_file(stage, deployment.endpoint)
-    listing = tree.endpoint_kustomization(stage, deployment.endpoint)
-    gone = tree.deployment_file(stage, deployment.endpoint, name)
+    path, listing = tree.route_file(stage, owner), tree.endpoint_kustomization(stage, owner)
+    gone = tree.deployment_file(stage, owner, name)
     changed = {
         **{other: text for other, text in files.items() if other != gone},
         path: _route_without(files[path], endpoint.route, name, file=path),
         listing: _without_resource(files[listing], listing, f"{name}.yaml"),
     }
-    return _checked(changed, stage, deployment.endpoint)
+    return _checked(changed, stage, owner)
 
 
 def remove_endpoint(files: Files, stage: str, endpoint: str) -> Files:
@@ -163,10 +159,8 @@ def remove_endpoint(files: Files, stage: str, endpoint: str) -> Files:
         NotFoundError: the stage has no such endpoint.
         ManifestError: the stage's list of endpoints breaks a rule of the tree.
     """
+    _require_listed(files, stage, endpoint)
     listing = tree.stage_kustomization(stage)
-    known = listed_endpoints(files, stage) if listing in files else ()
-    if endpoint not in known:
-        raise NotFoundError(f"endpoint {endpoint!r} not found in stage {stage!r}; known: {', '.join(known) or 'none'}")
     folder = tree.endpoint_folder(stage, endpoint)
     kept = {path: text for path, text in files.items() if not path.startswith(folder)}
     return {**kept, listing: _without_resource(files[listing], listing, endpoint)}
@@ -187,9 +181,9 @@ def set_split(
     Raises:
         NotFoundError: there is no such endpoint, or it has no such deployment.
         ConfigError: the weights do not sum to 1000, or an annotation cannot be.
-        ManifestError: the stage breaks a rule of the tree, or would.
+        ManifestError: the endpoint breaks a rule of the tree, or would.
     """
-    known = _need_endpoint(parse_stage(files, stage), endpoint)
+    known = _need_endpoint(files, stage, endpoint)
     if unknown := [name for name in weights if name not in known.deployments]:
         raise NotFoundError(
             f"deployment {unknown[0]!r} is none of endpoint {endpoint!r}; known: {', '.join(known.deployments)}"
@@ -197,7 +191,7 @@ def set_split(
     path = tree.route_file(stage, endpoint)
     backends = resplit(known.route.backends, weights, known.route.stable)
     text = with_backends(files[path], backends, file=path)
-    for name in weights:
+    for name in [name for name in weights if name not in known.route.deployments]:
         text = with_override(text, endpoint, name, file=path)
     notes: Edits = {(*_ANNOTATIONS, key): value for key, value in annotations.items()}
     return _checked({**files, path: set_values(text, notes, file=path)}, stage, endpoint)
@@ -223,18 +217,37 @@ def add_evidence(files: Files, endpoint: str, operation: str, json_text: str) ->
     return {**files, path: json_text}
 
 
-def _need_endpoint(stage: Stage, name: str) -> Endpoint:
-    if (endpoint := stage.endpoints.get(name)) is not None:
-        return endpoint
-    known = ", ".join(stage.endpoints) or "none"
-    raise NotFoundError(f"endpoint {name!r} not found in stage {stage.name!r}; known: {known}")
+def _listed(files: Files, stage: str) -> tuple[str, ...]:
+    return listed_endpoints(files, stage) if tree.stage_kustomization(stage) in files else ()
 
 
-def _require_free(stage: Stage, deployment: Deployment) -> None:
-    tree.require_deployment_name(deployment.name)
-    if (known := stage.deployment(deployment.name)) is not None:
+def _require_listed(files: Files, stage: str, endpoint: str) -> None:
+    known = _listed(files, stage)
+    if endpoint not in known:
+        raise NotFoundError(f"endpoint {endpoint!r} not found in stage {stage!r}; known: {', '.join(known) or 'none'}")
+
+
+def _need_endpoint(files: Files, stage: str, name: str) -> Endpoint:
+    """One endpoint; what is wrong with its neighbours must not keep anybody from rolling it back."""
+    _require_listed(files, stage, name)
+    return parse_endpoint(files, stage, name)
+
+
+def _owner(files: Files, stage: str, name: str) -> str | None:
+    """The endpoint whose folder holds a deployment's file."""
+    held = (endpoint for endpoint in _listed(files, stage) if tree.deployment_file(stage, endpoint, name) in files)
+    return next(held, None)
+
+
+def _deployments(files: Files, stage: str) -> list[str]:
+    return [name for endpoint in _listed(files, stage) for name in listed_deployments(files, stage, endpoint)]
+
+
+def _require_free(files: Files, stage: str, name: str) -> None:
+    tree.require_deployment_name(name)
+    if (owner := _owner(files, stage, name)) is not None:
         raise AlreadyExistsError(
-            f"deployment {known.name!r} exists already in stage {stage.name!r} (endpoint {known.endpoint!r});"
+            f"deployment {name!r} exists already in stage {stage!r} (endpoint {owner!r});"
             " replace its model, or take another name"
         )
 

@@ -5,6 +5,7 @@ manifest that nobody lists is refused instead of being served by one applier and
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from mlflow_deploy_plugin.errors import ConfigError, ManifestError
@@ -49,7 +50,11 @@ def parse_stage(files: Files, stage: str) -> Stage:
     within = {path: text for path, text in files.items() if path.startswith(folder)}
     if not within:
         return Stage(name=stage, endpoints={})
-    endpoints = {name: _parse_endpoint(within, stage, name) for name in listed_endpoints(within, stage)}
+    listed = listed_endpoints(within, stage)
+    inside: dict[str, list[tuple[str, str]]] = {name: [] for name in listed}
+    for path, text in within.items():
+        inside.get(path.removeprefix(folder).partition("/")[0], []).append((path, text))
+    endpoints = {name: _parse_endpoint(tuple(inside[name]), stage, name) for name in listed}
     _check_unique(stage, endpoints)
     return Stage(name=stage, endpoints=endpoints)
 
@@ -61,7 +66,8 @@ def parse_endpoint(files: Files, stage: str, endpoint: str) -> Endpoint:
         ManifestError: a rule of the tree is broken.
     """
     folder = endpoint_folder(stage, endpoint)
-    return _parse_endpoint({path: text for path, text in files.items() if path.startswith(folder)}, stage, endpoint)
+    inside = tuple((path, text) for path, text in files.items() if path.startswith(folder))
+    return _parse_endpoint(inside, stage, endpoint)
 
 
 def listed_endpoints(files: Files, stage: str) -> tuple[str, ...]:
@@ -69,7 +75,7 @@ def listed_endpoints(files: Files, stage: str) -> tuple[str, ...]:
     path, folder = stage_kustomization(stage), stage_folder(stage)
     resources = _resources(files, path)
     inside = [name.removeprefix(folder) for name in files if name.startswith(folder)]
-    folders = {name.split("/")[0] for name in inside if "/" in name}
+    folders = {name.split("/")[0] for name in inside if "/" in name and name.endswith(SUFFIXES)}
     for name, value in resources.items():
         if not is_label(name):
             value.refuse(f"is {name!r}; a stage lists the folders of its endpoints, whose names are DNS labels")
@@ -102,7 +108,9 @@ def listed_deployments(files: Files, stage: str, endpoint: str) -> tuple[str, ..
     return tuple(name.removesuffix(".yaml") for name in resources if name not in {ROUTE, ROLLOUT})
 
 
-def _parse_endpoint(files: Files, stage: str, name: str) -> Endpoint:
+@lru_cache(maxsize=4096)  # of a big tree, what did not change is not read again at the next commit
+def _parse_endpoint(inside: tuple[tuple[str, str], ...], stage: str, name: str) -> Endpoint:
+    files = dict(inside)
     deployments = {d.name: d for d in _parse_deployments(files, stage, name)}
     _check_plan(files, stage, name)
     path = route_file(stage, name)

@@ -13,6 +13,7 @@ mlflow_deploy_plugin.errors.ManifestError: a.yaml: line 2: key 'a' stands twice 
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NoReturn
@@ -27,6 +28,7 @@ MAX_DEPTH: Final = 100
 _SURELY_SHALLOW: Final = 2000
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
+_TAGS: Final[Any] = yaml.resolver.Resolver()
 _STRING: Final = "tag:yaml.org,2002:str"
 _WHOLE: Final = "tag:yaml.org,2002:int"
 _NULL: Final = "tag:yaml.org,2002:null"
@@ -129,15 +131,35 @@ def documents(file: str, text: str) -> tuple[Value, ...]:
         raise ManifestError(f"{file}: {len(text)} characters, more than the {MAX_CHARACTERS} of a manifest; split it")
     try:
         _check_depth(file, text)
-        nodes = [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None]
+        nodes = tuple(_compose(text))
     except (yaml.YAMLError, UnicodeError, RecursionError) as error:
         raise ManifestError(
             f"{file}: {_where(error)}not YAML: {_reason(error)}; mend the line or take it back"
         ) from error
     found = tuple(Value(file, node) for node in nodes if node.tag != _NULL)
     for document in found:
-        _check(document, seen=set(), depth=0)
+        _check(document)
     return found
+
+
+def _compose(text: str) -> Iterator[yaml.Node]:
+    loader = _LOADER(text)
+    loader.resolve = _tag
+    try:
+        while loader.check_node():
+            yield loader.get_node()
+    finally:
+        loader.dispose()
+
+
+def _tag(kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
+    """YAML's type of a value; the same few words stand in every manifest, so they are looked up once."""
+    return _plain_tag(value) if kind is yaml.ScalarNode and implicit[0] else str(_TAGS.resolve(kind, value, implicit))
+
+
+@lru_cache(maxsize=4096)
+def _plain_tag(value: str) -> str:
+    return str(_TAGS.resolve(yaml.ScalarNode, value, (True, False)))
 
 
 def _check_depth(file: str, text: str) -> None:
@@ -169,30 +191,35 @@ def document(file: str, text: str) -> Value:
     return found[0]
 
 
-def _check(value: Value, *, seen: set[int], depth: int) -> None:
-    if id(value.node) in seen:
-        value.refuse("is an alias of another place; write the value out, so that a change of one changes one")
-    if depth > MAX_DEPTH:
-        value.refuse(f"is nested deeper than {MAX_DEPTH} levels; flatten it")
-    seen.add(id(value.node))
-    if isinstance(value.node, yaml.MappingNode):
-        _check_keys(value)
-        for entry in value.fields().values():
-            _check(entry, seen=seen, depth=depth + 1)
-    elif isinstance(value.node, yaml.SequenceNode):
-        for entry in value.items():
-            _check(entry, seen=seen, depth=depth + 1)
+def _check(document: Value) -> None:
+    """Refuse what two readers would see differently, anywhere in a document."""
+    seen: set[int] = set()
+    waiting = [(document.node, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        if id(node) in seen:
+            Value(document.file, node).refuse(
+                "an alias stands for this in another place; write the value out, so that a change of one changes one"
+            )
+        if depth > MAX_DEPTH:
+            Value(document.file, node).refuse(f"nested deeper than {MAX_DEPTH} levels; flatten it")
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(document.file, node)
+            waiting += [(value, depth + 1) for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(value, depth + 1) for value in node.value]
 
 
-def _check_keys(value: Value) -> None:
+def _check_keys(file: str, mapping: yaml.MappingNode) -> None:
     known: set[str] = set()
-    for node, _ in value.node.value:
-        key = Value(value.file, node)
+    for node, _ in mapping.value:
         if node.tag == _MERGE:
-            key.refuse("merge key '<<' is not read; write the entries out")
-        if key.text() in known:
-            key.refuse(f"key {node.value!r} stands twice in one mapping; keep one")
-        known.add(node.value)
+            Value(file, node).refuse("merge key '<<' is not read; write the entries out")
+        text = Value(file, node).text()
+        if text in known:
+            Value(file, node).refuse(f"key {text!r} stands twice in one mapping; keep one")
+        known.add(text)
 
 
 def _where(error: Exception) -> str:

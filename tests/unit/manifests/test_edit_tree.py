@@ -260,10 +260,19 @@ def test_impossible_splits_are_refused_and_change_nothing(canary: Files, make_de
         manifests.set_split(canary, "production", "churn", weights(canary), annotations={annotations.STABLE: "x"})
 
 
-def test_a_broken_neighbour_stops_an_edit(canary: Files, make_deployment: Make) -> None:
-    broken = {**canary, ROUTE: canary[ROUTE].replace("weight: 100", "weight: 1")}
-    with pytest.raises(ManifestError, match=r"route\.yaml: line \d+: "):
-        manifests.add_endpoint(broken, make_deployment("x", endpoint="x"), salt="s")
+def test_a_broken_neighbour_stops_no_rollback(canary: Files, make_deployment: Make) -> None:
+    both = manifests.add_endpoint(canary, make_deployment("x", endpoint="x"), salt="s")
+    broken = {**both, "stages/production/x/route.yaml": "["}
+    back = manifests.set_split(broken, "production", "churn", {"churn": 1000})
+    assert back[ROUTE] == manifests.set_split(canary, "production", "churn", {"churn": 1000})[ROUTE]
+    with pytest.raises(ManifestError, match=r"x/route\.yaml: line \d+: not YAML"):
+        manifests.set_split(broken, "production", "x", {"x": 1000})
+
+
+def test_an_override_that_a_person_took_away_stays_away(canary: Files, diff_lines: Diff) -> None:
+    without = {**canary, ROUTE: canary[ROUTE].partition("    - name: override-churn-v4\n")[0]}
+    after = manifests.set_split(without, "production", "churn", {"churn": 500, "churn-v4": 500})
+    assert len(diff_lines(without, after)) == 4
 
 
 def test_a_deployment_beside_the_split_can_join_it(canary: Files) -> None:
