@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 from mlflow_deploy_plugin.serving.codecs.mlflow import MlflowCodec
 from mlflow_deploy_plugin.serving.codecs.oip import OipCodec
 from mlflow_deploy_plugin.serving.codecs.rest import RestCodec
+from mlflow_deploy_plugin.serving.codecs.tensorflow import TensorflowCodec
+from mlflow_deploy_plugin.serving.codecs.torchserve import TorchserveCodec
 
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.codecs.base import Codec, Factory, Host
 
-FACTORIES: Final[tuple[Factory, ...]] = (MlflowCodec, RestCodec, OipCodec)
+FACTORIES: Final[tuple[Factory, ...]] = (MlflowCodec, RestCodec, OipCodec, TensorflowCodec, TorchserveCodec)
 """Every protocol, in the order in which their routes are tried; the first to claim a path has it."""
 
 

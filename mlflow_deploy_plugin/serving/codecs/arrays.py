@@ -54,6 +54,8 @@ class ArrayReader:
         Raises:
             RequestError: INVALID; the message names the input, what was wanted and what came.
         """
+        if not arrays:
+            raise RequestError(Fault.INVALID, "the request has no inputs")
         if any(array.ndim and not len(array) for array in arrays.values()):
             raise RequestError(Fault.INVALID, "the request has no rows; send at least one")
         if self._signature.is_from_type_hint:
