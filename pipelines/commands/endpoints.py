@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mlflow_deploy_plugin import manifests
-from mlflow_deploy_plugin.errors import ManifestError, NotFoundError
+from mlflow_deploy_plugin.errors import GitError, ManifestError, NotFoundError
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
 from mlflow_deploy_plugin.repository.model import Commit
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
@@ -102,13 +102,15 @@ class Splits:
 
     def __init__(self, target: DeploymentTarget, name: str) -> None:
         self._at = functools.cache(lambda commit: at(target, name, commit))
-        self._known = functools.cache(lambda: {commit.sha for commit in target.history()})
 
     def __call__(self, commit: str) -> Mapping[str, int] | None:
         """Weights at ``commit``; ``None`` where this repository does not know it."""
-        if commit not in self._known():
+        if not commit:
             return None
-        endpoint = self._at(commit)
+        try:
+            endpoint = self._at(commit)
+        except GitError:  # of another repository, or rewritten away
+            return None
         return endpoint.route.weights if endpoint else None
 
 

@@ -37,7 +37,8 @@ def listed(names: Sequence[str]) -> str:
 
 def shift(item: FeatureShift) -> str:
     """One shifted column: its name, its effect and which way it went."""
-    effect = f"effect {item.effect:.2f}, q {item.q:.1g}"
+    certainty = f"q {item.q:.1g}" if item.q else "q below 1e-300"
+    effect = f"effect {item.effect:.2f}, {certainty}"
     return f"{item.feature} ({item.direction}; {effect})" if item.direction else f"{item.feature} ({effect})"
 
 
