@@ -33,6 +33,8 @@ _STRING: Final = "tag:yaml.org,2002:str"
 _WHOLE: Final = "tag:yaml.org,2002:int"
 _NULL: Final = "tag:yaml.org,2002:null"
 _MERGE: Final = "tag:yaml.org,2002:merge"
+_ODD_BREAK: Final = re.compile("\ufeff|\r(?!\n)|[\x85\u2028\u2029]")
+"""What YAML 1.1 takes for a line end and 1.2 does not; and the byte order mark, which moves every place by one."""
 _DECIMAL: Final = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NUMBER_ELSEWHERE: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0[xo][0-9a-fA-F]+")
 _KINDS: Final = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}
@@ -129,6 +131,8 @@ def documents(file: str, text: str) -> tuple[Value, ...]:
     """
     if len(text) > MAX_CHARACTERS:
         raise ManifestError(f"{file}: {len(text)} characters, more than the {MAX_CHARACTERS} of a manifest; split it")
+    if odd := _ODD_BREAK.search(text):
+        raise ManifestError(f"{file}: holds the character U+{ord(odd[0]):04X}, which readers of YAML treat differently; remove it")
     try:
         _check_depth(file, text)
         nodes = tuple(_compose(text))

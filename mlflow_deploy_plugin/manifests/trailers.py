@@ -25,7 +25,7 @@ PREFIX: Final = "Modelserve-"
 MAX_SUBJECT: Final = 200
 MAX_VALUE: Final = 1000
 
-_TRAILER: Final = re.compile(rf"{PREFIX}([A-Z][a-z]+):[ \t]*(.*)")
+_TRAILER: Final = re.compile(rf"(?: {{4}})?{PREFIX}([A-Z][a-z]+):[ \t]*(.*)")  # `git merge --squash` indents by four
 _UNSPEAKABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -62,13 +62,21 @@ class Trailers:
     @classmethod
     def parse(cls, message: str) -> Self | None:
         """The trailers of a commit's message; ``None`` where it carries none of ours."""
-        for paragraph in reversed(re.split(r"\n[ \t]*\n", message.replace("\r\n", "\n"))):
-            hits = (_TRAILER.fullmatch(line.rstrip()) for line in paragraph.split("\n"))
-            found = {hit[1]: hit[2] for hit in hits if hit}
-            if found.get("Operation"):
-                known = {field.name: found.get(field.name.strip("_").title(), "") for field in fields(cls)}
-                return cls(**known)
-        return None
+        return next(reversed(cls.parse_all(message)), None)
+
+    @classmethod
+    def parse_all(cls, message: str) -> tuple[Self, ...]:
+        """The trailers of every change in a message, oldest first: a squash merge puts several into one commit."""
+        paragraphs = re.split(r"\n[ \t]*\n", message.replace("\r\n", "\n"))
+        return tuple(found for paragraph in paragraphs if (found := cls._of_paragraph(paragraph)))
+
+    @classmethod
+    def _of_paragraph(cls, paragraph: str) -> Self | None:
+        hits = (_TRAILER.fullmatch(line.rstrip()) for line in paragraph.split("\n"))
+        found = {hit[1]: hit[2] for hit in hits if hit}
+        if not found.get("Operation"):
+            return None
+        return cls(**{field.name: found.get(field.name.strip("_").title(), "") for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

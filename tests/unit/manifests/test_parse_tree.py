@@ -120,7 +120,18 @@ def test_rules_of_the_split_must_agree(canary: Files) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["a: &x 1\nb: *x\n", "a: {b: 1}\nc: {<<: {d: 1}}\n", "? [1]\n: 2\n", "1: 2\n", "\x07", "\udcff"]
+    "bad",
+    [
+        "a: &x 1\nb: *x\n",
+        "a: {b: 1}\nc: {<<: {d: 1}}\n",
+        "? [1]\n: 2\n",
+        "1: 2\n",
+        "\x07",
+        "\udcff",
+        "\ufeffa: 1\n",
+        "a: 1\rb: 2\r",
+        "a: 1\x85b: 2",
+    ],
 )
 def test_yaml_that_readers_disagree_on_is_refused(one: Files, bad: str) -> None:
     assert refusal({**one, ROUTE: bad}).startswith(f"{ROUTE}: ")
