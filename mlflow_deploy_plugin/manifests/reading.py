@@ -101,7 +101,7 @@ class Value:
         if not isinstance(self.node, yaml.ScalarNode):
             self._mistyped("text")
         text = str(self.node.value)
-        if self.node.tag != _STRING or (self.node.style is None and _NUMBER_ELSEWHERE.fullmatch(text)):
+        if not _is_text(self.node):
             self.refuse(f'is {text or "empty"}, which YAML does not read as text; put it in quotes: "{text}"')
         return text
 
@@ -132,7 +132,9 @@ def documents(file: str, text: str) -> tuple[Value, ...]:
     if len(text) > MAX_CHARACTERS:
         raise ManifestError(f"{file}: {len(text)} characters, more than the {MAX_CHARACTERS} of a manifest; split it")
     if odd := _ODD_BREAK.search(text):
-        raise ManifestError(f"{file}: holds the character U+{ord(odd[0]):04X}, which readers of YAML treat differently; remove it")
+        raise ManifestError(
+            f"{file}: holds the character U+{ord(odd[0]):04X}, which readers of YAML treat differently; remove it"
+        )
     try:
         _check_depth(file, text)
         nodes = tuple(_compose(text))
@@ -220,10 +222,16 @@ def _check_keys(file: str, mapping: yaml.MappingNode) -> None:
     for node, _ in mapping.value:
         if node.tag == _MERGE:
             Value(file, node).refuse("merge key '<<' is not read; write the entries out")
-        text = Value(file, node).text()
-        if text in known:
-            Value(file, node).refuse(f"key {text!r} stands twice in one mapping; keep one")
-        known.add(text)
+        if not _is_text(node):
+            Value(file, node).text()
+        if node.value in known:
+            Value(file, node).refuse(f"key {node.value!r} stands twice in one mapping; keep one")
+        known.add(node.value)
+
+
+def _is_text(node: yaml.Node) -> bool:
+    """Whether every reader takes a node for text."""
+    return node.tag == _STRING and not (node.style is None and _NUMBER_ELSEWHERE.fullmatch(node.value))
 
 
 def _where(error: Exception) -> str:
