@@ -52,6 +52,8 @@ GONE: Final = "DC"
 UNREACHED: Final = "UH"
 """Flag of an attempt that found no healthy host."""
 
+_MANY: Final = 100_000  # attempts of one request, or a status: more is no number that Envoy wrote
+
 # https://grpc.io/docs/guides/status-codes/ in the words of HTTP, so that one column tells errors of both protocols.
 _HTTP_OF_GRPC: Final = {
     0: 200, 1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 404,
@@ -129,6 +131,8 @@ def attempts_of(line: bytes) -> Iterator[Attempt]:
         raise ValueError(f"not a line of the gateway's log: {line[:200]!r}") from error
     if not (is_label(attempt.endpoint) and is_label(attempt.deployment)):
         raise ValueError(f"endpoint {attempt.endpoint!r} or deployment {attempt.deployment!r} is not a DNS label")
+    if not (0 <= attempt.attempt < _MANY and 0 <= attempt.status < _MANY):
+        raise ValueError(f"attempt {attempt.attempt} with status {attempt.status} fits no column")
     if attempt.attempt == 1 and attempt.assigned not in {"", attempt.deployment}:
         yield replace(
             attempt, attempt=0, status=0, flags=UNREACHED, latency_ms=0.0, deployment=attempt.assigned

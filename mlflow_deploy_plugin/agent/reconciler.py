@@ -44,6 +44,7 @@ LOOK_S: Final = 1.0
 PROOF_S: Final = 5.0
 """Envoy proves a file within milliseconds; after this long it has refused it."""
 
+TAKE_OVER_S: Final = 0.05
 DEAF_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class Reconciler:
             self._trouble(f"the system refuses: {error}")
         except GatewayError as error:
             self._trouble(str(error))
-        return IDLE_S if self.is_settled else BUSY_S
+        return IDLE_S if self.is_settled and not self._open else BUSY_S
 
     def _trouble(self, text: str) -> None:
         if self.trouble != text:
@@ -248,6 +249,7 @@ class Reconciler:
         return (
             not self.is_settled
             or bool(decided.pending)
+            or bool(self._open)
             or self.gateway is None
             or len(workers) != ready
             or ready != sum(one.processes for one in decided.wanted.values())
@@ -275,7 +277,9 @@ class Reconciler:
         self._open = ()
 
     def _is_proven(self) -> bool:
-        return self.is_settled and self._published_commit == self.target and self._published == self._applied
+        """Envoy's main thread has proven it, and its other threads have had time to take it over."""
+        is_said = self._published_commit == self.target and self._published == self._applied
+        return is_said and self.is_settled and self.clock() - (self._proven_at or self.clock()) >= TAKE_OVER_S
 
     def _unproven_s(self) -> float:
         return self.clock() - self._routes_since if self._published_commit == self.target else 0.0

@@ -14,7 +14,7 @@ from mlflow_deploy_plugin.errors import ModelserveError
 from mlflow_deploy_plugin.manifests import parse_stage
 from mlflow_deploy_plugin.manifests.model import Stage
 from mlflow_deploy_plugin.manifests.tree import stage_folder
-from mlflow_deploy_plugin.repository import RepositoryDoor
+from mlflow_deploy_plugin.repository import Commit, RepositoryDoor
 
 LOOK_S: Final = 0.05
 AGAIN_S: Final = 2.0
@@ -83,19 +83,18 @@ class Watch:
             self._repository.fetch()
         head = self._repository.head()
         if head is not None and head.sha != self._seen:
-            tell(self._sighting(self._repository, head.sha))
+            tell(self._sighting(self._repository, head))
             self._seen = head.sha
 
-    def _sighting(self, repository: RepositoryDoor, sha: str) -> Sighting:
-        if self.base and not repository.is_ancestor(self.base, sha):
+    def _sighting(self, repository: RepositoryDoor, head: Commit) -> Sighting:
+        sha = head.sha
+        if self.base and self.base not in head.parents and not repository.is_ancestor(self.base, sha):
             return Sighting(
                 commit=sha,
                 reason=f"history was rewritten: it does not build on {self.base[:10]}, which is served;"
                 " if that is meant, run 'modelserve stop' and 'modelserve agent --accept-rewrite'",
             )
-        between = _between(repository, self._seen or self.base, sha)
-        if reason := repository.refusal(sha, since=self.base):
-            return Sighting(commit=sha, between=between, reason=reason)
+        between = _between(repository, self._seen or self.base, head)
         try:
             stage = parse_stage(repository.files(sha, stage_folder(self.stage)), self.stage)
         except ModelserveError as error:
@@ -104,9 +103,11 @@ class Watch:
         return Sighting(commit=sha, between=between, stage=stage)
 
 
-def _between(repository: RepositoryDoor, older: str, newer: str) -> tuple[str, ...]:
+def _between(repository: RepositoryDoor, older: str, newer: Commit) -> tuple[str, ...]:
     """The commits after ``older`` and before ``newer``, oldest first; none where that is not known."""
-    names = [commit.sha for commit in repository.history(limit=HISTORY)]
-    if older not in names or newer not in names:
+    if not older or older in newer.parents:
         return ()
-    return tuple(reversed(names[names.index(newer) + 1 : names.index(older)]))
+    names = [commit.sha for commit in repository.history(limit=HISTORY)]
+    if older not in names or newer.sha not in names:
+        return ()
+    return tuple(reversed(names[names.index(newer.sha) + 1 : names.index(older)]))

@@ -81,7 +81,7 @@ def _unit(name: str, hosts_file: Path) -> Json:
         connect_timeout="2s",
         lb_policy="LEAST_REQUEST",
         ignore_health_on_host_removal=True,
-        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         health_checks=[_health_check()],
         circuit_breakers={"thresholds": [_limits()]},
         typed_extension_protocol_options={

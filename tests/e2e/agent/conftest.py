@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,6 +100,27 @@ class Machine:
         assert result.changed
         return result.sha
 
+    def push_each(self, changes: Iterable[Files]) -> Iterator[str]:
+        """Commits of a person, each on the branch when it is yielded."""
+        git = ("git", "-C", str(self.home.repository))
+        head = self.repository.head()
+        assert head is not None
+        stream, parent = "", head.sha
+        for number, change in enumerate(changes, start=1):
+            stream += (
+                f"commit refs/heads/side\nmark :{number}\ncommitter p <p@p> {number} +0000\ndata 1\n.\nfrom {parent}\n"
+            )
+            stream += "".join(
+                f"M 644 inline {path}\ndata {len(text.encode())}\n{text}\n" for path, text in change.items()
+            )
+            parent = f":{number}"
+        marks = self.tmp / "marks"
+        subprocess.run([*git, "fast-import", "--quiet", f"--export-marks={marks}"], input=stream.encode(), check=True)
+        made = dict(line.split() for line in marks.read_text().splitlines())
+        for number in range(1, len(made) + 1):
+            subprocess.run([*git, "update-ref", "refs/heads/main", made[f":{number}"]], check=True)
+            yield made[f":{number}"]
+
     def apply(self, edit: Callable[[Files], Files]) -> str:
         """One commit that is served on return."""
         sha = self.commit(edit)
@@ -142,7 +163,12 @@ class Machine:
         return time.monotonic() - began
 
     def ask(
-        self, path: str = "/endpoints/churn/invocations", body: bytes = b"{}", *, user: str | None = None, **headers: str
+        self,
+        path: str = "/endpoints/churn/invocations",
+        body: bytes = b"{}",
+        *,
+        user: str | None = None,
+        **headers: str,
     ) -> Answer:
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         if user is not None:
@@ -161,7 +187,7 @@ class Machine:
     @contextmanager
     def load(self, path: str = "/endpoints/churn/invocations", connections: int = 16) -> Iterator[dict[str, Any]]:
         """Requests without a pause from another process; afterwards the dictionary says what came back."""
-        stop = self.tmp / f"stop-{random.random()}"
+        stop = self.tmp / f"stop-{time.monotonic_ns()}"
         told: dict[str, Any] = {}
         generator = subprocess.Popen(
             [sys.executable, str(HERE / "load.py"), str(self.port), path, str(connections), str(stop)],
@@ -192,21 +218,35 @@ class Machine:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below the ports of outgoing connections, one of which could take it before Envoy does."""
+    while True:
+        port = random.SystemRandom().randrange(10000, 18000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+
+
+def make_machine(root: Path, tmp: Path) -> Machine:
+    home = Home(root=root).ensure()
+    message = Message(subject="Begin", trailers=Trailers(operation="begin"))
+    Repository.create_bare(home.repository, manifests.skeleton(), message)
+    return Machine(home=home, port=free_port(), tmp=tmp)
 
 
 @pytest.fixture
 def machine(own_home: Path, tmp_path: Path) -> Iterator[Machine]:
-    home = Home(root=own_home).ensure()
-    message = Message(subject="Begin", trailers=Trailers(operation="begin"))
-    Repository.create_bare(home.repository, manifests.skeleton(), message)
-    made = Machine(home=home, port=free_port(), tmp=tmp_path)
+    made = make_machine(own_home, tmp_path)
     yield made
     made.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def machine_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    made = make_machine(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("work"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
 def make_deployment() -> Callable[..., Deployment]:
     return deployment

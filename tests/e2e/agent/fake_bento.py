@@ -1,6 +1,7 @@
 """A model server of the standard library alone, started the way the agent starts a Bento.
 
-Header ``x-fake`` makes it misbehave: ``sleep=S`` answers late, ``status=N`` answers N, ``exit`` dies before it answers.
+Header ``x-fake`` makes it misbehave: ``sleep=S`` answers late, ``status=N`` answers N, ``exit-of=D`` dies before
+it answers where it is deployment D.
 Variable ``FAKE`` misbehaves from the start: ``crash`` exits at once, ``never-ready`` answers 503 to /readyz,
 ``slow=S`` is ready after S seconds.
 """
@@ -48,7 +49,7 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, 
     if path == "/readyz":
         return (200, b"ready") if is_ready() else (503, b"starting")
     fake, _, value = headers.get("x-fake", "").partition("=")
-    if fake == "exit":
+    if fake == "exit-of" and value == DEPLOYMENT:
         os._exit(9)
     if fake == "sleep":
         await asyncio.sleep(float(value))

@@ -23,11 +23,15 @@ async def one_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]
     return int(first.split()[1]), headers
 
 
+def is_over() -> bool:
+    return STOP.exists()
+
+
 async def user(number: int) -> None:
     body = b'{"dataframe_split": {"columns": ["x"], "data": [[1.0]]}}'
     connection = None
     turn = 0
-    while not STOP.exists():
+    while not is_over():
         turn += 1
         if connection is None:
             connection = await asyncio.open_connection("127.0.0.1", PORT)
