@@ -231,7 +231,9 @@ def _check_keys(file: str, mapping: yaml.MappingNode) -> None:
 
 def _is_text(node: yaml.Node) -> bool:
     """Whether every reader takes a node for text."""
-    return node.tag == _STRING and not (node.style is None and _NUMBER_ELSEWHERE.fullmatch(node.value))
+    if not isinstance(node, yaml.ScalarNode) or node.tag != _STRING:
+        return False
+    return node.style is not None or not _NUMBER_ELSEWHERE.fullmatch(node.value)
 
 
 def _where(error: Exception) -> str:
