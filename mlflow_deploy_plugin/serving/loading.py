@@ -44,7 +44,7 @@ def load(bento_src: Path, settings: ServingSettings, *, worker: int = 0) -> Serv
         ModelError: the Bento or its model cannot be read.
     """
     spec = _read_spec(bento_src / SPEC_FILE)
-    folder = bento_src / MODEL_FOLDER
+    folder = (bento_src / MODEL_FOLDER).resolve()  # MLflow refuses a model that it reaches over a symbolic link
     mlmodel = _read_mlmodel(folder)
     request = LoadRequest(
         folder=folder,

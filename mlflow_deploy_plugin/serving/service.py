@@ -104,7 +104,7 @@ class Model:
         self.application = create_app(_bento_src(), settings, worker=_worker_index(), shared=shared)
         Model.current = self
 
-    @bentoml.on_startup  # type: ignore[untyped-decorator]  BentoML has no types
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Start the engine and its warm-up on the server's loop."""
         self.application.start()

@@ -13,6 +13,7 @@ reading; every other body is read by MLflow's own functions (:mod:`.mlflow_exact
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,15 +79,16 @@ class MlflowCodec:
     def decode(self, call: Call) -> Request:
         """Read a body of any shape that MLflow reads."""
         kind = mlflow_exact.media_type(call.headers.get(b"content-type"))
-        is_stream = SSE in call.headers.get(b"accept", b"")
-        request = self._fast.read(call.body) if kind == mlflow_exact.JSON_TYPE and not is_stream else None
-        if request is not None:
+        request = self._fast.read(call.body) if kind == mlflow_exact.JSON_TYPE else None
+        if request is None:
+            read = self._exact.read(call.body, kind)
+            request = Request(payload=read.payload, params=read.params, echo=read.is_llm)
+        asks = self._model.is_streamable and _asks_for_stream(request)
+        if not asks and SSE not in call.headers.get(b"accept", b""):
             return request
-        read = self._exact.read(call.body, kind)
-        is_stream = is_stream or (self._model.is_streamable and _asks_for_stream(read))
-        if is_stream and not self._model.is_streamable:
+        if not self._model.is_streamable:
             raise RequestError(Fault.INVALID, "This model does not support predict_stream method.")
-        return Request(payload=read.payload, params=read.params, echo=read.is_llm, is_stream=is_stream)
+        return replace(request, is_stream=True)
 
     def encode(self, response: Response, request: Request, call: Call) -> Reply:  # noqa: ARG002  every answer is alike
         """``{"predictions": …}``; an LLM-style body is answered without the wrapping."""
@@ -138,8 +140,8 @@ def _model_error(error: RequestError, cause: Exception, request: Request) -> Exc
     return mlflow_exact.error(MODEL_RAISED, "BAD_REQUEST", stack_trace=trace)
 
 
-def _asks_for_stream(read: mlflow_exact.Read) -> bool:
-    return read.is_llm and isinstance(read.payload, Raw) and bool(read.payload.value.get("stream"))
+def _asks_for_stream(request: Request) -> bool:
+    return bool(request.echo) and isinstance(request.payload, Raw) and bool(request.payload.value.get("stream"))
 
 
 def _mlflow_version() -> str:
