@@ -111,6 +111,14 @@ def test_a_torn_line_is_dropped_and_counted(log: AttemptLog, gateway: Gateway) -
     assert log.rotate_and_convert(gateway.reopen) == Conversion(attempts=1, files=1, dropped=1)
 
 
+@pytest.mark.parametrize("change", [{"attempt": "99999999999"}, {"status": -1}, {"start": "nan"}, {"status": [1]}])
+def test_a_value_that_fits_no_column_costs_its_line_alone(
+    log: AttemptLog, gateway: Gateway, change: dict[str, Any]
+) -> None:
+    gateway.write(raw_line(), raw_line(**change))
+    assert log.rotate_and_convert(gateway.reopen) == Conversion(attempts=1, files=1, dropped=1)
+
+
 @pytest.mark.parametrize("name", ["../../etc", "a/b", "", "-"])
 def test_a_name_that_is_no_label_never_reaches_a_path(log: AttemptLog, gateway: Gateway, name: str) -> None:
     gateway.write(raw_line(endpoint=name))
