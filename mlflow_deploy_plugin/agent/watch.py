@@ -95,6 +95,8 @@ class Watch:
                 " if that is meant, run 'modelserve stop' and 'modelserve agent --accept-rewrite'",
             )
         between = _between(repository, self._seen or self.base, head)
+        if reason := repository.refusal(sha, since=self.base):
+            return Sighting(commit=sha, between=between, reason=reason)
         try:
             stage = parse_stage(repository.files(sha, stage_folder(self.stage)), self.stage)
         except ModelserveError as error:
