@@ -64,6 +64,7 @@ class Agent:
     _sightings: "queue.SimpleQueue[Sighting]" = field(default_factory=queue.SimpleQueue)
     _said: AgentStatus | None = None
     _said_at: float = 0.0
+    _said_turn: int = 0
     _started: str = field(default_factory=_now)
     _events_trouble: str = ""
 
@@ -91,6 +92,9 @@ class Agent:
 
     def _say(self) -> None:
         """Write ``status.json`` where it would say something new, and now and then."""
+        if self._said is not None and self.reconciler.turns == self._said_turn:
+            return
+        self._said_turn = self.reconciler.turns
         status = self._status()
         if status == self._said and self.clock() - self._said_at < HEARTBEAT_S:
             return

@@ -7,12 +7,17 @@ of the one that it replaces, since both must run for a while: the memory must ho
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from mlflow_deploy_plugin.manifests.model import Deployment
-from mlflow_deploy_plugin.packaging.gpu import VISIBLE, detect
+
+
+VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 
 def _count(environment: Mapping[str, str]) -> int:
+    from mlflow_deploy_plugin.packaging.gpu import detect  # noqa: PLC0415  0.1 s that an agent without GPUs saves
+
     return detect(environment).count
 
 

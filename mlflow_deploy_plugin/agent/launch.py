@@ -11,8 +11,6 @@ from mlflow_deploy_plugin.agent.processes import Launch
 from mlflow_deploy_plugin.agent.units import Unit
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import AgentError, ConfigError, PackagingError
-from mlflow_deploy_plugin.packaging.environment import python
-from mlflow_deploy_plugin.packaging.store import SOURCE, find, read_spec
 from mlflow_deploy_plugin.spec.settings import PREFIX
 
 _QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -48,6 +46,10 @@ class BentoLauncher:
         Raises:
             AgentError: the Bento or its environment is not on this machine.
         """
+        # 0.1 s that the agent's start saves: its status is there before its first Bento.
+        from mlflow_deploy_plugin.packaging.environment import python  # noqa: PLC0415
+        from mlflow_deploy_plugin.packaging.store import SOURCE, find, read_spec  # noqa: PLC0415
+
         tag = unit.deployment.model.bento
         try:
             bento = find(self.home, tag)

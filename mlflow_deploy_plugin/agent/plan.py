@@ -242,7 +242,8 @@ def _move_endpoint(situation: Situation, moved: _Moved, name: str, target: Serve
         moved.refused[name] = known
         return
     pending = situation.pending.get(name)
-    if pending is None or pending.endpoint != target.endpoint:
+    if pending is None or pending.endpoint != target.endpoint or situation.gateway is None:
+        # Time without Envoy, which alone can tell who is ready, counts against nobody.
         pending = Pending(endpoint=target.endpoint, since=situation.now)
     gates = tuple(_gates(situation, situation.applied.get(name), target.endpoint))
     if not gates:

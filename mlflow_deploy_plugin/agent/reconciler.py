@@ -80,6 +80,8 @@ class Reconciler:
     """What went wrong in the last turn."""
     seen: tuple[str, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    turns: int = 0
+    """Whole turns: the news that there may be."""
     _open: tuple[str, ...] = ()
     """Commits seen since the last verdict."""
     _applied: Mapping[str, Served] = field(default_factory=dict)
@@ -128,7 +130,7 @@ class Reconciler:
             if began or before != len(self.supervisor.workers()) or self._was_busy or self.clock() >= self._next_look:
                 self._whole_turn()
                 self._next_look = self.clock() + LOOK_S
-            self.trouble = ""
+                self.trouble = ""
         except OSError as error:
             self._trouble(f"the system refuses: {error}")
         except GatewayError as error:
@@ -136,12 +138,14 @@ class Reconciler:
         return IDLE_S if self.is_settled and not self._open else BUSY_S
 
     def _trouble(self, text: str) -> None:
+        self.turns += 1
         if self.trouble != text:
             _log.warning("%s", text)
         self.trouble = text
         self._was_busy = True
 
     def _whole_turn(self) -> None:
+        self.turns += 1
         self._look()
         decided = plan(self._situation())
         self._take(decided)

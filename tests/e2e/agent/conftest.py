@@ -185,7 +185,7 @@ class Machine:
         return [worker.pid for worker in self.said.deployments[deployment_name].workers]
 
     @contextmanager
-    def load(self, path: str = "/endpoints/churn/invocations", connections: int = 16) -> Iterator[dict[str, Any]]:
+    def load(self, path: str = "/endpoints/churn/invocations", connections: int = 8) -> Iterator[dict[str, Any]]:
         """Requests without a pause from another process; afterwards the dictionary says what came back."""
         stop = self.tmp / f"stop-{time.monotonic_ns()}"
         told: dict[str, Any] = {}

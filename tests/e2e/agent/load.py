@@ -52,7 +52,7 @@ async def user(number: int) -> None:
         if status == 0 or headers.get("connection") == "close":
             writer.close()
             connection = None
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)
     if connection is not None:
         connection[1].close()
 
