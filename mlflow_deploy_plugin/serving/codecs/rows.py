@@ -130,7 +130,8 @@ def _array(spec: TensorSpec, rows: list[Any]) -> np.ndarray:
     name = f"tensor {spec.name!r}" if spec.name else "the tensor"
     try:
         free = np.array(rows)
-        array = free.astype(spec.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked at below, where it can be said in words
+            array = free.astype(spec.dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise RequestError(
             Fault.INVALID, f"{name} must hold {spec.dtype} of shape {list(spec.shape)}: {error}"
@@ -138,6 +139,8 @@ def _array(spec: TensorSpec, rows: list[Any]) -> np.ndarray:
     numeric = array.dtype.kind in "fiu"
     if numeric and free.dtype.kind not in ("fiu" if array.dtype.kind == "f" else "iu"):
         raise RequestError(Fault.INVALID, f"{name} must hold {spec.dtype}, not {free.dtype}")
+    if numeric and (np.isinf(array) if array.dtype.kind == "f" else array != free).any():
+        raise RequestError(Fault.INVALID, f"{name} has a number beyond the range of {spec.dtype}")
     sizes = zip(array.shape, spec.shape, strict=False)
     if array.ndim != len(spec.shape) or any(want not in {-1, size} for size, want in sizes):
         raise RequestError(Fault.INVALID, f"{name} has shape {list(array.shape)}; the model takes {list(spec.shape)}")

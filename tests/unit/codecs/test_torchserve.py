@@ -70,6 +70,16 @@ def test_a_tensor_is_one_item_by_its_dimensions(vectors: Any, body: Any, answer:
     assert isinstance(vectors.payload, Tensor)
 
 
+@pytest.mark.parametrize(("dtype", "number"), [("float32", 1e39), ("int8", 300), ("uint8", -1)])
+def test_a_number_beyond_the_tensors_type_is_refused(
+    loopback: Any, description: Any, dtype: str, number: float
+) -> None:
+    signature = Signature(inputs=(TensorSpec(name="", dtype=dtype, shape=(-1, 1)),))
+    server = loopback(factory=TorchserveCodec, model=lambda p: p.array, description=description(signature=signature))
+    status, answer = server.post(PREDICT, [[number]])
+    assert (status, "beyond the range" in answer["message"]) == (400, True)
+
+
 def test_a_column_named_data_is_no_wrapper(loopback: Any, description: Any) -> None:
     signature = Signature(inputs=(Column(name="data", type="double"),))
     server = loopback(
