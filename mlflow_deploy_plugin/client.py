@@ -133,7 +133,7 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         inputs: object = None,
         endpoint: str | None = None,
     ) -> Iterator[View]:
-        """The same, event by event; a model that does not stream gives one event."""
+        """The same, event by event, for a model that has ``predict_stream``; its server refuses the others."""
         with as_deployment_error():
             address, body = self._question(deployment_name, inputs, endpoint)
             yield from self._doors.scorer.stream(address, body)
