@@ -134,9 +134,7 @@ def attempts_of(line: bytes) -> Iterator[Attempt]:
     if not (0 <= attempt.attempt < _MANY and 0 <= attempt.status < _MANY):
         raise ValueError(f"attempt {attempt.attempt} with status {attempt.status} fits no column")
     if attempt.attempt == 1 and attempt.assigned not in {"", attempt.deployment}:
-        yield replace(
-            attempt, attempt=0, status=0, flags=UNREACHED, latency_ms=0.0, deployment=attempt.assigned
-        )
+        yield replace(attempt, attempt=0, status=0, flags=UNREACHED, latency_ms=0.0, deployment=attempt.assigned)
     yield attempt
 
 

@@ -28,6 +28,7 @@ from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import EventStoreError, GatewayError
 from mlflow_deploy_plugin.version import VERSION
 
+AFTER_BUG_S: Final = 1.0
 HEARTBEAT_S: Final = 5.0
 EVENTS_S: Final = 1.0
 COMPACT_S: Final = 60.0
@@ -35,7 +36,6 @@ IN_FLIGHT_S: Final = 20.0
 """Seconds that a stop waits for requests that are under way."""
 EXIT_S: Final = 10.0
 """Seconds that a stop waits for processes."""
-RESERVE_BYTES: Final = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ class Agent:
     watch: Watch
     attempts: AttemptLog
     clock: Callable[[], float] = time.monotonic
+    _is_told: bool = False
+    _is_pressed: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
     _sightings: "queue.SimpleQueue[Sighting]" = field(default_factory=queue.SimpleQueue)
     _said: AgentStatus | None = None
@@ -69,8 +71,8 @@ class Agent:
     _events_trouble: str = ""
 
     def stop(self) -> None:
-        """End :meth:`run` after its turn."""
-        self._stop.set()
+        """End :meth:`run` after its turn. A signal may call it at any moment, so it takes no lock."""
+        self._is_told = True
 
     def run(self) -> None:
         """Reconcile until :meth:`stop`, then take leave of clients and end every process."""
@@ -78,11 +80,17 @@ class Agent:
         events = threading.Thread(target=self._record_events, daemon=True)
         watcher.start()
         events.start()
-        while not self._stop.is_set():
+        while not self._is_told:
             self._hear()
-            pause_s = self.reconciler.turn()
-            self._say()
-            self._stop.wait(pause_s)
+            try:
+                pause_s = self.reconciler.turn()
+                self._say()
+            except Exception as error:  # noqa: BLE001  whatever it is: without the loop nobody replaces a worker that dies
+                _log.exception("a turn failed")
+                self.reconciler.trouble = f"{type(error).__name__}: {error}"
+                pause_s = AFTER_BUG_S
+            time.sleep(pause_s)
+        self._stop.set()
         events.join(timeout=EXIT_S)
         self._take_leave()
 
@@ -99,8 +107,10 @@ class Agent:
         if status == self._said and self.clock() - self._said_at < HEARTBEAT_S:
             return
         try:
-            _write(self.home, replace(status, updated=_now()))
+            replace_text(self.home.status, replace(status, updated=_now()).to_json())
         except OSError as error:
+            self.reconciler.reserve.release()
+            self._said_turn = -1
             _log.warning("status.json: %s", error)
             return
         self._said, self._said_at = status, self.clock()
@@ -172,41 +182,47 @@ class Agent:
                 pass  # Envoy is away; its log waits, and the loop says that it is away
             except (EventStoreError, OSError) as error:
                 self._events_trouble = str(error)
+            except Exception as error:  # noqa: BLE001  as above; what was not converted waits for the next round
+                _log.exception("events")
+                self._events_trouble = f"events: {type(error).__name__}: {error}"
             if is_last:
                 return
 
     def _take_leave(self) -> None:
         _log.info("stopping")
-        impatient = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: impatient.set())
-        self._drain(impatient)
+            signal.signal(number, self._press)
+        self._drain()
         self.supervisor.stop_all()
         self.envoy.stop()
-        if not self._wait(lambda: not self.supervisor.workers() and not self.envoy.stop(), EXIT_S, impatient):
+        if not self._wait(lambda: not self.supervisor.workers() and not self.envoy.stop(), EXIT_S):
             self.supervisor.kill_all()
             self.envoy.stop(signal.SIGKILL)
         self._record_rest()
         self.home.status.unlink(missing_ok=True)
         _log.info("stopped")
 
-    def _drain(self, impatient: threading.Event) -> None:
+    def _press(self, *_: object) -> None:
+        """A second signal: do not wait for anybody."""
+        self._is_pressed = True
+
+    def _drain(self) -> None:
         """Let the requests end that are under way."""
         try:
             if self.envoy.pid is None or not self.admin.active_requests():
                 return
             self.admin.drain()
-            self._wait(lambda: not self.admin.active_requests(), IN_FLIGHT_S, impatient)
+            self._wait(lambda: not self.admin.active_requests(), IN_FLIGHT_S)
         except GatewayError as error:
             _log.warning("%s", error)
 
-    def _wait(self, is_over: Callable[[], bool], limit_s: float, impatient: threading.Event) -> bool:
+    def _wait(self, is_over: Callable[[], bool], limit_s: float) -> bool:
         deadline = self.clock() + limit_s
-        while self.clock() < deadline and not impatient.is_set():
+        while self.clock() < deadline and not self._is_pressed:
             self.supervisor.reap()
             if is_over():
                 return True
-            impatient.wait(0.05)
+            time.sleep(0.05)
         return False
 
     def _record_rest(self) -> None:
@@ -215,15 +231,3 @@ class Agent:
             self.attempts.rotate_and_convert(self.attempts.path.touch)
         except EventStoreError as error:
             _log.warning("%s", error)
-
-
-def _write(home: Home, status: AgentStatus) -> None:
-    """``status.json``; on a full disk in the room that was kept free for it."""
-    reserve = home.agent / "reserve"
-    try:
-        replace_text(home.status, status.to_json())
-        if not reserve.exists():
-            reserve.write_bytes(b"\0" * RESERVE_BYTES)
-    except OSError:
-        reserve.unlink(missing_ok=True)
-        replace_text(home.status, status.to_json())

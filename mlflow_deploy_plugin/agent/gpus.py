@@ -11,7 +11,6 @@ from typing import Final
 
 from mlflow_deploy_plugin.manifests.model import Deployment
 
-
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 

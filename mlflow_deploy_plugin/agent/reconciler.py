@@ -4,6 +4,7 @@ Every turn is short and none waits for anything: what is not there yet is looked
 fails, since the disk is full or Envoy away, changes nothing that runs; ``status.json`` says so, and the next one tries.
 """
 
+import errno
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from mlflow_deploy_plugin.agent.plan import (
     StopWorker,
     plan,
 )
+from mlflow_deploy_plugin.agent.reserve import Reserve
 from mlflow_deploy_plugin.agent.status import REMEMBERED, RefusedCommit, Verdict
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
 from mlflow_deploy_plugin.agent.units import Wanted
@@ -60,6 +62,7 @@ class Reconciler:
     admin: Admin
     memory: Memory
     memory_file: Path
+    reserve: Reserve
     clock: Callable[[], float]
     ready_limit_s: float
 
@@ -131,8 +134,11 @@ class Reconciler:
                 self._whole_turn()
                 self._next_look = self.clock() + LOOK_S
                 self.trouble = ""
+                self.reserve.refill()
         except OSError as error:
-            self._trouble(f"the system refuses: {error}")
+            if error.errno == errno.ENOSPC:
+                self.reserve.release()
+            self._trouble(f"the system refuses: {error}; what runs goes on")
         except GatewayError as error:
             self._trouble(str(error))
         return IDLE_S if self.is_settled and not self._open else BUSY_S
@@ -206,14 +212,15 @@ class Reconciler:
         for name in decided.refused.keys() - self.refused.keys():
             _log.warning("endpoint %s refused: %s", name, decided.refused[name].reason)
         self.pending, self.refused, self.wanted = decided.pending, decided.refused, decided.wanted
-        if decided.applied != self._applied:
-            self._applied = decided.applied
-            self._remember()
+        self._applied = decided.applied
+        self._remember(replace(self.memory, endpoints=decided.applied))
         self.supervisor.forget(decided.wanted)
 
-    def _remember(self) -> None:
-        self.memory = replace(self.memory, endpoints=self._applied)
-        remember(self.memory_file, self.memory)
+    def _remember(self, memory: Memory) -> None:
+        """Before Envoy is told: an agent that starts anew must not lead users back."""
+        if memory != self.memory:
+            remember(self.memory_file, memory)
+            self.memory = memory
 
     def _do(self, action: Action) -> None:
         match action:
@@ -269,8 +276,7 @@ class Reconciler:
             names = tuple(sorted(self.refused))
             verdict = Verdict(commit="", outcome="refused", reason=self._refusals(), endpoints=names)
         elif self._is_proven():
-            self.memory = replace(self.memory, commit=self.target)
-            remember(self.memory_file, self.memory)
+            self._remember(replace(self.memory, commit=self.target))
             _log.info("commit %s applied", self.target)
             verdict = Verdict(commit="", outcome="applied")
         elif self.gateway is not None and self._unproven_s() > PROOF_S:

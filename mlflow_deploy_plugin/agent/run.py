@@ -23,6 +23,7 @@ from mlflow_deploy_plugin.agent.lock import exclusive
 from mlflow_deploy_plugin.agent.memory import Memory, recall
 from mlflow_deploy_plugin.agent.processes import OsProcesses, Running
 from mlflow_deploy_plugin.agent.reconciler import Reconciler
+from mlflow_deploy_plugin.agent.reserve import Reserve
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
 from mlflow_deploy_plugin.agent.watch import Watch
 from mlflow_deploy_plugin.config.environment import MAX_PORT, agent_stage, gateway_port
@@ -178,6 +179,7 @@ def build(home: Home, options: Options, *, launcher: Launcher, processes: OsProc
         admin=admin,
         memory=memory,
         memory_file=memory_file,
+        reserve=Reserve(path=home.agent / "reserve"),
         clock=time.monotonic,
         ready_limit_s=options.ready_limit_s,
     )

@@ -101,6 +101,9 @@ class Watch:
             stage = parse_stage(repository.files(sha, stage_folder(self.stage)), self.stage)
         except ModelserveError as error:
             return Sighting(commit=sha, between=between, reason=str(error))
+        except Exception as error:  # noqa: BLE001  a commit that nobody foresaw must not end the watch
+            _log.exception("commit %s", sha)
+            return Sighting(commit=sha, between=between, reason=f"cannot be read: {type(error).__name__}: {error}")
         self.base = sha
         return Sighting(commit=sha, between=between, stage=stage)
 

@@ -51,7 +51,7 @@ class SocketAdmin:
 
     def view(self) -> GatewayView:
         """Clusters that are past their warm-up, and their hosts."""
-        document = json.loads(self._ask("GET", "/clusters?format=json"))
+        document = self._document("/clusters?format=json")
         return GatewayView(hosts={one["name"]: _hosts(one) for one in document.get("cluster_statuses", ())})
 
     def versions(self) -> Mapping[str, str]:
@@ -74,8 +74,16 @@ class SocketAdmin:
         return sum(map(int, self._stats("^http.gateway.downstream_rq_active$").values()))
 
     def _stats(self, pattern: str) -> Mapping[str, Any]:
-        document = json.loads(self._ask("GET", f"/stats?format=json&filter={pattern}"))
+        document = self._document(f"/stats?format=json&filter={pattern}")
         return {one["name"]: one.get("value", 0) for one in document["stats"] if "name" in one}
+
+    def _document(self, path: str) -> Mapping[str, Any]:
+        body = self._ask("GET", path)
+        try:
+            document: Mapping[str, Any] = json.loads(body)
+        except ValueError as error:
+            raise GatewayError(f"Envoy answers {path} with no JSON: {body[:200]!r}") from error
+        return document
 
     def _ask(self, method: str, path: str) -> bytes:
         try:

@@ -88,8 +88,8 @@ def _unit(name: str, hosts_file: Path) -> Json:
             _HTTP: typed(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
                 explicit_http_config={"http_protocol_options": {}},
-                # Below the 5 s after which uvicorn closes an idle connection: whoever closes first loses no request.
-                common_http_protocol_options={"idle_timeout": "3s"},
+                # Below the hour after which the launcher closes one: whoever closes first loses no request.
+                common_http_protocol_options={"idle_timeout": "60s"},
             )
         },
     )

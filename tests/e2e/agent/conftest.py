@@ -25,6 +25,8 @@ from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.manifests.model import Deployment, Files, ModelIdentity
 from mlflow_deploy_plugin.repository import Message, Repository, Trailers
 
+collect_ignore = ["fake_agent.py", "fake_bento.py", "load.py"]  # programs, and doctest would import them
+
 HERE = Path(__file__).parent
 FAKE_AGENT = (sys.executable, str(HERE / "fake_agent.py"))
 PATIENCE_S = 60.0

@@ -1,0 +1,124 @@
+"""The same promises with real Bentos: packaged from MLflow models, served by their own code."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflow_deploy_plugin import manifests
+from mlflow_deploy_plugin.manifests.model import Deployment, ModelIdentity
+from mlflow_deploy_plugin.packaging import Packaged, PackagingOptions, package
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+AGENT = (sys.executable, "-m", "mlflow_deploy_plugin.agent.run")
+BODY = b'{"dataframe_split": {"columns": ["x"], "data": [[1.0]]}}'
+SAVE = """
+import sys
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+class Constant(mlflow.pyfunc.PythonModel):
+    def __init__(self, value):
+        self.value = value
+    def predict(self, context, model_input, params=None):
+        return [self.value] * len(model_input)
+
+for value in (1.0, 2.0):
+    mlflow.pyfunc.save_model(
+        path=f"{sys.argv[1]}/constant{value:g}", python_model=Constant(value), pip_requirements=["mlflow"],
+        signature=ModelSignature(inputs=Schema([ColSpec("double", "x")]), outputs=Schema([ColSpec("double")])),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(machine_of_module: Any) -> Iterator[Any]:
+    machine_of_module.command = AGENT
+    machine_of_module.start()
+    return machine_of_module
+
+
+@pytest.fixture(scope="module")
+def bentos(machine: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Packaged, ...]:
+    folder = tmp_path_factory.mktemp("models")
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SAVE, str(folder)], check=True, cwd=folder, capture_output=True
+    )
+    paths = [str(folder / name) for name in ("constant1", "constant2")]
+    return tuple(package(path, home=machine.home, config=PackagingOptions()) for path in paths)
+
+
+@pytest.fixture(scope="module")
+def serving(machine: Any, bentos: tuple[Packaged, ...]) -> Callable[..., Deployment]:
+    """The endpoint ``churn`` with two workers of the first model; returns a builder of deployments."""
+
+    def build(name: str, which: int, **changes: Any) -> Deployment:
+        made = bentos[which]
+        model = ModelIdentity(bento=made.tag, uri=made.spec.model_uri, digest=made.spec.model_digest, name="churn")
+        image = f"modelserve.invalid/churn@{made.spec.model_digest}"
+        return Deployment(name=name, endpoint="churn", stage="production", model=model, image=image, **changes)
+
+    machine.create(build("churn", 0, workers=2))
+    return build
+
+
+def test_a_worker_that_is_killed_costs_no_request(machine: Any, serving: Callable[..., Deployment]) -> None:
+    assert serving
+    before = machine.pids("churn")
+    with machine.load() as told:
+        os.kill(before[0], signal.SIGKILL)
+        machine.until(lambda: before[0] not in machine.pids("churn") and ready(machine, "churn") == 2)
+    assert told["answers"].keys() == {"200"}, told
+    assert machine.said.deployments["churn"].workers[0].restarts == 1
+
+
+def test_a_canary_joins_and_leaves_and_the_model_is_replaced_without_a_failed_request(
+    machine: Any, serving: Callable[..., Deployment]
+) -> None:
+    with machine.load() as told:
+        machine.join(serving("churn-v2", 1), weight=100)
+        for weight in (300, 500, 0):
+            machine.apply(lambda files, weight=weight: split(files, weight))
+        machine.apply(lambda files: manifests.remove_deployment(files, "production", "churn-v2"))
+        machine.apply(lambda files: manifests.replace_deployment(files, serving("churn", 1, workers=2)))
+        machine.until(lambda: list(machine.said.deployments) == ["churn"] and len(machine.pids("churn")) == 2)
+    assert told["answers"].keys() == {"200"}, told
+    assert told["versions"].keys() == {"churn", "churn-v2"}
+    assert machine.ask(body=BODY, content_type="application/json").json == {"predictions": [2.0]}
+
+
+def test_each_prediction_is_in_the_event_store_with_its_request_id(machine: Any, serving: Any) -> None:
+    import pyarrow.dataset as ds  # noqa: PLC0415
+
+    assert serving
+    answer = machine.ask(body=BODY, user="ada", content_type="application/json")
+    wanted = ds.field("request_id") == answer.headers["x-request-id"]
+
+    def found(table: str) -> bool:
+        files = [str(file) for file in (machine.home.events / table).rglob("[!.]*.parquet")]
+        return bool(files) and ds.dataset(files, partitioning="hive").to_table(filter=wanted).num_rows == 1
+
+    machine.until(lambda: found("predictions") and found("attempts"))
+
+
+def ready(machine: Any, deployment: str) -> int:
+    return sum(worker.state == "ready" for worker in machine.said.deployments[deployment].workers)
+
+
+def split(files: Any, weight: int) -> Any:
+    return manifests.set_split(files, "production", "churn", {"churn": 1000 - weight, "churn-v2": weight})
+
+
+def test_the_bento_serves_from_its_own_code(machine: Any, serving: Any, bentos: tuple[Packaged, ...]) -> None:
+    assert serving
+    (pid, _) = machine.pids("churn")
+    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    assert f"PYTHONPATH={bentos[1].path / 'src'}".encode() in environment
+    assert Path(f"/proc/{pid}/cwd").resolve() == bentos[1].path / "src"
