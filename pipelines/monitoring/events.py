@@ -104,9 +104,7 @@ class EventStore:
         """Coverage and correctness of every arm."""
         return self.scanner.steady(lambda: self._labels(window, cut))
 
-    def labelled(
-        self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = 100_000
-    ) -> Rows:
+    def labelled(self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = 100_000) -> Rows:
         """Mature rows with their labels, newest first.
 
         Columns: deployment, unit, request_id, row, time, prediction, prediction_text, label, label_text, arrived.

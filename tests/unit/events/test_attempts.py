@@ -189,9 +189,7 @@ def test_parts_that_were_merged_before_a_restart_do_not_come_back(
     assert len(visible(log)) == 1
 
 
-def test_a_long_file_is_converted_in_parts(
-    log: AttemptLog, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_file_is_converted_in_parts(log: AttemptLog, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts_module, "LINES_OF_A_PART", 10)
     gateway.write(*(raw_line(request_id=f"r{n}") for n in range(25)))
     assert log.rotate_and_convert(gateway.reopen) == Conversion(attempts=25, files=3)

@@ -171,9 +171,7 @@ def test_two_at_once_do_not_meet(build: Any) -> None:
         assert compact(build.root, POLICY, now=SETTLED) == Compacted(is_busy=True)
 
 
-def test_a_full_disk_changes_nothing(
-    build: Any, small_files: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_changes_nothing(build: Any, small_files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     def no_space(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 

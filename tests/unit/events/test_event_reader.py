@@ -83,13 +83,9 @@ def test_periods_follow_the_commits(build: Any, store: EventStore, window: Windo
     ]
 
 
-def test_a_user_whom_the_canary_takes_over_stays_where_they_were(
-    build: Any, store: EventStore, window: Window
-) -> None:
+def test_a_user_whom_the_canary_takes_over_stays_where_they_were(build: Any, store: EventStore, window: Window) -> None:
     build.attempts({"request_id": "1", "user_id": "ann"})
-    build.attempts(
-        {"request_id": "2", "user_id": "ann", "time": NOON + minutes(5), "status": 500}, deployment="v4"
-    )
+    build.attempts({"request_id": "2", "user_id": "ann", "time": NOON + minutes(5), "status": 500}, deployment="v4")
     exposure = store.exposure(window)
     (period,) = exposure.arms["v3"].periods
     assert (period.users, period.users_with_error, period.users_moved) == (1, 0, 1)
