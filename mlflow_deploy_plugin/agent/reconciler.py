@@ -94,6 +94,7 @@ class Reconciler:
     _proven_at: float | None = None
     _versions: Mapping[str, str] = field(default_factory=dict)
     _deaf_since: float = 0.0
+    _offered_at: float = 0.0
     _next_look: float = 0.0
     _was_busy: bool = True
 
@@ -183,10 +184,12 @@ class Reconciler:
     def _listen(self) -> None:
         """Where Envoy could not bind its port, have it try again; somebody may have let go of it."""
         if self.gateway is None or self._versions.get("lds") == self.files.version("lds"):
-            self._deaf_since = self.clock()
-        elif self.clock() - self._deaf_since > DEAF_S:
-            self._deaf_since = self.clock()
+            self._deaf_since = self._offered_at = self.clock()
+            return
+        if self.clock() - self._offered_at > DEAF_S:
+            self._offered_at = self.clock()
             self.files.repeat_listener()
+        if self.clock() - self._deaf_since > DEAF_S:
             raise GatewayError(self._envoys_words(f"port {self.files.gateway.port}"))
 
     def _situation(self) -> Situation:

@@ -379,4 +379,3 @@ def test_whatever_is_asked_in_whatever_moment_no_route_leads_to_nobody_and_the_l
     assert world.routes == world.targets
     wanted = {key for one in world.targets.values() for key in clusters_of([one])}
     assert world.clusters == wanted
-

@@ -1,0 +1,141 @@
+"""What Envoy is told, as values: names, order, and the rules that were learned the hard way."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflow_deploy_plugin.agent.envoy.bootstrap import Gateway, bootstrap, listener
+from mlflow_deploy_plugin.agent.envoy.clusters import Host, cluster, endpoints, fallback_pair, members
+from mlflow_deploy_plugin.agent.envoy.routes import Served, clusters_of, route_configuration
+from mlflow_deploy_plugin.agent.units import Unit, deployment_of, wanted_of
+from mlflow_deploy_plugin.manifests.model import Deployment
+
+Make = Callable[..., Deployment]
+MakeServed = Callable[..., Served]
+
+
+@pytest.fixture
+def split(make_deployment: Make, make_served: MakeServed) -> Served:
+    stable = make_deployment("a", environment={"MODELSERVE_TIMEOUT_S": "100"})
+    return make_served(stable, make_deployment("b"), b=250)
+
+
+def hosts(served: Served) -> dict[str, Any]:
+    name = served.endpoint.route.endpoint
+    return {host["name"]: host for host in route_configuration({name: served})["virtual_hosts"]}
+
+
+def test_an_endpoint_has_overrides_then_a_refusal_then_the_split_by_user_then_by_request(split: Served) -> None:
+    routes = hosts(split)["*"]["routes"]
+    headers = [route["match"].get("headers", [{}])[0] for route in routes[:5]]
+    assert [header.get("name") for header in headers] == [
+        "x-model-version",
+        "x-model-version",
+        "x-model-version",
+        "x-user-id",
+        None,
+    ]
+    assert [header["string_match"].get("exact") for header in headers[:3]] == ["a", "b", None]
+    assert routes[2]["direct_response"]["status"] == 404
+
+
+def test_the_split_keeps_slots_in_order_and_says_who_was_meant(split: Served) -> None:
+    route = hosts(split)["*"]["routes"][3]["route"]
+    arms = route["weighted_clusters"]["clusters"]
+    assert [(arm["name"].split("@")[0], arm["weight"]) for arm in arms] == [("b", 250), ("a", 750)]
+    assert [arm["response_headers_to_add"][0]["header"]["value"] for arm in arms] == ["b", "a"]
+    assert route["weighted_clusters"]["use_hash_policy"]
+
+
+def test_an_arm_that_is_not_stable_falls_back_to_stable_and_an_override_never_does(split: Served) -> None:
+    routes = hosts(split)["*"]["routes"]
+    a, b = (Unit.of(split.endpoint.deployments[name]).key for name in "ab")
+    assert [arm["name"] for arm in routes[3]["route"]["weighted_clusters"]["clusters"]] == [fallback_pair(b, a), a]
+    assert [route["route"]["cluster"] for route in routes[:2]] == [a, b]
+    assert clusters_of([split]) == {a, b, fallback_pair(b, a)}
+
+
+def test_the_gateway_waits_longer_than_the_slowest_deployment(split: Served) -> None:
+    routes = hosts(split)["*"]["routes"]
+    waits = [route["route"]["retry_policy"]["per_try_timeout"] for route in (*routes[:2], routes[3])]
+    assert waits == ["105.000s", "65.000s", "105.000s"]
+
+
+def test_a_timeout_that_does_not_read_is_left_to_the_worker_to_refuse(make_deployment: Make) -> None:
+    assert Unit.of(make_deployment("a", environment={"MODELSERVE_TIMEOUT_S": "soon"})).timeout_s == 60.0
+
+
+@pytest.mark.parametrize(
+    ("path", "is_meant"),
+    [
+        ("/endpoints/churn", True),
+        ("/endpoints/churn/invocations", True),
+        ("/v2/models/churn/versions/1/infer", True),
+        ("/v1/models/churn:classify", True),
+        ("/v1/models/churn/metadata", True),
+        ("/explanations/churn", True),
+        ("/endpoints/churn-v2", False),
+        ("/v1/models/churn:delete", False),
+        ("/v2/models/churn:predict", False),
+        ("/x/endpoints/churn", False),
+    ],
+)
+def test_addresses(split: Served, path: str, is_meant: bool) -> None:  # noqa: FBT001
+    pattern = hosts(split)["*"]["routes"][0]["match"]["safe_regex"]["regex"]
+    assert bool(re.fullmatch(pattern, path)) is is_meant
+
+
+def test_a_host_name_takes_every_path(split: Served) -> None:
+    host = hosts(split)["churn"]
+    assert host["domains"] == ["churn.localhost"]
+    assert {route["match"]["prefix"] for route in host["routes"]} == {"/"}
+
+
+def test_a_cluster_is_the_same_as_long_as_the_unit_is(make_deployment: Make) -> None:
+    assert Unit.of(make_deployment("a", replicas=3, workers=2)).key == Unit.of(make_deployment("a")).key
+    changed = [
+        make_deployment("a", digest="other"),
+        make_deployment("a", environment={"MODELSERVE_LOG": "off"}),
+        make_deployment("a", endpoint="other"),
+    ]
+    keys = {Unit.of(one).key for one in (make_deployment("a"), *changed)}
+    assert len(keys) == 4
+    assert {deployment_of(key) for key in keys} == {"a"}
+
+
+def test_a_unit_that_two_states_want_runs_as_often_as_the_hungrier_says(
+    make_deployment: Make, make_served: MakeServed
+) -> None:
+    two = make_served(make_deployment("a", replicas=2)).endpoint
+    six = make_served(make_deployment("a", replicas=3, workers=2)).endpoint
+    assert [one.processes for one in wanted_of([two, six]).values()] == [6]
+    assert [one.processes for one in wanted_of([six, two]).values()] == [6]
+
+
+def test_a_unit_s_cluster_reads_its_own_hosts_and_a_pair_names_its_members() -> None:
+    one = cluster("a@1", eds=Path("/e"))
+    assert one["eds_cluster_config"]["eds_config"]["path_config_source"]["path"] == "/e/a@1.json"
+    assert one["ignore_health_on_host_removal"]
+    assert one["common_lb_config"] == {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"}
+    pair = cluster("b@2|a@1", eds=Path("/e"))
+    assert pair["cluster_type"]["typed_config"]["clusters"] == [{"name": "b@2"}, {"name": "a@1"}]
+    assert members("a@1") == ("a@1",)
+
+
+def test_a_draining_host_is_given_nothing_new_and_tells_whose_it_is() -> None:
+    told = endpoints("a@1", [Host(port=2, is_draining=True), Host(port=1)])["endpoints"][0]["lb_endpoints"]
+    assert [(host["endpoint"]["address"]["socket_address"]["port_value"], host["health_status"]) for host in told] == [
+        (1, "UNKNOWN"),
+        (2, "DRAINING"),
+    ]
+    assert told[0]["metadata"]["filter_metadata"]["modelserve"] == {"deployment": "a"}
+
+
+def test_the_listener_shares_its_port_with_nobody_and_the_admin_address_is_a_file() -> None:
+    gateway = Gateway(host="127.0.0.1", port=8080, stage="s", folder=Path("/e"), attempts_log=Path("/e/raw/a.log"))
+    assert listener(gateway)["enable_reuse_port"] is False
+    assert listener(gateway)["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 8080}
+    assert bootstrap(gateway)["admin"]["address"]["pipe"]["mode"] == 0o600
