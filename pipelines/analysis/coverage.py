@@ -17,7 +17,7 @@ from pipelines.analysis.metrics import estimate
 from pipelines.analysis.simulate import Scene
 
 USERS = 5000
-LOOKS = 25
+LOOKS = 15
 BURN_IN = 1000
 STABLE, CANARY = 0.05, 0.08
 
@@ -33,7 +33,7 @@ def coverage(*, repetitions: int, seed: int, alpha: float = 0.05) -> list[Alarms
         "p99 of one arm, every user": _rate_misses(0.99, repetitions, seed + 1, alpha=alpha),
         "difference of rates, lower end": _difference_misses(repetitions, seed + 2, alpha=alpha, is_upper=True),
         "difference of rates, upper end": _difference_misses(repetitions, seed + 2, alpha=alpha, is_upper=False),
-        "mean in [0, 1], betting, 25 looks": _betting_misses(repetitions, seed + 3, alpha=alpha),
+        f"mean in [0, 1], betting, {LOOKS} looks": _betting_misses(repetitions, seed + 3, alpha=alpha),
         "difference of means, asymptotic, from 1,000 users": _mean_misses(repetitions, seed + 4, alpha=alpha),
     }
     return [

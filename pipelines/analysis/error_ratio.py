@@ -49,7 +49,7 @@ def compare_error_ratio(stable: UserCounts, canary: UserCounts, gate: ErrorRatio
     >>> gate = ErrorRatioGate(margin=0.005)
     >>> stable, canary = user_counts(9000, 90, shares=0.9), user_counts(1000, 60, shares=0.1)
     >>> compare_error_ratio(stable, canary, gate, alpha=0.01).reason
-    'error ratio 6.00% against 1.00% of stable: worse by more than 0.50 pp [+2.6, +8.2]'
+    'error ratio 6.00% against 1.00% of stable: worse by more than 0.50 pp [+2.6, +8.1]'
     """
     share = _canary_share(stable, canary)
     numbers = _counted(stable, canary) | {"alpha": level(alpha)}

@@ -20,7 +20,7 @@ from pipelines.analysis.simulate import Requests, Timings, Users, first_true
 Judge = Callable[[Users], Integers]
 
 EVENTS_AT_ONCE = 2000
-LOOKS_AT_ONCE = 500
+LOOKS = 250
 TICK_USERS = 25
 """Canary users between two looks of the Mann-Whitney judge, which compares windows."""
 
@@ -45,7 +45,7 @@ def by_event_share(stream: Users, *, alpha: float) -> Integers:
     return found
 
 
-def by_two_rates(stream: Users, *, alpha: float, line: two_rates.Line, looks: int = LOOKS_AT_ONCE) -> Integers:
+def by_two_rates(stream: Users, *, alpha: float, line: two_rates.Line, looks: int = LOOKS) -> Integers:
     """Ours, with a margin or with final outcomes: looks evenly in the stream, as many as asked."""
     size = stream.is_event.shape[1]
     when = np.unique(np.linspace(0, size - 1, min(looks, size)).astype(np.int64))

@@ -18,7 +18,7 @@ from pipelines.analysis.checks import Integers
 from pipelines.analysis.coverage import coverage
 from pipelines.analysis.gates import QuantileGate
 from pipelines.analysis.measures import Alarms, Delay, alarm_table, delay_table
-from pipelines.analysis.power import Change, users_per_arm
+from pipelines.analysis.power import LATE_FACTOR, Change, users_per_arm
 from pipelines.analysis.simulate import Scene
 
 ALPHA = 0.01
@@ -237,6 +237,8 @@ def _delay(name: str, users: list[float], scene: Scene, *, fixed: int) -> Delay:
         median=float(np.quantile(users, 0.5, method="higher")),
         late=float(np.quantile(users, 0.95, method="higher")),
         found=float(np.isfinite(users).mean()),
+        in_time=int((np.array(users) <= LATE_FACTOR * fixed).sum()),
+        repetitions=len(users),
     )
 
 

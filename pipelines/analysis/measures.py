@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+FOUND_IN_TIME = 0.95
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarms:
@@ -47,6 +49,17 @@ class Delay:
     found: float
     """Share of the streams in which it was found at all."""
 
+    in_time: int
+    """Streams in which it was found within three times the fixed horizon."""
+
+    repetitions: int
+    """Streams in all."""
+
+    @property
+    def p(self) -> float:
+        """Probability of so few streams or fewer found in time, if 95 % were to be."""
+        return float(stats.binomtest(self.in_time, self.repetitions, FOUND_IN_TIME, alternative="less").pvalue)
+
 
 def alarm_table(rows: Iterable[Alarms]) -> str:
     """Write rates of alarms as a Markdown table.
@@ -68,7 +81,8 @@ def alarm_table(rows: Iterable[Alarms]) -> str:
 def delay_table(rows: Iterable[Delay], false_alarms: Mapping[str, Alarms]) -> str:
     """Write delays as a Markdown table, each beside the judge's measured false alarm rate.
 
-    >>> row = Delay(judge="ours", share=0.5, fixed_users=100, median=90.0, late=math.inf, found=0.9)
+    >>> users = {"fixed_users": 100, "median": 90.0, "late": math.inf}
+    >>> row = Delay(judge="ours", share=0.5, **users, found=0.9, in_time=90, repetitions=100)
     >>> print(delay_table([row], {}).splitlines()[-1])
     | 50 % | ours | 90 (0.90 x) | never | 90 % | 100 |  |
     """

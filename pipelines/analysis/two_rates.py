@@ -24,11 +24,11 @@ from pipelines.analysis.checks import Floats, positive
 BASES = expit(np.arange(-7.5, 3.1, 0.5))
 """Alternatives for stable's rate: from 0.06 % to 95 %, even in log odds."""
 
-BASE_WEIGHTS = 1 / (1 + ((np.arange(-7.5, 3.1, 0.5) + 3.0) / 3.0) ** 2)
+BASE_WEIGHTS = 1 / (1 + ((np.arange(-7.5, 3.1, 0.5) + 3.5) / 2.5) ** 2)
 """Prior weights of the bases: error ratios of a few per cent come first."""
 
-EFFECTS = np.array([0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8, 2.4])
-"""Alternatives for the canary: log odds beyond the line."""
+EFFECTS = np.array([0.08, 0.28, 0.46, 0.61, 0.74, 0.86, 0.99, 1.14, 1.32, 1.62])
+"""Alternatives for the canary, equally likely: log odds beyond the line, about a normal law with mean 0.8."""
 
 HALVINGS = 50
 BOUND_HALVINGS = 20  # of a difference of shares: to a millionth
@@ -80,7 +80,7 @@ def log_e(table: Table, share: Floats, line: Line) -> Floats:
 
     >>> counts = Table(*(np.array([n]) for n in (880.0, 20.0, 90.0, 10.0)))
     >>> round(float(log_e(counts, np.array([0.1]), Line())), 1)
-    4.4
+    4.7
     """
     stable, canary, weights = _alternatives(line)
     if not stable.size:

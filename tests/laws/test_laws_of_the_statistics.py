@@ -1,0 +1,94 @@
+"""The statistics keep their promises on simulated streams: false alarms, coverage, and delay.
+
+A rate passes where a one-sided binomial test at 0.1 % does not refute it, on fixed seeds: alarms at most alpha, misses
+at most alpha, and at least 95 % of the worse canaries found within three times the fixed horizon.
+``python -m pipelines laws`` measures the same with more repetitions.
+"""
+
+import math
+
+import pytest
+
+from pipelines.analysis import laws
+from pipelines.analysis.coverage import coverage
+from pipelines.analysis.measures import Alarms, Delay
+
+REFUTED = 0.001
+ALPHA = 0.05
+"""Larger than the 0.01 of a rollout, so that few repetitions can refute it."""
+
+
+@pytest.fixture(scope="module")
+def independent() -> dict[str, Alarms]:
+    rows = laws.false_alarms(repetitions=120, seed=11, alpha=ALPHA)
+    return {row.judge: row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def clustered() -> dict[str, Alarms]:
+    rows = laws.clustered_false_alarms(repetitions=120, seed=12, alpha=ALPHA)
+    return {row.judge: row for row in rows}
+
+
+@pytest.mark.parametrize("judge", ["ours", "ours, final outcomes", "ours, margin 0.5 pp"])
+def test_a_good_canary_is_rarely_rolled_back_though_every_one_of_a_hundred_thousand_requests_is_looked_at(
+    independent: dict[str, Alarms], judge: str
+) -> None:
+    assert independent[judge].p > REFUTED
+
+
+def test_peeking_at_a_z_test_breaks_its_promise(independent: dict[str, Alarms]) -> None:
+    peeked = independent["the same z-test at every look"]
+    assert peeked.rate > 4 * ALPHA
+
+
+def test_users_who_differ_and_return_do_not_break_the_promise(clustered: dict[str, Alarms]) -> None:
+    assert clustered["ours, by user"].p > REFUTED
+
+
+def test_counting_requests_of_such_users_would_break_it(clustered: dict[str, Alarms]) -> None:
+    assert clustered["the same e-value by request"].rate > 2 * ALPHA
+
+
+def test_the_latency_gate_keeps_its_promise() -> None:
+    (row,) = laws.latency_false_alarms(repetitions=200, seed=13, users=10_000, alpha=ALPHA)
+    assert row.p > REFUTED
+
+
+def test_a_split_that_is_kept_rarely_alarms() -> None:
+    (row,) = laws.split_false_alarms(repetitions=200, seed=14, alpha=ALPHA)
+    assert row.p > REFUTED
+
+
+def test_every_interval_covers_at_every_look() -> None:
+    refuted = [row.judge for row in coverage(repetitions=100, seed=15) if row.p <= REFUTED]
+    assert refuted == []
+
+
+def _ours(rows: list[Delay]) -> list[Delay]:
+    return [row for row in rows if row.judge.startswith("ours")]
+
+
+@pytest.mark.parametrize("share", laws.SHARES)
+def test_three_times_the_errors_are_found_about_as_soon_as_by_a_fixed_horizon(share: float) -> None:
+    for row in _ours(laws.error_delays(repetitions=300, seed=16, share=share)):
+        assert row.median <= 1.25 * row.fixed_users, row
+        assert row.p > REFUTED, row
+
+
+@pytest.mark.parametrize("share", laws.SHARES)
+def test_a_p99_half_as_high_again_is_found_about_as_soon_as_by_a_fixed_horizon(share: float) -> None:
+    for row in _ours(laws.latency_delays(repetitions=400, seed=17, share=share)):
+        assert row.median <= 1.25 * row.fixed_users, row
+        assert row.p > REFUTED, row
+
+
+def test_a_fixed_horizon_has_one_chance_and_misses_a_fifth() -> None:
+    rows = laws.error_delays(repetitions=200, seed=18, share=0.5)
+    planned = next(row for row in rows if row.judge == "fixed-horizon z-test, one look")
+    assert 0.7 < planned.found < 0.9
+    assert planned.late == math.inf
+
+
+def test_the_same_seed_prints_the_same_tables() -> None:
+    assert laws.tables(repetitions=3, seed=19) == laws.tables(repetitions=3, seed=19)
