@@ -4,7 +4,7 @@ NOT SAFE UNDER PEEKING: a rule such as "stop when the expected loss is small" ha
 looked at often. An option for reports and for tests of fixed length; no gate decides by it.
 
 Closed forms of E. Miller, "Formulas for Bayesian A/B testing" (2015), and C. Stucchio, "Bayesian A/B testing at VWO"
-(2015, section 5), summed in log space.
+(2015), summed in log space.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Events counted without users: the Poisson canary test, which may hold or roll back and never promotes.
 
 The events of both arms are Poisson processes with one profile in time; given an event, it falls on the canary with
-probability ``share * r / (share * r + 1 - share)`` where r is the ratio of rates (Lindon & Malek, arXiv 2011.03567,
-section 4; Netflix, "Sequential A/B testing keeps the world streaming", part 2). Same e-value as :mod:`.event_share`.
+probability ``share * r / (share * r + 1 - share)`` where r is the ratio of rates (Lindon & Malek, arXiv 2011.03567;
+Netflix, "Sequential A/B testing keeps the world streaming", part 2). Same e-value as :mod:`.event_share`.
 
 Assumes independent events: one user who retries in a loop breaks it. Where users can be seen, count users.
 """

@@ -11,6 +11,7 @@ Pure statistics of one look at columns; which windows, how many of n, and what f
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from mlflow_deploy_plugin.errors import ConfigError
-from pipelines.analysis.checks import Column
+from pipelines.analysis.checks import Column, Flags
 from pipelines.analysis.multiple import q_values
 
 Kind = Literal["number", "category"]
@@ -46,7 +47,7 @@ class DriftGate:
     """Change of the share of missing values that counts as drift, given as small a q-value."""
 
     unseen: float = 0.01
-    """Share of rows with a category that the reference lacks, from which the column drifts."""
+    """Share of rows with a category that the reference lacks, beyond chance, from which the column drifts."""
 
     minimum_rows: int = 100
     """Rows with a value, in reference and in current, below which a column is not tested."""
@@ -75,7 +76,7 @@ class ColumnDrift:
     missing_current: float
     missing_q: float
     unseen: float
-    """Share of current rows with a category that the reference lacks."""
+    """Share of current rows with a category that the reference lacks, beyond what a sample of its size would miss."""
 
     rows_reference: int
     rows_current: int
@@ -201,21 +202,34 @@ def _is_numeric(column: Column) -> bool:
     return np.issubdtype(column.dtype, np.number) and not np.issubdtype(column.dtype, np.complexfloating)
 
 
-def _missing(column: Column) -> Column:
-    """Mask of None and NaN; NaN is what does not equal itself, also among objects."""
-    if _is_numeric(column):
-        return np.isnan(column) if np.issubdtype(column.dtype, np.floating) else np.zeros(column.shape, dtype=bool)
-    if column.dtype.kind in "US":
-        return np.zeros(column.shape, dtype=bool)
-    return np.array([value is None or bool(value != value) for value in column], dtype=bool)  # noqa: PLR0124
+def _missing(column: Column) -> Flags:
+    """Mask of None and of what does not equal itself: NaN, NaT, pandas' NA."""
+    if column.dtype.kind in "iubUS":
+        return np.zeros(column.shape, dtype=np.bool_)
+    if column.dtype.kind in "fmM":
+        return np.asarray(np.isnat(column) if column.dtype.kind in "mM" else np.isnan(column))
+    return np.array([value is None or not _equals_itself(value) for value in column], dtype=np.bool_)
+
+
+def _equals_itself(value: object) -> bool:
+    is_equal = value == value  # noqa: PLR0124 -- the definition of NaN; pandas' NA answers NA, which has no truth
+    return isinstance(is_equal, bool | np.bool_) and bool(is_equal)
+
+
+def _numbers_if_all_are(column: Column) -> Column:
+    """Objects that are all numbers as floats, times as ticks: pandas' nullable columns arrive as objects."""
+    if column.dtype.kind in "mM":
+        return column.astype(np.int64)
+    is_all = column.dtype.kind == "O" and all(isinstance(v, Real) and not isinstance(v, bool) for v in column)
+    return column.astype(np.float64) if is_all else column
 
 
 def _test(name: str, reference: Column, current: Column, gate: DriftGate) -> ColumnDrift:
     """Test one column; q-values are filled in when all columns are known."""
     lost_r, lost_c = _missing(reference), _missing(current)
     rows = len(reference), len(current)
-    kept_r, kept_c = reference[~lost_r], current[~lost_c]
-    is_number = _is_numeric(reference) and _is_numeric(current)
+    kept_r, kept_c = _numbers_if_all_are(reference[~lost_r]), _numbers_if_all_are(current[~lost_c])
+    is_number = _is_numeric(kept_r) and _is_numeric(kept_c)
     table = np.array([[lost_r.sum(), len(kept_r)], [lost_c.sum(), len(kept_c)]])
     missing_p = chi2_homogeneity(*table)[1] if min(rows) >= gate.minimum_rows else 1.0
     blank = ColumnDrift(
@@ -243,23 +257,30 @@ def _test(name: str, reference: Column, current: Column, gate: DriftGate) -> Col
 def _numbers(blank: ColumnDrift, reference: Column, current: Column) -> ColumnDrift:
     x, y = reference.astype(np.float64), current.astype(np.float64)
     effect, p_value = ks_distance(x, y)
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, PSI_BINS + 1)[1:-1]))
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, PSI_BINS + 1)[1:-1], method="lower"))
     binned = [np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) for values in (x, y)]
     return replace(blank, method="ks", effect=effect, p=p_value, psi=psi(*binned))
 
 
 def _categories(blank: ColumnDrift, reference: Column, current: Column) -> ColumnDrift:
-    known, counted = np.unique(reference.astype(str), return_counts=True)
-    values, now = np.unique(current.astype(str), return_counts=True)
-    seen = dict(zip(values.tolist(), now.tolist(), strict=True))
-    common = known[np.argsort(-counted, kind="stable")][:MOST_CATEGORIES]
-    before = dict(zip(known.tolist(), counted.tolist(), strict=True))
-    kept_r, kept_c = ([side.get(each, 0) for each in common.tolist()] for side in (before, seen))
-    unseen = sum(number for value, number in seen.items() if value not in before)
-    rare_r, rare_c = len(reference) - sum(kept_r), len(current) - sum(kept_c) - unseen
-    table = ([*kept_r, rare_r, 0], [*kept_c, rare_c, unseen])
+    before, seen = (_counted(side) for side in (reference, current))
+    once = sum(number == 1 for number in before.values())
+    common = sorted((name for name in before if before[name] > 1), key=lambda name: -before[name])[:MOST_CATEGORIES]
+    kept_r, kept_c = ([side.get(name, 0) for name in common] for side in (before, seen))
+    unseen = sum(number for name, number in seen.items() if name not in before)
+    # a reference value that occurs once is one that the rest of the reference lacks (Good 1953): ids do not drift
+    table = (
+        [*kept_r, len(reference) - sum(kept_r) - once, once],
+        [*kept_c, len(current) - sum(kept_c) - unseen, unseen],
+    )
     effect, p_value = chi2_homogeneity(*table)
-    return replace(blank, method="chi2", effect=effect, p=p_value, psi=psi(*table), unseen=_share(unseen, len(current)))
+    excess = max(0.0, _share(unseen, len(current)) - _share(once, len(reference)))
+    return replace(blank, method="chi2", effect=effect, p=p_value, psi=psi(*table), unseen=excess)
+
+
+def _counted(column: Column) -> dict[str, int]:
+    values, numbers = np.unique(column.astype(str), return_counts=True)
+    return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
 
 def _judged(found: ColumnDrift, gate: DriftGate) -> ColumnDrift:

@@ -5,7 +5,7 @@ at most ``ratio`` times stable's, then a user *with* the event is a canary user 
 ``s0 = theta ratio / (theta ratio + 1 - theta)``, whatever the common rate is and however it changes: an outage of the
 whole house cancels. Each user with the event multiplies the e-value by ``s1/s0`` (canary) or ``(1 - s1)/(1 - s0)``
 (stable); a finite mixture over alternatives ``s1`` is a supermartingale: Ville's inequality bounds it at every look.
-Lindon & Malek (NeurIPS 2022, arXiv 2011.03567, section 4) with a one-sided mixture in place of the Dirichlet; the
+Lindon & Malek (NeurIPS 2022, arXiv 2011.03567) with a one-sided mixture in place of the Dirichlet; the
 anytime-valid log-rank test (ter Schure et al., arXiv 2011.06931) for fixed shares.
 
 Rules: count each user once, at the first event, under the share of that moment. Users may send any number of requests,

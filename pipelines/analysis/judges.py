@@ -132,6 +132,21 @@ def first_errors(stream: Requests) -> Users:
     return Users(is_canary=stream.is_canary[None, :], is_event=is_event[None, :], share=stream.share)
 
 
+def by_open_rates(stream: Requests, *, alpha: float, line: two_rates.Line, looks: int = LOOKS) -> Integers:
+    """Ours with a margin, on users who return: exposed at the first request, with the event from the first error on."""
+    is_error = first_errors(stream).is_event[0]
+    is_first: Flags = np.zeros(stream.user.size, dtype=np.bool_)
+    is_first[np.unique(stream.user, return_index=True)[1]] = True
+    regular = np.linspace(0, stream.user.size - 1, looks).astype(np.int64)
+    when = np.unique(np.concatenate([regular, np.flatnonzero(is_error)]))
+    arms = ~stream.is_canary, stream.is_canary
+    exposed = [np.cumsum(is_first & arm)[when, None].astype(np.float64) for arm in arms]
+    events = [np.cumsum(is_error & arm)[when, None].astype(np.float64) for arm in arms]
+    table = two_rates.Table(exposed[0] - events[0], events[0], exposed[1] - events[1], events[1])
+    is_over = two_rates.log_e(table, np.array([stream.share]), line) >= -math.log(alpha)
+    return _at(when, first_true(is_over[None, :]))
+
+
 def _z_scores(stream: Users) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Pooled z of the difference of proportions after every user, shape (repetitions, users)."""
     canary = stream.canary_seen.astype(np.float64)

@@ -26,6 +26,12 @@ REQUESTS = 100_000
 CLUSTERED_USERS = 700
 """Users of one clustered stream: about 10^5 requests."""
 
+CLUSTERED_JUDGES = (
+    "ours, by user",
+    "ours, by user, margin 0.5 pp",
+    "the same e-value by request",
+    "z-test by request, at every look",
+)
 BATCH = 50
 SHARES = (0.5, 0.1)
 STABLE, CANARY = 0.01, 0.03
@@ -69,10 +75,10 @@ def clustered_false_alarms(*, repetitions: int, seed: int, alpha: float = ALPHA)
     """Count alarms in A/A tests whose users differ and send 1 to 1,000 requests, with a look after every request.
 
     >>> [row.judge for row in clustered_false_alarms(repetitions=2, seed=1)]
-    ['ours, by user', 'the same e-value by request', 'z-test by request, at every look']
+    ['ours, by user', 'ours, by user, margin 0.5 pp', 'the same e-value by request', 'z-test by request, at every look']
     """
     scene = Scene(repetitions=1, users=CLUSTERED_USERS, share=0.1)
-    counted = np.zeros(3, dtype=np.int64)
+    counted = np.zeros(len(CLUSTERED_JUDGES), dtype=np.int64)
     for repetition in range(repetitions):
         requests = simulate.clustered_requests(scene, rate=STABLE, seed=seed + repetition)
         by_request = simulate.Users(
@@ -80,14 +86,14 @@ def clustered_false_alarms(*, repetitions: int, seed: int, alpha: float = ALPHA)
         )
         counted += [
             _alarms(judges.by_event_share(judges.first_errors(requests), alpha=alpha)),
+            _alarms(judges.by_open_rates(requests, alpha=alpha, line=two_rates.Line(margin=0.005))),
             _alarms(judges.by_event_share(by_request, alpha=alpha)),
             _alarms(judges.by_peeked_z(by_request, alpha=alpha)),
         ]
-    names = ("ours, by user", "the same e-value by request", "z-test by request, at every look")
     about = f"{CLUSTERED_USERS} users with 1 to 1,000 requests each"
     return [
         Alarms(judge=name, stream=about, alarms=int(count), repetitions=repetitions, promised=promised)
-        for name, count, promised in zip(names, counted, (alpha, None, None), strict=True)
+        for name, count, promised in zip(CLUSTERED_JUDGES, counted, (alpha, alpha, None, None), strict=True)
     ]
 
 

@@ -106,7 +106,7 @@ def betting_bounds(values: ArrayLike, *, alpha: float) -> tuple[float, float]:
 
 
 def cuped(sums: ArrayLike, before: ArrayLike, *, theta: float, centre: float) -> Floats:
-    """Take out of a metric what the user's past explains: ``Y - theta (X - mean X)`` (Deng et al., WSDM 2013, eq. 4).
+    """Take out of a metric what the user's past explains: ``Y - theta (X - mean X)`` (Deng et al., WSDM 2013).
 
     >>> cuped([2.0, 4.0], [1.0, 3.0], theta=1.0, centre=2.0).tolist()
     [3.0, 3.0]

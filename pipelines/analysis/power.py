@@ -1,7 +1,7 @@
 """How many users, and how long, before a rollout starts.
 
-Fixed-horizon numbers of the z-test (Fleiss, Levin & Paik, "Statistical methods for rates and proportions", 2003, eq.
-4.14, 4.17), and the expected length of the anytime-valid test beside them: ``tests/laws`` holds its median to 1.25
+Fixed-horizon numbers of the z-test (Fleiss, Levin & Paik, "Statistical methods for rates and proportions", 2003,
+chapter 4), and the expected length of the anytime-valid test beside them: ``tests/laws`` holds its median to 1.25
 times the fixed number and its 95th percentile to 3 times.
 """
 

@@ -23,7 +23,7 @@ CONCENTRATION = 100.0
 def log_bayes_factor(observed: ArrayLike, split: ArrayLike, *, concentration: float = CONCENTRATION) -> Floats:
     """Log of the Bayes factor of "some other split" against ``split``.
 
-    ``log BF = log B(k split + n) - log B(k split) - sum n_i log split_i`` (arXiv 2011.03567, eq. 6).
+    ``log BF = log B(k split + n) - log B(k split) - sum n_i log split_i`` (arXiv 2011.03567).
 
     Args:
         observed: users per arm, shape (..., arms).

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import ArrayLike
 from scipy import stats
@@ -63,6 +64,26 @@ def test_a_small_reference_is_not_taken_for_the_truth() -> None:
 def test_a_category_that_was_never_seen_is_named() -> None:
     current = np.repeat(["a", "b", "new"], [500, 400, 100])
     assert "10% of rows hold a category that the reference lacks" in reason(np.repeat(["a", "b"], [600, 400]), current)
+
+
+def test_ids_that_are_new_in_every_sample_do_not_drift() -> None:
+    reference, current = (np.array([f"user-{side}-{n}" for n in range(1000)]) for side in ("a", "b"))
+    assert not drifted(reference, current)
+
+
+def test_nullable_numbers_of_pandas_are_numbers() -> None:
+    reference = pd.Series(range(500), dtype="Int64")
+    current = reference.where(reference > 100)
+    found = compare_columns({"x": reference.to_numpy(dtype=object)}, {"x": current.to_numpy(dtype=object)}).columns[0]
+    assert (found.kind, found.missing_current) == ("number", pytest.approx(101 / 500))
+
+
+def test_times_and_infinities_are_numbers() -> None:
+    times = np.arange("2026-01-01", "2026-07-01", dtype="datetime64[D]")
+    huge = np.append(CALM, [np.inf] * 3000)
+    result = compare_columns({"t": times, "x": huge}, {"t": times, "x": huge})
+    assert [each.kind for each in result.columns] == ["number", "number"]
+    assert result.drifted == ()
 
 
 def test_missing_values_that_appear_are_named() -> None:
