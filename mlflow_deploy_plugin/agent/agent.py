@@ -161,7 +161,8 @@ class Agent:
         return "applying" if self.reconciler.pending or not self.reconciler.is_settled else "idle"
 
     def _troubles(self) -> list[str]:
-        return [text for text in (self.reconciler.trouble, self.watch.problem, self._events_trouble) if text]
+        full = "" if self.reconciler.reserve.is_kept else f"the disk of {self.home.root} is full; free some space"
+        return [text for text in (full, self.reconciler.trouble, self.watch.problem, self._events_trouble) if text]
 
     def _message(self, failed: list[str]) -> str:
         refusal = self.reconciler.refusal()

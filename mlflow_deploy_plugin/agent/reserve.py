@@ -17,9 +17,14 @@ class Reserve:
 
     path: Path
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is still room."""
+        return self.path.exists()
+
     def refill(self) -> None:
         """Make it, where it is missing and there is plenty of room."""
-        if self.path.exists() or shutil.disk_usage(self.path.parent).free < _PLENTY * RESERVE_BYTES:
+        if self.is_kept or shutil.disk_usage(self.path.parent).free < _PLENTY * RESERVE_BYTES:
             return
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
