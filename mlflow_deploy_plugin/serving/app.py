@@ -143,7 +143,9 @@ class Application:
             is_joining=settings.batching == "on" and loaded.can_batch,
         )
         self._engine = Engine(
-            scheduler=Scheduler(loaded.predictor, batcher, self._thread, self._metrics),
+            scheduler=Scheduler(
+                loaded.predictor, batcher, self._thread, self._metrics, may_run_inline=loaded.may_run_inline
+            ),
             streams=Streams(loaded.predictor, settings.timeout_s),
             metrics=self._metrics,
             recorder=self._recorder,

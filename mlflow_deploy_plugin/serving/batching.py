@@ -110,6 +110,11 @@ class Batcher(Generic[T]):
         """Rows of the next batch, at most."""
         return self.service.rows_within(self.latency_s, self.max_rows) if self.is_joining else 1
 
+    def expected_s(self, rows: int) -> float:
+        """How long a call of ``rows`` will take by what was measured; for ever, as long as nothing was."""
+        fixed, per_row = self.service.fit()
+        return fixed + per_row * rows if self.service.weight else float("inf")
+
     def offer(self, ticket: Ticket[T]) -> bool:
         """Let a ticket wait; False: the room is full."""
         if self._queue and self.waiting_rows + ticket.rows > self.max_waiting:

@@ -33,36 +33,34 @@ class BodyLimits:
         Raises:
             RequestError: TOO_LARGE, SLOW_BODY, CLIENT_GONE, UNSUPPORTED_TYPE or MALFORMED.
         """
-        self._check_length(headers.get(b"content-length"))
-        if connection.has_whole_body():
-            body = await self._read(receive)  # cannot wait, so it needs no timer
+        if connection.has_whole_body():  # reading cannot wait, so it needs no timer
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            self._check_size(len(body))
         else:
-            try:
-                async with asyncio.timeout(self.timeout_s):
-                    body = await self._read(receive)
-            except TimeoutError as error:
-                raise RequestError(Fault.SLOW_BODY, f"the body did not arrive within {self.timeout_s:g} s") from error
+            self._check_length(headers.get(b"content-length"))
+            body = await self._read_in_time(receive)
         encoding = headers.get(b"content-encoding")
         return body if encoding is None else self._decompress(body, encoding)
 
+    async def _read_in_time(self, receive: Receive) -> bytes:
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await self._read(receive)
+        except TimeoutError as error:
+            raise RequestError(Fault.SLOW_BODY, f"the body did not arrive within {self.timeout_s:g} s") from error
+
     async def _read(self, receive: Receive) -> bytes:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestError(Fault.CLIENT_GONE, "the client has gone")
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            self._check_size(len(body))
-            return body
-        chunks = [body]
-        size = len(body)
-        while message.get("more_body", False):
-            self._check_size(size)
+        chunks: list[bytes] = []
+        size, is_more = 0, True
+        while is_more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise RequestError(Fault.CLIENT_GONE, "the client has gone")
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-        self._check_size(size)
+            self._check_size(size)
+            is_more = message.get("more_body", False)
         return b"".join(chunks)
 
     def _check_length(self, header: bytes | None) -> None:

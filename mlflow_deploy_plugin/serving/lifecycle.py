@@ -20,6 +20,8 @@ class Lifecycle:
     """The phase of this worker."""
 
     phase: Phase = Phase.WARMING
+    is_leaving: bool = False
+    """Whether connections should be closed after their answer; a plain attribute, since every answer asks."""
 
     @property
     def is_ready(self) -> bool:
@@ -31,11 +33,6 @@ class Lifecycle:
         """Whether the process is about to be replaced."""
         return self.phase is Phase.STUCK
 
-    @property
-    def is_leaving(self) -> bool:
-        """Whether connections should be closed after their answer."""
-        return self.phase in {Phase.DRAINING, Phase.STUCK}
-
     def warmed_up(self) -> None:
         """The warm-up was answered."""
         if self.phase is Phase.WARMING:
@@ -45,7 +42,9 @@ class Lifecycle:
         """No new traffic, please."""
         if self.phase is not Phase.STUCK:
             self.phase = Phase.DRAINING
+        self.is_leaving = True
 
     def stick(self) -> None:
         """A call of the model does not return."""
         self.phase = Phase.STUCK
+        self.is_leaving = True

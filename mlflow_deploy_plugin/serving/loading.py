@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlflow_deploy_plugin.spec.settings import ServingSettings
+
+BATCHING_ROWS: Final = 4
+"""Rows that the check of batching asks for together and one by one; a slow model answers them before it is ready."""
 
 _logger = logging.getLogger("modelserve.loading")
 
@@ -62,7 +65,7 @@ def load(bento_src: Path, settings: ServingSettings, *, worker: int = 0) -> Serv
 
 
 def _check_batching(loaded: Loaded, request: LoadRequest) -> Loaded:
-    payload = samples.payload(request.signature)
+    payload = samples.payload(request.signature, rows=BATCHING_ROWS)
     if payload is None or request.settings.batching == "off":
         return loaded
     try:

@@ -1,6 +1,7 @@
 """Adaptive batching on the event loop: :mod:`.batching` decides, :class:`.thread.ModelThread` calls the model.
 
-- One call of the model is in flight; what arrives meanwhile is the next batch.
+- One call of the model is in flight; what arrives meanwhile is the next batch. It runs in the model's thread, or on
+  the event loop where the predictor is pure computation and measured short.
 - A batch that fails is run again request by request, so that only the request which is at fault fails.
 - A model whose output cannot be dealt back to requests is served unbatched from then on.
 - A request whose client has gone, or whose time is up, is dropped before it costs a call.
@@ -11,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from mlflow_deploy_plugin.serving.batching import Batcher, Ticket
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
@@ -26,20 +27,22 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.request import Request
     from mlflow_deploy_plugin.serving.thread import ModelThread
 
+INLINE_S: Final = 0.003
+"""A call that is expected to take less runs on the event loop, where the predictor allows it: handing it to the thread
+and fighting for the interpreter's lock would cost more than the loop's standing still does."""
+
 _logger = logging.getLogger("modelserve.scheduler")
 
 
-@dataclass(slots=True)
-class Answered:
-    """What became of one request, and what it cost."""
+class Answered(NamedTuple):
+    """What became of one request, and how long it waited for its batch."""
 
     prediction: Any
     probability: Any
     queue_s: float
-    compute_s: float
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Job:
     """One request on its way through the scheduler."""
 
@@ -48,6 +51,7 @@ class Job:
     answer: asyncio.Future[Answered]
     is_gone: Callable[[], bool]
     arrived: float
+    deadline: float
 
 
 class Observer(Protocol):
@@ -72,19 +76,34 @@ def _is_gone(job: Job) -> bool:
 class Scheduler:
     """The waiting room and the model of one worker. All methods belong to the event loop's thread."""
 
-    def __init__(self, predictor: Predictor, batcher: Batcher[Job], thread: ModelThread, observer: Observer) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        batcher: Batcher[Job],
+        thread: ModelThread,
+        observer: Observer,
+        *,
+        may_run_inline: bool = False,
+    ) -> None:
         self._predictor = predictor
         self._batcher = batcher
         self._thread = thread
         self._observer = observer
+        self._may_run_inline = may_run_inline
         self._loop = asyncio.get_running_loop()
         self._running: list[Ticket[Job]] = []
         self._busy_since: float | None = None
         self._is_pump_due = False
+        self._outstanding: set[Job] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer yet."""
+        return len(self._outstanding)
 
     @property
     def busy_since(self) -> float | None:
-        """When the call in flight began, on ``time.monotonic``; None: no call is."""
+        """When the call in flight began, on ``time.perf_counter``; None: no call is."""
         return self._busy_since
 
     @property
@@ -97,27 +116,27 @@ class Scheduler:
         """Rows of the next batch, at most."""
         return self._batcher.row_limit
 
-    def submit(self, request: Request, *, deadline: float, is_gone: Callable[[], bool]) -> asyncio.Future[Answered]:
-        """Let a request wait for its batch.
+    def submit(self, request: Request, timeout_s: float, is_gone: Callable[[], bool]) -> Job:
+        """Let a request wait for its batch, ``timeout_s`` at most; :meth:`expire` keeps that.
 
         Raises:
             RequestError: OVERLOADED, the queue is full.
         """
-        answer: asyncio.Future[Answered] = self._loop.create_future()
         rows = row_count(request.payload)
+        arrived = perf_counter()
         key = group(request.payload, request.params, request.wants) if self._batcher.is_joining else None
-        job = Job(request, rows, answer, is_gone, perf_counter())
-        if not self._batcher.offer(Ticket(job, rows, key, deadline)):
+        job = Job(request, rows, self._loop.create_future(), is_gone, arrived, arrived + timeout_s)
+        if not self._batcher.offer(Ticket(job, rows, key, job.deadline)):
             raise RequestError(
                 Fault.OVERLOADED,
                 f"{self._batcher.waiting_rows} rows wait already and at most {self._batcher.max_waiting} may;"
                 " try again later",
                 retry_after_s=self._seconds_to_drain(),
             )
+        self._outstanding.add(job)
         if self._busy_since is None and not self._is_pump_due:
-            self._is_pump_due = True
-            self._loop.call_soon(self._pump)  # requests that came with this one, in one read of the sockets, join it
-        return answer
+            self._pump_after_turn(0)
+        return job
 
     def probe(self, request: Request) -> asyncio.Future[Output]:
         """One call by itself that is neither counted nor learned from: the warm-up."""
@@ -134,30 +153,62 @@ class Scheduler:
 
     def fail_all(self, error: RequestError) -> None:
         """Tell everyone who waits or runs; used when the worker gives up."""
-        for ticket in [*self._running, *self._batcher.drop_all()]:
-            _fail(ticket.item, error)
+        self._batcher.drop_all()
+        for job in list(self._outstanding):
+            self._fail(job, error)
+
+    def expire(self, now: float) -> None:
+        """Tell those whose time is up; the call that they are in goes on without them."""
+        for job in [job for job in self._outstanding if job.deadline <= now]:
+            self._fail(job, RequestError(Fault.TIMED_OUT, "the model did not answer in time (timeout_s)"))
+
+    async def drain(self) -> None:
+        """Wait until everyone has an answer."""
+        while waiting := [job.answer for job in self._outstanding if not job.answer.done()]:
+            await asyncio.wait(waiting)
 
     def _seconds_to_drain(self) -> float:
         fixed, per_row = self._batcher.service.fit()
         batches = self._batcher.waiting_rows / max(self._batcher.row_limit, 1)
         return max(1.0, batches * fixed + self._batcher.waiting_rows * per_row)
 
+    def _pump_after_turn(self, seen: int) -> None:
+        self._is_pump_due = True
+        self._loop.call_soon(self._gather, seen)
+
+    def _gather(self, seen: int) -> None:
+        """Pump when a turn of the event loop brings nobody new.
+
+        No time is waited for: a turn with work to do polls the sockets and goes on. But what the sockets hold already,
+        such as the next requests of those who have just been answered, joins this batch and not the one after.
+        """
+        waiting = len(self._batcher)
+        if waiting > seen and self._batcher.waiting_rows < self._batcher.max_rows:
+            self._pump_after_turn(waiting)
+        else:
+            self._is_pump_due = False
+            self._pump()
+
     def _pump(self) -> None:
-        self._is_pump_due = False
-        while self._busy_since is None and len(self._batcher):
-            taken = self._batcher.take(monotonic(), _is_gone)
+        while len(self._batcher):
+            taken = self._batcher.take(perf_counter(), _is_gone)
             for ticket in taken.expired:
-                _fail(ticket.item, RequestError(Fault.TIMED_OUT, "the request's time was up before its turn came"))
+                self._fail(ticket.item, RequestError(Fault.TIMED_OUT, "the request's time was up before its turn came"))
             for ticket in taken.gone:
-                _fail(ticket.item, RequestError(Fault.CLIENT_GONE, "the client has gone"))
+                self._fail(ticket.item, RequestError(Fault.CLIENT_GONE, "the client has gone"))
             if taken.batch:
                 self._start(taken.batch)
+                return
 
     def _start(self, batch: list[Ticket[Job]]) -> None:
         self._running = batch
-        self._busy_since = monotonic()
+        self._busy_since = perf_counter()
         jobs = [ticket.item for ticket in batch]
-        self._thread.submit(lambda: self._compute(jobs), self._finish)
+        if self._may_run_inline and self._batcher.expected_s(sum(job.rows for job in jobs)) < INLINE_S:
+            self._settle(*_outcome(self._compute, jobs))
+            self._pump_after_turn(-1)  # when the answers are written
+        else:
+            self._thread.submit(lambda: self._compute(jobs), self._finish)
 
     def _compute(self, jobs: Sequence[Job]) -> _Computed:
         """In the model's thread: one call for all."""
@@ -169,14 +220,17 @@ class Scheduler:
         return _Computed(_deal(output, [job.rows for job in jobs]), output.prediction, seconds, began)
 
     def _finish(self, computed: _Computed | None, error: BaseException | None) -> None:
+        self._settle(computed, error)
+        self._pump()
+
+    def _settle(self, computed: _Computed | None, error: BaseException | None) -> None:
         batch, self._running, self._busy_since = self._running, [], None
         if computed is not None:
             self._deliver(batch, computed)
         elif error is not None and len(batch) > 1:
             self._separate(batch, error)
         elif error is not None:
-            _fail(batch[0].item, _as_fault(error))
-        self._pump()
+            self._fail(batch[0].item, _as_fault(error))
 
     def _deliver(self, batch: list[Ticket[Job]], computed: _Computed) -> None:
         rows = sum(ticket.rows for ticket in batch)
@@ -184,15 +238,27 @@ class Scheduler:
         self._observer.batch(rows=rows, seconds=computed.seconds, prediction=computed.whole)
         for ticket, (prediction, probability) in zip(batch, computed.parts, strict=True):
             job = ticket.item
+            self._outstanding.discard(job)
             if not job.answer.done():
-                waited = computed.began - job.arrived
-                job.answer.set_result(Answered(prediction, probability, waited, computed.seconds))
+                job.answer.set_result(Answered(prediction, probability, computed.began - job.arrived))
+
+    def _fail(self, job: Job, error: RequestError) -> None:
+        self._outstanding.discard(job)
+        if not job.answer.done():
+            job.answer.set_exception(error)
 
     def _separate(self, batch: list[Ticket[Job]], error: BaseException) -> None:
         if isinstance(error, UnsplittableError) and self._batcher.is_joining:
             self._batcher.is_joining = False
             _logger.warning("serving unbatched from now on: %s", error)
         self._batcher.put_back(batch)
+
+
+def _outcome(work: Callable[[list[Job]], _Computed], jobs: list[Job]) -> tuple[_Computed | None, Exception | None]:
+    try:
+        return work(jobs), None
+    except Exception as error:  # noqa: BLE001  whatever the model raises goes to its client
+        return None, error
 
 
 def _deal(output: Output, sizes: list[int]) -> list[tuple[Any, Any]]:
@@ -202,11 +268,6 @@ def _deal(output: Output, sizes: list[int]) -> list[tuple[Any, Any]]:
     if output.probability is None:
         return [(prediction, None) for prediction in predictions]
     return list(zip(predictions, split(output.probability, sizes), strict=True))
-
-
-def _fail(job: Job, error: RequestError) -> None:
-    if not job.answer.done():
-        job.answer.set_exception(error)
 
 
 def _as_fault(error: BaseException) -> RequestError:

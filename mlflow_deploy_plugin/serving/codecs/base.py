@@ -49,8 +49,7 @@ class ModelDescription:
     """The saved serving input example: a JSON value that ``/invocations`` takes; None where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request on the wire, its body complete."""
 
     method: str

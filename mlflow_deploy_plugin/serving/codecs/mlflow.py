@@ -13,7 +13,6 @@ reading; every other body is read by MLflow's own functions (:mod:`.mlflow_exact
 from __future__ import annotations
 
 import traceback
-from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,7 +87,7 @@ class MlflowCodec:
             return request
         if not self._model.is_streamable:
             raise RequestError(Fault.INVALID, "This model does not support predict_stream method.")
-        return replace(request, is_stream=True)
+        return request._replace(is_stream=True)
 
     def encode(self, response: Response, request: Request, call: Call) -> Reply:  # noqa: ARG002  every answer is alike
         """``{"predictions": …}``; an LLM-style body is answered without the wrapping."""

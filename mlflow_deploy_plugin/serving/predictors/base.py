@@ -67,6 +67,8 @@ class Loaded:
     has_probability: bool = False
     is_streamable: bool = False
     can_batch: bool = True
+    may_run_inline: bool = False
+    """Pure computation that always returns: short calls may run on the event loop."""
     fallbacks: tuple[str, ...] = field(default=())
     """Paths that were tried and not taken, each with its reason."""
 

@@ -76,6 +76,7 @@ def straighten(plain: Predictor, model: Any, signature: Signature, *, predict_fn
         reason=verdict.reason,
         classes=_classes(estimator, predict_fn),
         has_probability=has_probability,
+        may_run_inline=verdict.is_alike,
     )
 
 

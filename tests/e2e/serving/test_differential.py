@@ -318,7 +318,7 @@ RAW: list[bytes] = [
     b"", b" ", b"{", b"{]", b'{"inputs": [[1, 2]', b"\xff\xfe", b'{"inputs": [[NaN, Infinity]]}', b"nul",
     b'{"dataframe_split": {"columns": ["a", "b", "c"], "data": [[NaN, 1, 2]]}}',
     b'\xef\xbb\xbf{"inputs": [[1, 2]]}', b'{"inputs": "\\ud800"}', b'{"inputs": [[1e999, 2]]}',
-    b'{"inputs": [[1, 2]], "inputs": [[3, 4]]}', b"[" * 500, b'{"a":' * 500,
+    b'{"inputs": [[1, 2]], "inputs": [[3, 4]]}', b"[" * 500, b"[" * 100_000, b'{"a":' * 500,
 ]  # fmt: skip
 
 
@@ -373,8 +373,8 @@ def test_csv_and_parquet_are_answered_alike(pairs: Callable[[str], Pair], name: 
 
 TYPES = [
     "application/json; charset=utf-8", "application/json;charset=UTF-8", 'application/json; charset="utf-8"',
-    "application/json; charset=latin-1", "application/json; x=1", "Application/JSON", "text/plain", "text/csv; header=y",
-    "application/x-www-form-urlencoded", "application/json;", "",
+    "application/json; charset=latin-1", "application/json; x=1", "Application/JSON", "text/plain",
+    "text/csv; header=y", "application/x-www-form-urlencoded", "application/json;", "",
 ]  # fmt: skip
 
 

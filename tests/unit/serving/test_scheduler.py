@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ def request(*values: float) -> Request:
 def ask(
     scheduler: Scheduler, *values: float, patience: float = 60.0, is_gone: bool = False
 ) -> asyncio.Future[Answered]:
-    return scheduler.submit(request(*values), deadline=monotonic() + patience, is_gone=lambda: is_gone)
+    return scheduler.submit(request(*values), patience, lambda: is_gone).answer
 
 
 def values(answered: Answered) -> list[float]:
@@ -148,8 +147,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
 def test_raw_requests_are_never_joined() -> None:
     async def play(scheduler: Scheduler) -> None:
         raw = Request(payload=Raw(value=1.0))
-        later = monotonic() + 9
-        await asyncio.gather(*(scheduler.submit(raw, deadline=later, is_gone=lambda: False) for _ in range(3)))
+        await asyncio.gather(*(scheduler.submit(raw, 9.0, lambda: False).answer for _ in range(3)))
 
     echo = EchoPredictor()
     run(echo, play)
