@@ -18,6 +18,7 @@ from pipelines.analysis.simulate import Scene
 
 USERS = 5000
 LOOKS = 15
+SHARE = 0.3
 BURN_IN = 1000
 STABLE, CANARY = 0.05, 0.08
 
@@ -37,7 +38,9 @@ def coverage(*, repetitions: int, seed: int, alpha: float = 0.05) -> list[Alarms
         "difference of means, asymptotic, from 1,000 users": _mean_misses(repetitions, seed + 4, alpha=alpha),
     }
     return [
-        Alarms(judge=name, stream="misses at any look", alarms=count, repetitions=repetitions, promised=alpha)
+        Alarms(
+            judge=name, stream="misses at any look", alarms=count, repetitions=repetitions, share=SHARE, promised=alpha
+        )
         for name, count in missed.items()
     ]
 
@@ -49,7 +52,7 @@ def _rate_misses(rate: float, repetitions: int, seed: int, *, alpha: float) -> i
 
 
 def _difference_misses(repetitions: int, seed: int, *, alpha: float, is_upper: bool) -> int:
-    scene = Scene(repetitions=repetitions, users=USERS, share=0.3)
+    scene = Scene(repetitions=repetitions, users=USERS, share=SHARE)
     stream = simulate.users(scene, stable=STABLE, canary=CANARY, seed=seed)
     line = two_rates.Line(margin=CANARY - STABLE, is_upper=is_upper)
     return int((judges.by_two_rates(stream, alpha=alpha, line=line) >= 0).sum())
@@ -76,7 +79,7 @@ def _mean_misses(repetitions: int, seed: int, *, alpha: float) -> int:
     for _ in range(repetitions):
         sent = np.ceil(rng.lognormal(1.0, 1.0, 2 * USERS))
         clicks = rng.binomial(sent.astype(np.int64), rng.beta(2.0, 8.0, 2 * USERS)).astype(np.float64)
-        is_canary = rng.random(2 * USERS) < 0.3  # noqa: PLR2004 -- any share does
+        is_canary = rng.random(2 * USERS) < SHARE
         misses += any(
             _is_zero_missed(clicks[:look], sent[:look], is_canary[:look], alpha=alpha)
             for look in np.geomspace(BURN_IN, 2 * USERS, LOOKS).astype(int)

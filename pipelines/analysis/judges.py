@@ -25,6 +25,9 @@ TICK_USERS = 25
 """Canary users between two looks of the Mann-Whitney judge, which compares windows."""
 
 FEWEST_WINDOWS = 10
+TICKS = 60
+"""Looks of the Mann-Whitney judge at most, denser at first: every window of the first few hundred users."""
+
 FEWEST_REQUESTS = 20
 
 
@@ -88,13 +91,23 @@ def by_ratio(stream: Users, *, bound: float) -> Integers:
 
 
 def by_mann_whitney(stream: Users, *, alpha: float) -> Integers:
-    """Mann-Whitney on the ratios of windows, at each window after the tenth, at 1 - alpha as Kayenta does at 98 %."""
+    """Mann-Whitney on the ratios of windows, from the tenth window on, at 1 - alpha as Kayenta does at 98 %.
+
+    The canary's windows are compared with those of a baseline of the same size, as Kayenta advises: every k-th user of
+    stable. Windows of unequal size would have ratios that differ in law though the arms do not.
+    """
     width = round(TICK_USERS / stream.share)
     windows = stream.is_event.shape[1] // width
     shape = len(stream.is_event), windows, width
-    is_canary, is_event = (flags[:, : windows * width].reshape(shape) for flags in (stream.is_canary, stream.is_event))
-    ratios = [(is_arm & is_event).sum(axis=2) / np.maximum(is_arm.sum(axis=2), 1) for is_arm in (is_canary, ~is_canary)]
-    ticks = range(FEWEST_WINDOWS, windows + 1)
+    every = max(1, round((1 - stream.share) / stream.share))
+    is_baseline = ~stream.is_canary & (np.cumsum(~stream.is_canary, axis=1) % every == 0)
+    flags = (stream.is_canary, is_baseline, stream.is_event)
+    is_canary, is_baseline, is_event = (each[:, : windows * width].reshape(shape) for each in flags)
+    ratios = [
+        (is_arm & is_event).sum(axis=2) / np.maximum(is_arm.sum(axis=2), 1) for is_arm in (is_canary, is_baseline)
+    ]
+    ticks = np.unique(np.geomspace(FEWEST_WINDOWS, max(windows, FEWEST_WINDOWS), TICKS).astype(np.int64))
+    ticks = ticks[ticks <= windows]
     p_values = [
         stats.mannwhitneyu(
             ratios[0][:, :k], ratios[1][:, :k], alternative="greater", axis=1, method="asymptotic"
@@ -103,7 +116,7 @@ def by_mann_whitney(stream: Users, *, alpha: float) -> Integers:
     ]
     if not p_values:
         return np.full(shape[0], -1, dtype=np.int64)
-    return _at(np.array(ticks) * width - 1, first_true(np.stack(p_values, axis=1) <= alpha))
+    return _at(ticks * width - 1, first_true(np.stack(p_values, axis=1) <= alpha))
 
 
 def slow(stream: Timings, *, threshold_ms: float, factor: float = 1.0) -> Users:

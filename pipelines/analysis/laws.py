@@ -22,6 +22,7 @@ from pipelines.analysis.power import LATE_FACTOR, Change, users_per_arm
 from pipelines.analysis.simulate import Scene
 
 ALPHA = 0.01
+SRM_ALPHA = 0.001
 REQUESTS = 100_000
 CLUSTERED_USERS = 700
 """Users of one clustered stream: about 10^5 requests."""
@@ -32,6 +33,7 @@ CLUSTERED_JUDGES = (
     "the same e-value by request",
     "z-test by request, at every look",
 )
+SHORT_STREAM = 20_000
 BATCH = 50
 SHARES = (0.5, 0.1)
 STABLE, CANARY = 0.01, 0.03
@@ -43,43 +45,41 @@ HORIZON = 5
 Stream = TypeVar("Stream", simulate.Users, simulate.Timings)
 
 
-def false_alarms(*, repetitions: int, seed: int, requests: int = REQUESTS, alpha: float = ALPHA) -> list[Alarms]:
-    """Count alarms in A/A tests of the error ratio: 1 % errors, one request per user, canary at 10 %.
+def false_alarms(scene: Scene, *, seed: int, alpha: float = ALPHA) -> list[Alarms]:
+    """Count alarms in A/A tests of the error ratio: 1 % errors, one request per user.
 
-    >>> [row.judge for row in false_alarms(repetitions=4, seed=1, requests=2000)][:2]
+    >>> [row.judge for row in false_alarms(Scene(repetitions=4, users=2000), seed=1)][:2]
     ['ours', 'ours, final outcomes']
     """
-    fixed = users_per_arm(Change(baseline=STABLE, changed=CANARY, share=0.1), alpha=alpha, sides=1)
+    fixed = users_per_arm(Change(baseline=STABLE, changed=CANARY, share=scene.share), alpha=alpha, sides=1)
     judged: dict[tuple[str, float | None], judges.Judge] = {
         ("ours", alpha): partial(judges.by_event_share, alpha=alpha),
         ("ours, final outcomes", alpha): partial(judges.by_two_rates, alpha=alpha, line=two_rates.Line()),
         ("ours, margin 0.5 pp", alpha): partial(judges.by_two_rates, alpha=alpha, line=two_rates.Line(margin=0.005)),
-        ("fixed-horizon z-test, one look", alpha): partial(judges.by_z_at, alpha=alpha, users=round(fixed / 0.1)),
+        ("fixed-horizon z-test, one look", alpha): partial(
+            judges.by_z_at, alpha=alpha, users=round(fixed / scene.share)
+        ),
         ("the same z-test at every look", None): partial(judges.by_peeked_z, alpha=alpha),
         ("more than 5 % errors", None): partial(judges.by_ratio, bound=0.05),
         ("Mann-Whitney on windows, 98 %", None): partial(judges.by_mann_whitney, alpha=0.02),
     }
     counted = dict.fromkeys(judged, 0)
-    for scene, batch_seed in _batches(Scene(repetitions=repetitions, users=requests, share=0.1), seed=seed):
-        stream = simulate.users(scene, stable=STABLE, canary=STABLE, seed=batch_seed)
+    for part, part_seed in _batches(scene, seed=seed):
+        stream = simulate.users(part, stable=STABLE, canary=STABLE, seed=part_seed)
         for name, judge in judged.items():
             counted[name] += _alarms(judge(stream))
-    about = f"{requests:,} independent users"
-    return [
-        Alarms(judge=name, stream=about, alarms=count, repetitions=repetitions, promised=promised)
-        for (name, promised), count in counted.items()
-    ]
+    about = f"{scene.users:,} independent users"
+    return [_row(name, about, count, scene, promised=promised) for (name, promised), count in counted.items()]
 
 
-def clustered_false_alarms(*, repetitions: int, seed: int, alpha: float = ALPHA) -> list[Alarms]:
+def clustered_false_alarms(scene: Scene, *, seed: int, alpha: float = ALPHA) -> list[Alarms]:
     """Count alarms in A/A tests whose users differ and send 1 to 1,000 requests, with a look after every request.
 
-    >>> [row.judge for row in clustered_false_alarms(repetitions=2, seed=1)]
+    >>> [row.judge for row in clustered_false_alarms(Scene(repetitions=2, users=50), seed=1)]
     ['ours, by user', 'ours, by user, margin 0.5 pp', 'the same e-value by request', 'z-test by request, at every look']
     """
-    scene = Scene(repetitions=1, users=CLUSTERED_USERS, share=0.1)
     counted = np.zeros(len(CLUSTERED_JUDGES), dtype=np.int64)
-    for repetition in range(repetitions):
+    for repetition in range(scene.repetitions):
         requests = simulate.clustered_requests(scene, rate=STABLE, seed=seed + repetition)
         by_request = simulate.Users(
             is_canary=requests.is_canary[None, :], is_event=requests.is_error[None, :], share=requests.share
@@ -90,39 +90,37 @@ def clustered_false_alarms(*, repetitions: int, seed: int, alpha: float = ALPHA)
             _alarms(judges.by_event_share(by_request, alpha=alpha)),
             _alarms(judges.by_peeked_z(by_request, alpha=alpha)),
         ]
-    about = f"{CLUSTERED_USERS} users with 1 to 1,000 requests each"
+    about = f"{scene.users} users with 1 to 1,000 requests each"
     return [
-        Alarms(judge=name, stream=about, alarms=int(count), repetitions=repetitions, promised=promised)
+        _row(name, about, int(count), scene, promised=promised)
         for name, count, promised in zip(CLUSTERED_JUDGES, counted, (alpha, alpha, None, None), strict=True)
     ]
 
 
-def latency_false_alarms(*, repetitions: int, seed: int, users: int = 20_000, alpha: float = ALPHA) -> list[Alarms]:
+def latency_false_alarms(scene: Scene, *, seed: int, alpha: float = ALPHA) -> list[Alarms]:
     """Count alarms of the p99 gate in A/A tests whose threshold comes from stable so far.
 
-    >>> latency_false_alarms(repetitions=2, seed=1, users=1000)[0].judge
+    >>> latency_false_alarms(Scene(repetitions=2, users=1000), seed=1)[0].judge
     'ours, p99'
     """
     count = 0
-    for scene, batch_seed in _batches(Scene(repetitions=repetitions, users=users, share=0.1), seed=seed):
-        stream = simulate.timings(scene, slowdown=1.0, seed=batch_seed)
+    for part, part_seed in _batches(scene, seed=seed):
+        stream = simulate.timings(part, slowdown=1.0, seed=part_seed)
         count += _alarms(_by_calibrated_p99(stream, alpha=alpha))
-    about = f"{users:,} users, log-normal latency"
-    return [Alarms(judge="ours, p99", stream=about, alarms=count, repetitions=repetitions, promised=alpha)]
+    return [_row("ours, p99", f"{scene.users:,} users, log-normal latency", count, scene, promised=alpha)]
 
 
-def split_false_alarms(*, repetitions: int, seed: int, users: int = 20_000, alpha: float = 0.001) -> list[Alarms]:
+def split_false_alarms(scene: Scene, *, seed: int, alpha: float = SRM_ALPHA) -> list[Alarms]:
     """Count alarms of the sequential SRM test where the split is kept, looking after every user.
 
-    >>> split_false_alarms(repetitions=2, seed=1, users=500)[0].judge
+    >>> split_false_alarms(Scene(repetitions=2, users=500), seed=1)[0].judge
     'sequential SRM'
     """
     count = 0
-    for scene, batch_seed in _batches(Scene(repetitions=repetitions, users=users, share=0.1), seed=seed):
-        stream = simulate.users(scene, stable=0.0, canary=0.0, seed=batch_seed)
+    for part, part_seed in _batches(scene, seed=seed):
+        stream = simulate.users(part, stable=0.0, canary=0.0, seed=part_seed)
         count += _alarms(judges.by_split(stream, alpha=alpha))
-    about = f"{users:,} users at 90:10"
-    return [Alarms(judge="sequential SRM", stream=about, alarms=count, repetitions=repetitions, promised=alpha)]
+    return [_row("sequential SRM", f"{scene.users:,} users", count, scene, promised=alpha)]
 
 
 def error_delays(*, repetitions: int, seed: int, share: float, alpha: float = ALPHA) -> list[Delay]:
@@ -180,12 +178,17 @@ def tables(*, repetitions: int, seed: int) -> dict[str, str]:
     ['coverage', 'error-detection', 'false-alarms', 'latency-detection']
     """
     alarms = [
-        *false_alarms(repetitions=repetitions, seed=seed),
-        *clustered_false_alarms(repetitions=repetitions, seed=seed + 10_000_000),
-        *latency_false_alarms(repetitions=repetitions, seed=seed + 20_000_000),
-        *split_false_alarms(repetitions=repetitions, seed=seed + 30_000_000),
+        row
+        for share in SHARES
+        for users, law, part in (
+            (REQUESTS, false_alarms, 0),
+            (CLUSTERED_USERS, clustered_false_alarms, 1),
+            (SHORT_STREAM, latency_false_alarms, 2),
+            (SHORT_STREAM, split_false_alarms, 3),
+        )
+        for row in law(Scene(repetitions=repetitions, users=users, share=share), seed=seed + part * 10_000_000)
     ]
-    known = {row.judge: row for row in alarms}
+    known = {(row.judge, row.share): row for row in alarms}
     errors = [row for share in SHARES for row in error_delays(repetitions=repetitions, seed=seed, share=share)]
     slow = [row for share in SHARES for row in latency_delays(repetitions=repetitions, seed=seed, share=share)]
     return {
@@ -200,6 +203,17 @@ def _batches(scene: Scene, *, seed: int) -> Iterator[tuple[Scene, int]]:
     """Cut repetitions into parts that fit in memory, each with a seed of its own."""
     for start in range(0, scene.repetitions, BATCH):
         yield replace(scene, repetitions=min(BATCH, scene.repetitions - start)), seed + start
+
+
+def _row(judge: str, stream: str, alarms: int, scene: Scene, *, promised: float | None) -> Alarms:
+    return Alarms(
+        judge=judge,
+        stream=stream,
+        alarms=alarms,
+        repetitions=scene.repetitions,
+        share=scene.share,
+        promised=promised,
+    )
 
 
 def _alarms(found: Integers) -> int:

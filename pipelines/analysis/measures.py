@@ -17,6 +17,9 @@ class Alarms:
     stream: str
     alarms: int
     repetitions: int
+    share: float
+    """The canary's share of the users."""
+
     promised: float | None
     """Rate that it promises; None: it promises none."""
 
@@ -64,22 +67,23 @@ class Delay:
 def alarm_table(rows: Iterable[Alarms]) -> str:
     """Write rates of alarms as a Markdown table.
 
-    >>> print(alarm_table([Alarms(judge="ours", stream="100 users", alarms=1, repetitions=200, promised=0.01)]))
-    | judge | streams | alarms | rate | promised | p |
-    |---|---|---|---|---|---|
-    | ours | 100 users | 1 of 200 | 0.50 % | ≤ 1.00 % | 0.87 |
+    >>> counted = {"alarms": 1, "repetitions": 200, "share": 0.1, "promised": 0.01}
+    >>> print(alarm_table([Alarms(judge="ours", stream="100 users", **counted)]))
+    | judge | streams | canary | alarms | rate | promised | p |
+    |---|---|---|---|---|---|---|
+    | ours | 100 users | 10 % | 1 of 200 | 0.50 % | ≤ 1.00 % | 0.87 |
     """
-    lines = ["| judge | streams | alarms | rate | promised | p |", "|---|---|---|---|---|---|"]
+    lines = ["| judge | streams | canary | alarms | rate | promised | p |", "|---|---|---|---|---|---|---|"]
     for row in rows:
         promise = "nothing" if row.promised is None else f"≤ {100 * row.promised:.2f} %"
         p_value = "" if row.promised is None else f"{row.p:.2g}"
-        counted = f"{row.alarms} of {row.repetitions}"
+        counted = f"{100 * row.share:.0f} % | {row.alarms} of {row.repetitions}"
         lines.append(f"| {row.judge} | {row.stream} | {counted} | {100 * row.rate:.2f} % | {promise} | {p_value} |")
     return "\n".join(lines)
 
 
-def delay_table(rows: Iterable[Delay], false_alarms: Mapping[str, Alarms]) -> str:
-    """Write delays as a Markdown table, each beside the judge's measured false alarm rate.
+def delay_table(rows: Iterable[Delay], false_alarms: Mapping[tuple[str, float], Alarms]) -> str:
+    """Write delays as a Markdown table, each beside the false alarm rate that was measured of the judge at that share.
 
     >>> users = {"fixed_users": 100, "median": 90.0, "late": math.inf}
     >>> row = Delay(judge="ours", share=0.5, **users, found=0.9, in_time=90, repetitions=100)
@@ -91,7 +95,7 @@ def delay_table(rows: Iterable[Delay], false_alarms: Mapping[str, Alarms]) -> st
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        known = false_alarms.get(row.judge)
+        known = false_alarms.get((row.judge, row.share))
         alarms = f"{100 * known.rate:.2f} %" if known else ""
         median, late = (_users(users, row.fixed_users) for users in (row.median, row.late))
         found = f"{100 * row.found:.0f} % | {row.fixed_users}"

@@ -12,6 +12,7 @@ import pytest
 from pipelines.analysis import laws
 from pipelines.analysis.coverage import coverage
 from pipelines.analysis.measures import Alarms, Delay
+from pipelines.analysis.simulate import Scene
 
 REFUTED = 0.001
 ALPHA = 0.05
@@ -20,13 +21,15 @@ ALPHA = 0.05
 
 @pytest.fixture(scope="module")
 def independent() -> dict[str, Alarms]:
-    rows = laws.false_alarms(repetitions=120, seed=11, alpha=ALPHA)
+    rows = laws.false_alarms(Scene(repetitions=120, users=laws.REQUESTS, share=0.1), seed=11, alpha=ALPHA)
     return {row.judge: row for row in rows}
 
 
 @pytest.fixture(scope="module")
 def clustered() -> dict[str, Alarms]:
-    rows = laws.clustered_false_alarms(repetitions=120, seed=12, alpha=ALPHA)
+    rows = laws.clustered_false_alarms(
+        Scene(repetitions=120, users=laws.CLUSTERED_USERS, share=0.1), seed=12, alpha=ALPHA
+    )
     return {row.judge: row for row in rows}
 
 
@@ -52,12 +55,12 @@ def test_counting_requests_of_such_users_would_break_it(clustered: dict[str, Ala
 
 
 def test_the_latency_gate_keeps_its_promise() -> None:
-    (row,) = laws.latency_false_alarms(repetitions=200, seed=13, users=10_000, alpha=ALPHA)
+    (row,) = laws.latency_false_alarms(Scene(repetitions=200, users=10_000, share=0.1), seed=13, alpha=ALPHA)
     assert row.p > REFUTED
 
 
 def test_a_split_that_is_kept_rarely_alarms() -> None:
-    (row,) = laws.split_false_alarms(repetitions=200, seed=14, alpha=ALPHA)
+    (row,) = laws.split_false_alarms(Scene(repetitions=200, users=20_000, share=0.1), seed=14, alpha=ALPHA)
     assert row.p > REFUTED
 
 
@@ -92,4 +95,4 @@ def test_a_fixed_horizon_has_one_chance_and_misses_a_fifth() -> None:
 
 
 def test_the_same_seed_prints_the_same_tables() -> None:
-    assert laws.tables(repetitions=3, seed=19) == laws.tables(repetitions=3, seed=19)
+    assert laws.tables(repetitions=2, seed=19) == laws.tables(repetitions=2, seed=19)
