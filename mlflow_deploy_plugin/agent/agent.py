@@ -152,13 +152,14 @@ class Agent:
             pending=telling.waiting(reconciler.pending),
             seen=reconciler.seen,
             verdicts=reconciler.verdicts,
-            is_settled=reconciler.is_settled,
+            failing={name: one.reason for name, one in sorted(reconciler.refused.items())},
+            is_settled=reconciler.is_live,
         )
 
     def _phase(self, is_failing: bool) -> Phase:  # noqa: FBT001  a fact and no switch
         if self._troubles() or self.reconciler.refusal() or is_failing:
             return "degraded"
-        return "applying" if self.reconciler.pending or not self.reconciler.is_settled else "idle"
+        return "applying" if self.reconciler.pending or not self.reconciler.is_live else "idle"
 
     def _troubles(self) -> list[str]:
         full = "" if self.reconciler.reserve.is_kept else f"the disk of {self.home.root} is full; free some space"
@@ -193,6 +194,7 @@ class Agent:
 
     def _take_leave(self) -> None:
         _log.info("stopping")
+        self.home.status.unlink(missing_ok=True)  # nobody is to rely on one that leaves
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._press)
         self._drain()
@@ -202,7 +204,6 @@ class Agent:
             self.supervisor.kill_all()
             self.envoy.stop(signal.SIGKILL)
         self._record_rest()
-        self.home.status.unlink(missing_ok=True)
         _log.info("stopped")
 
     def _press(self, *_: object) -> None:

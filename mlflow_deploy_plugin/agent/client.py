@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypeVar
 
-from mlflow_deploy_plugin.agent.lock import holder
+from mlflow_deploy_plugin.agent.lock import TAKEN, holder
+from mlflow_deploy_plugin.agent.processes import rotate
 from mlflow_deploy_plugin.agent.status import AgentStatus
 from mlflow_deploy_plugin.config.home import HOME_VARIABLE, Home
 from mlflow_deploy_plugin.errors import EXIT_USER, AgentError, UserError
@@ -21,6 +23,8 @@ from mlflow_deploy_plugin.errors import EXIT_USER, AgentError, UserError
 T = TypeVar("T")
 
 POLL_S: Final = 0.02
+ERROR: Final = "modelserve: "
+"""What a command's last line on stderr begins with."""
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 60.0
 
@@ -77,10 +81,39 @@ def start(
     home.ensure()
     options = {"--port": port, "--stage": stage, "--repository": repository}
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if status := _started(home, words, deadline):
+            return status
+    raise AgentError(f"the agent says nothing after {timeout_s:g} s; see {home.agent / 'agent.log'}")
+
+
+def _started(home: Home, words: list[str], deadline: float) -> AgentStatus | None:
+    """The status of an agent that is started now; ``None`` where an earlier one was in its way and has gone by now."""
     log = home.agent / "agent.log"
     since = log.stat().st_size if log.exists() else 0
+    agent = _launch(home, words, log)
+    while time.monotonic() < deadline:
+        if status := read_status(home):
+            agent.returncode = 0  # it outlives us, and Popen would warn that nobody has waited for it
+            return status
+        code = agent.poll()
+        # Another one may have been quicker with the lock: its status comes. Or it was leaving: ours is started again.
+        if code is not None and holder(home.agent / "lock") is None:
+            said = _last_words(log, since)
+            if TAKEN in said:
+                return None
+            kind = CannotStartError if code == EXIT_USER else AgentError
+            raise kind(said or f"the agent ended at its start (exit code {code}); see {log}")
+        time.sleep(POLL_S)
+    agent.returncode = 0
+    return None
+
+
+def _launch(home: Home, words: list[str], log: Path) -> "subprocess.Popen[bytes]":
+    rotate(log)
     with log.open("ab") as output:
-        agent = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "mlflow_deploy_plugin.agent.run", *words],
             env={**os.environ, HOME_VARIABLE: str(home.root)},
             cwd=home.root,
@@ -89,30 +122,15 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return _started(home, agent, since, timeout_s)
 
 
-def _started(home: Home, agent: "subprocess.Popen[bytes]", since: int, timeout_s: float) -> AgentStatus:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if status := read_status(home):
-            agent.returncode = 0  # it outlives us, and Popen would warn that nobody has waited for it
-            return status
-        code = agent.poll()
-        # Another one may have been quicker with the lock; its status comes.
-        if code is not None and holder(home.agent / "lock") is None:
-            said = _last_line(home, since)
-            kind = CannotStartError if code == EXIT_USER else AgentError
-            raise kind(said or f"the agent ended at its start (exit code {code}); see {home.agent / 'agent.log'}")
-        time.sleep(POLL_S)
-    raise AgentError(f"the agent says nothing after {timeout_s:g} s; see {home.agent / 'agent.log'}")
-
-
-def _last_line(home: Home, since: int) -> str:
-    with (home.agent / "agent.log").open("rb") as log:
-        log.seek(since)
-        lines = log.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("modelserve: ") if lines else ""
+def _last_words(log: Path, since: int) -> str:
+    """The error that an agent ended with; others may have written below it."""
+    with log.open("rb") as file:
+        file.seek(min(since, log.stat().st_size))
+        lines = file.read().decode(errors="replace").splitlines()
+    errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+    return errors[-1] if errors else ""
 
 
 def wait_applied(home: Home, commit: str, timeout_s: float, *, endpoint: str = "") -> Outcome:
@@ -136,8 +154,14 @@ def _word(status: AgentStatus | None, commit: str, endpoint: str) -> Outcome | N
             return Refused(verdict.reason) if verdict.outcome == "refused" and is_meant else Applied()
     if status.applied == commit:
         return Applied()
-    is_there = bool(endpoint) and commit in status.seen and endpoint not in status.pending and status.is_settled
-    return Applied() if is_there else None
+    return _word_on(status, endpoint) if endpoint and commit in status.seen else None
+
+
+def _word_on(status: AgentStatus, endpoint: str) -> Outcome | None:
+    """The word on one endpoint, while the rest of its commit is still on its way."""
+    if endpoint in status.failing:
+        return Refused(status.failing[endpoint])
+    return Applied() if status.is_settled and endpoint not in status.pending else None
 
 
 def stop(home: Home, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:

@@ -5,9 +5,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from mlflow_deploy_plugin.agent.processes import born
 from mlflow_deploy_plugin.errors import UserError
+
+TAKEN: Final = "an agent already serves"
 
 
 class AlreadyRunningError(UserError):
@@ -27,7 +30,7 @@ def exclusive(path: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise AlreadyRunningError(
-                f"an agent already serves {path.parent.parent} (pid {holder(path)}); stop it by 'modelserve stop'"
+                f"{TAKEN} {path.parent.parent} (pid {holder(path)}); stop it by 'modelserve stop'"
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {born(os.getpid())}".encode(), 0)

@@ -67,7 +67,7 @@ class OsProcesses:
 
     def start(self, launch: Launch) -> Running:
         """Start it as the leader of its own session."""
-        _rotate(launch.log)
+        rotate(launch.log)
         environment = {**launch.environment, RECORD: json.dumps(dict(launch.record))}
         with launch.log.open("ab") as log:
             child = subprocess.Popen(
@@ -103,7 +103,8 @@ class OsProcesses:
                 return  # it ended between the look and the signal, which is what a signal is for
 
 
-def _rotate(log: Path) -> None:
+def rotate(log: Path) -> None:
+    """Set a log aside that has grown large, and make its folder."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > ROTATE_BYTES:
         log.replace(log.with_suffix(log.suffix + ".1"))

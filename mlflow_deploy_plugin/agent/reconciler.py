@@ -78,19 +78,20 @@ class Reconciler:
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     wanted: Mapping[str, Wanted] = field(default_factory=dict)
     gateway: GatewayView | None = None
-    is_settled: bool = False
     trouble: str = ""
     """What went wrong in the last turn."""
     seen: tuple[str, ...] = ()
+    """Commits that have been planned for, newest last."""
     verdicts: tuple[Verdict, ...] = ()
     turns: int = 0
     """Whole turns: the news that there may be."""
+    _arrived: tuple[str, ...] = ()
     _open: tuple[str, ...] = ()
     """Commits seen since the last verdict."""
     _applied: Mapping[str, Served] = field(default_factory=dict)
     _published: Mapping[str, Served] = field(default_factory=dict)
     _published_commit: str = ""
-    _routes_since: float = 0.0
+    _all_proven_at: float = 0.0
     _proven_at: float | None = None
     _versions: Mapping[str, str] = field(default_factory=dict)
     _deaf_since: float = 0.0
@@ -106,11 +107,17 @@ class Reconciler:
         """What each endpoint serves."""
         return self._applied
 
+    @property
+    def is_live(self) -> bool:
+        """Whether :attr:`applied` is what users get: Envoy's threads have all had time to take it."""
+        is_proven = self._published == self._applied and self._proves("rds") and self._proves("cds")
+        return is_proven and self._proven_at is not None and self.clock() - self._proven_at >= TAKE_OVER_S
+
     def see(self, sighting: Sighting) -> None:
         """Take note of a new commit."""
         self.head = sighting.commit
         arrived = (*sighting.between, sighting.commit)
-        self.seen = (*self.seen, *arrived)[-2 * REMEMBERED :]
+        self._arrived = (*self._arrived, *arrived)[-2 * REMEMBERED :]
         self._next_look = 0.0
         if sighting.stage is None:
             self.bad = RefusedCommit(commit=sighting.commit, reason=sighting.reason)
@@ -142,7 +149,7 @@ class Reconciler:
             self._trouble(f"the system refuses: {error}; what runs goes on")
         except GatewayError as error:
             self._trouble(str(error))
-        return IDLE_S if self.is_settled and not self._open else BUSY_S
+        return IDLE_S if self.is_live and not self._open else BUSY_S
 
     def _trouble(self, text: str) -> None:
         self.turns += 1
@@ -156,6 +163,7 @@ class Reconciler:
         self._look()
         decided = plan(self._situation())
         self._take(decided)
+        self.seen = self._arrived
         for action in decided.actions:
             self._do(action)
         if self.gateway is not None:
@@ -171,9 +179,9 @@ class Reconciler:
         except GatewayError:
             self.gateway, self._versions = None, {}
         self._mark_ready()
-        self.is_settled = all(self._versions.get(kind) == self.files.version(kind) for kind in ("rds", "cds"))
-        is_proven = self._versions.get("rds") == self.files.version("rds")
-        self._proven_at = (self._proven_at or self.clock()) if is_proven else None
+        self._proven_at = (self._proven_at or self.clock()) if self._proves("rds") else None
+        if self.gateway is None or (self._proves("rds") and self._proves("cds")):
+            self._all_proven_at = self.clock()
 
     def _mark_ready(self) -> None:
         for unit, hosts in (self.gateway.hosts if self.gateway else {}).items():
@@ -250,7 +258,7 @@ class Reconciler:
         self.files.publish_routes(served, commit=commit or "none")
         self._published, self._published_commit = served, commit
         if self.files.version("rds") != before:
-            self._routes_since, self._proven_at, self.is_settled = self.clock(), None, False
+            self._proven_at = None
 
     def _is_whole(self) -> bool:
         """Whether every endpoint is as the target says."""
@@ -261,7 +269,7 @@ class Reconciler:
         workers = self.supervisor.workers()
         ready = sum(self.gateway.healthy(unit) for unit in decided.wanted) if self.gateway else -1
         return (
-            not self.is_settled
+            not self.is_live
             or bool(decided.pending)
             or bool(self._open)
             or self.gateway is None
@@ -275,27 +283,22 @@ class Reconciler:
         """The verdict on the commits that were seen since the last one, once there is one."""
         if not self._open or self.pending:
             return
-        if self.refused:
+        if self.is_live and self.refused:
             names = tuple(sorted(self.refused))
             verdict = Verdict(commit="", outcome="refused", reason=self._refusals(), endpoints=names)
-        elif self._is_proven():
+        elif self.is_live and self._published_commit == self.target:
             self._remember(replace(self.memory, commit=self.target))
             _log.info("commit %s applied", self.target)
             verdict = Verdict(commit="", outcome="applied")
-        elif self.gateway is not None and self._unproven_s() > PROOF_S:
+        elif self.gateway is not None and self.clock() - self._all_proven_at > PROOF_S:
             verdict = Verdict(commit="", outcome="refused", reason=self._envoys_words("its routes"))
         else:
             return
         self._verdict(self._open, verdict)
         self._open = ()
 
-    def _is_proven(self) -> bool:
-        """Envoy's main thread has proven it, and its other threads have had time to take it over."""
-        is_said = self._published_commit == self.target and self._published == self._applied
-        return is_said and self.is_settled and self.clock() - (self._proven_at or self.clock()) >= TAKE_OVER_S
-
-    def _unproven_s(self) -> float:
-        return self.clock() - self._routes_since if self._published_commit == self.target else 0.0
+    def _proves(self, kind: str) -> bool:
+        return self._versions.get(kind) == self.files.version(kind)
 
     def _refusals(self) -> str:
         return "; ".join(f"endpoint {name!r}: {one.reason}" for name, one in sorted(self.refused.items()))

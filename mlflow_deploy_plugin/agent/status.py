@@ -93,12 +93,14 @@ class AgentStatus:
     deployments: Mapping[str, DeploymentStatus] = field(default_factory=dict)
     pending: Mapping[str, str] = field(default_factory=dict)
     """Endpoints on their way to a newer state, and what they wait for."""
+    failing: Mapping[str, str] = field(default_factory=dict)
+    """Endpoints whose newest state is refused, and why."""
     seen: tuple[str, ...] = ()
     """The newest commits that were considered, oldest first."""
     verdicts: tuple[Verdict, ...] = ()
     """What became of the newest commits, oldest first."""
     is_settled: bool = False
-    """Whether Envoy has proven all that it was told."""
+    """Whether Envoy has proven all that it was told; ``endpoints`` is what users get then."""
     updated: str = ""
 
     def to_document(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,23 @@ def test_the_client_starts_one_agent_however_often_it_is_asked_and_stops_it(mach
     assert client.read_status(machine.home) is None
     assert not client.stop(machine.home)
     assert not (machine.home.agent / "status.json").exists()
+
+
+def test_a_start_while_the_last_agent_leaves_is_a_start(machine: Any, make_deployment: Make) -> None:
+    agent = machine.start()
+    machine.create(make_deployment("churn"))
+    asking = threading.Thread(target=lambda: machine.ask(x_fake="sleep=2"))
+    asking.start()
+    time.sleep(0.3)
+    agent.terminate()
+    machine.until(lambda: machine.status() is None)
+    assert agent.poll() is None, "it waits for the request"
+    with ThreadPoolExecutor(2) as users:
+        started = list(users.map(lambda _: client.start(machine.home, port=machine.port).pid, range(2)))
+    assert started[0] == started[1] != agent.pid
+    assert agent.wait(10) == 0
+    asking.join()
+    client.stop(machine.home)
 
 
 def test_a_stop_lets_requests_end_and_leaves_no_process(machine: Any, make_deployment: Make) -> None:

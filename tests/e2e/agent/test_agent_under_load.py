@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -173,6 +174,19 @@ def is_alive(pid: int) -> bool:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_worker_that_hangs_is_given_up_and_the_request_asked_again(machine: Any, make_deployment: Make) -> None:
+    machine.start()
+    machine.create(make_deployment("churn", replicas=2, environment={"MODELSERVE_TIMEOUT_S": "0.1"}))
+    hanging = machine.pids("churn")[0]
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(8) as users:
+            answers = [answer.status for answer in users.map(lambda _: machine.ask(), range(8))]
+    finally:
+        os.kill(hanging, signal.SIGCONT)
+    assert answers == [200] * 8
 
 
 def test_a_large_request_is_asked_again_elsewhere_when_its_worker_dies(machine: Any, make_deployment: Make) -> None:

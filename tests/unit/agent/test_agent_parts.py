@@ -265,6 +265,8 @@ def test_an_endpoint_is_live_before_the_rest_of_its_commit_is() -> None:
     said = status(seen=("c",), pending={"slow": "b"}, is_settled=True)
     assert client._word(said, "c", "quick") == client.Applied()
     assert client._word(said, "c", "slow") is None
+    bad = status(seen=("c",), pending={"slow": "b"}, failing={"bad": "boom"}, is_settled=True)
+    assert client._word(bad, "c", "bad") == client.Refused("boom")
     assert client._word(said, "c", "") is None
 
 
