@@ -63,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.freeze()  # what is loaded by now lives as long as the process: the collector need not look at it again
     gc.set_threshold(GC_THRESHOLD, 10, 10)
     sys.setswitchinterval(SWITCH_S)
-    _run(app, listener, settings)
-    return EXIT_DONE
+    return EXIT_DONE if _run(app, listener, settings) else EXIT_PROGRAM
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -99,7 +98,8 @@ def _worker_index() -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _run(app: Application, listener: socket.socket, settings: ServingSettings) -> None:
+def _run(app: Application, listener: socket.socket, settings: ServingSettings) -> bool:
+    """Serve until the end; whether it had begun."""
     import uvicorn  # noqa: PLC0415
     import uvloop  # noqa: PLC0415
 
@@ -121,6 +121,7 @@ def _run(app: Application, listener: socket.socket, settings: ServingSettings) -
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # uvicorn raises the signal again at its end; we end with 0
     uvloop.run(_serve(server, app, listener, settings))
+    return bool(server.started)
 
 
 async def _serve(server: Any, app: Application, listener: socket.socket, settings: ServingSettings) -> None:  # noqa: ANN401

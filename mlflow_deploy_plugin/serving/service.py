@@ -9,16 +9,19 @@ loads no model, since ``bentoml build`` and the arbiter import it too.
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import bentoml
 
 from mlflow_deploy_plugin.serving import logs
 from mlflow_deploy_plugin.serving.exposition import Shared
 from mlflow_deploy_plugin.spec.bento import SPEC_FILE, BentoSpec
 from mlflow_deploy_plugin.spec.names import slug
 from mlflow_deploy_plugin.spec.settings import ServingSettings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # BentoML's own, of how it uses pathspec
+    from bentoml import on_shutdown, on_startup, server_context, service
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -104,12 +107,12 @@ class Model:
         self.application = create_app(_bento_src(), settings, worker=_worker_index(), shared=shared)
         Model.current = self
 
-    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    @on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Start the engine and its warm-up on the server's loop."""
         self.application.start()
 
-    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    @on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         """Finish what is in flight and flush the log."""
         await self.application.stop()
@@ -117,10 +120,10 @@ class Model:
 
 def _worker_index() -> int:
     """BentoML counts workers from 1."""
-    return (bentoml.server_context.worker_index or 1) - 1
+    return (server_context.worker_index or 1) - 1
 
 
-ModelService: Any = bentoml.service(
+ModelService: Any = service(
     name=_service_name(),
     workers=_workers(),
     metrics={"enabled": False},  # ours are richer, and counted without a middleware

@@ -38,6 +38,7 @@ class RestCodec:
         self._classes = host.model.classes
         self._wants: Wants = "probability" if host.model.has_probability else "prediction"
         self._reader = RowReader(host.model.signature)
+        self._has_signature = bool(host.model.signature.inputs)
 
     def routes(self) -> Sequence[Route]:
         """One row, and many."""
@@ -75,8 +76,13 @@ class RestCodec:
             raise RequestError(Fault.MODEL_FAILED, str(error)) from error
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
-        """The reason in plain words; a value that the model itself refuses is the client's to mend."""
-        if error.fault is Fault.MODEL_FAILED and isinstance(error.__cause__, ValueError) and request is not None:
+        """The reason in plain words.
+
+        A value that the model itself refuses is the client's to mend, and so is whatever goes wrong where no signature
+        has said beforehand what the model takes.
+        """
+        may_be_input = isinstance(error.__cause__, ValueError) or not self._has_signature
+        if error.fault is Fault.MODEL_FAILED and request is not None and may_be_input:
             return error_reply(error, status=422)
         return error_reply(error)
 

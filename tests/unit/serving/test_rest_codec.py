@@ -207,3 +207,21 @@ def test_a_batch_has_a_list_of_each() -> None:
 )
 def test_one_row_is_said_as_one_value(prediction: Any, said: Any) -> None:
     assert encode(prediction)["prediction"] == said
+
+
+@pytest.mark.parametrize(
+    ("cause", "signature", "status"),
+    [
+        (ValueError("NaN"), DOUBLES, 422),
+        (RuntimeError("bug"), DOUBLES, 500),
+        (RuntimeError("dtype"), Signature(), 422),
+        (None, Signature(), 500),
+    ],
+)
+def test_a_model_that_fails_is_500_unless_its_input_may_be_at_fault(
+    cause: Exception | None, signature: Signature, status: int
+) -> None:
+    error = RequestError(Fault.MODEL_FAILED, "the model raised")
+    error.__cause__ = cause
+    request = Request(payload=Raw(value=[])) if cause else None
+    assert codec(signature).encode_error(error, call({}), request).status == status
