@@ -49,13 +49,15 @@ def false_alarms(scene: Scene, *, seed: int, alpha: float = ALPHA) -> list[Alarm
     """Count alarms in A/A tests of the error ratio: 1 % errors, one request per user.
 
     >>> [row.judge for row in false_alarms(Scene(repetitions=4, users=2000), seed=1)][:2]
-    ['ours', 'ours, final outcomes']
+    ['ours', 'ours, final outcomes (250 looks)']
     """
     fixed = users_per_arm(Change(baseline=STABLE, changed=CANARY, share=scene.share), alpha=alpha, sides=1)
     judged: dict[tuple[str, float | None], judges.Judge] = {
         ("ours", alpha): partial(judges.by_event_share, alpha=alpha),
-        ("ours, final outcomes", alpha): partial(judges.by_two_rates, alpha=alpha, line=two_rates.Line()),
-        ("ours, margin 0.5 pp", alpha): partial(judges.by_two_rates, alpha=alpha, line=two_rates.Line(margin=0.005)),
+        ("ours, final outcomes (250 looks)", alpha): partial(judges.by_two_rates, alpha=alpha, line=two_rates.Line()),
+        ("ours, margin 0.5 pp (250 looks)", alpha): partial(
+            judges.by_two_rates, alpha=alpha, line=two_rates.Line(margin=0.005)
+        ),
         ("fixed-horizon z-test, one look", alpha): partial(
             judges.by_z_at, alpha=alpha, users=round(fixed / scene.share)
         ),
@@ -137,7 +139,7 @@ def error_delays(*, repetitions: int, seed: int, share: float, alpha: float = AL
 
     judged: dict[str, judges.Judge] = {
         "ours": partial(judges.by_event_share, alpha=alpha),
-        "ours, final outcomes": partial(judges.by_two_rates, alpha=alpha, line=two_rates.Line()),
+        "ours, final outcomes (250 looks)": partial(judges.by_two_rates, alpha=alpha, line=two_rates.Line()),
     }
     return _delays(judged | _competitors(fixed, scene, alpha), draw, scene, fixed=fixed, seed=seed)
 
