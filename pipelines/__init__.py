@@ -1,0 +1,1 @@
+"""Decides when what is served changes: promotion, drift, analysis. Stands on the plugin, never the reverse."""

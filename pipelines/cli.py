@@ -16,9 +16,15 @@ from pipelines.commands.doors import Doors
 
 VERBS: Final = {
     "drift": "compare logged predictions with the training sample and with stable; revert a version that is at fault",
+    "promote": "one tick of a rollout: look, decide once, commit or not",
     "rollback": "take a version out of an endpoint's split by a new commit, and hold it",
+    "approve": "let a rollout go on that waits for a person, or that is frozen",
+    "status": "where a rollout stands and what the next tick would do",
+    "plan": "what the next tick would commit, and how many users would move",
     "history": "an endpoint's audit log, rebuilt from git alone",
     "replay": "recompute a recorded decision from its evidence, byte for byte",
+    "schema": "the fields of rollout.yaml, as JSON Schema",
+    "laws": "what the statistics promise, measured on simulated streams",
 }
 """Verb and what it does; module ``pipelines.commands.VERB`` has it. Imported when a verb is named, not before."""
 

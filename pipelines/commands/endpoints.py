@@ -78,6 +78,20 @@ def rollout_began(target: DeploymentTarget, standing: Standing) -> datetime | No
     return began
 
 
+def retired(target: DeploymentTarget, standing: Standing) -> frozenset[str]:
+    """Deployments beside stable that were stable before with the model that they have now."""
+    found = standing.endpoint.deployments
+    others = {name for name in found if name != standing.stable.name}
+    known: set[str] = set()
+    for _, endpoint in past(target, standing.endpoint.route.endpoint):
+        if known == others:
+            break
+        name = endpoint.route.stable
+        if name in others and endpoint.deployments[name].model.digest == found[name].model.digest:
+            known.add(name)
+    return frozenset(known)
+
+
 def rollback(target: DeploymentTarget, standing: Standing, faulty: Sequence[str], why: Why) -> Rollback:
     """The wish to take ``faulty`` out, back to the newest split without them that can still be served.
 

@@ -26,15 +26,16 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         NotFoundError: there is no such file.
         ConfigError: it is no record.
     """
-    from pipelines.promotion import codec  # noqa: PLC0415  scipy
-    from pipelines.promotion.drift.record import replay  # noqa: PLC0415
+    from pipelines.promotion import codec, replaying  # noqa: PLC0415  scipy
 
     try:
         text = Path(options.file).read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise NotFoundError(f"{options.file!r} is no decision file; drift writes decision.json") from error
-    again, is_same = replay(text)
+        raise NotFoundError(
+            f"{options.file!r} is no decision file; give a decision.json or evidence/ENDPOINT/OPERATION.json"
+        ) from error
+    again, is_same = replaying.replay(text)
     doors.say(codec.encode(again).rstrip("\n"))
     if not is_same:
-        doors.warn(f"{options.file} does not replay: today's code {again.code} decides {again.decision.verdict}")
+        doors.warn(f"{options.file} does not replay: today's code decides otherwise, or the file was changed")
     return EXIT_DONE if is_same else EXIT_BAD_VERDICT

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipelines.monitoring.event_summaries import Exposure, Labels, Rows, Window
+from pipelines.monitoring.event_summaries import Exposure, Labels, LatencySample, Rows, Window
 from pipelines.monitoring.events import FeatureChoice, LabelCut
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ class EventLog(Protocol):
 
     def exposure(self, window: Window) -> Exposure:
         """Users and requests of every arm."""
+        ...
+
+    def latencies(self, window: Window, *, deployment: str, limit: int = ...) -> LatencySample:
+        """One latency per user."""
         ...
 
     def features(self, window: Window, choice: FeatureChoice) -> Rows:

@@ -1,10 +1,10 @@
 """Where a rollout stands, read from its route and deployments: git is the only memory. Pure."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from mlflow_deploy_plugin.manifests.model import Endpoint, Hold
-from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 from pipelines.promotion.plan import Plan
 
 
@@ -57,34 +57,32 @@ class State:
         if not self.rollout:
             return self.candidate.weight != plan.steps[0].weight  # somebody may take the first step by hand
         expected = plan.steps[self.step].weight if self.step < len(plan.steps) else -1
-        return self.candidate.weight != expected or self.candidate.weight + self.stable_weight != TOTAL_WEIGHT
+        return self.candidate.weight != expected
 
 
-def state_of(endpoint: Endpoint, *, began: datetime | None = None) -> State:
+def state_of(endpoint: Endpoint, *, began: datetime | None = None, retired: Collection[str] = ()) -> State:
     """The state that an endpoint's manifests say.
 
     The candidate is the one version beside stable that has users, else the one that is new: not the version that the
-    hold names, unless it is the only one.
+    hold names, unless it is the only one, and never a version that was stable before.
+
+    Args:
+        endpoint: as the newest commit says it.
+        began: when the rollout began, by the log of commits.
+        retired: deployments that were stable before, with the model that they have now.
     """
     route = endpoint.route
     weights = route.weights
-    others = [name for name in endpoint.deployments if name != route.stable]
+    others = [name for name in endpoint.deployments if name != route.stable and name not in retired]
     active = [name for name in others if weights.get(name, 0)]
     fresh = [name for name in others if route.hold is None or name != route.hold.deployment]
     eligible = active or fresh or others
-    candidate = eligible[0] if len(eligible) == 1 else None
     return State(
         endpoint=route.endpoint,
         stage=route.stage,
         stable=route.stable,
         stable_weight=weights[route.stable],
-        candidate=Candidate(
-            deployment=candidate,
-            model_digest=endpoint.deployments[candidate].model.digest,
-            weight=weights.get(candidate, 0),
-        )
-        if candidate
-        else None,
+        candidate=_candidate(endpoint, eligible[0]) if len(eligible) == 1 else None,
         others=tuple(eligible) if len(eligible) > 1 else (),
         rollout=route.rollout,
         phase=route.phase,
@@ -93,3 +91,8 @@ def state_of(endpoint: Endpoint, *, began: datetime | None = None) -> State:
         began=began,
         hold=route.hold,
     )
+
+
+def _candidate(endpoint: Endpoint, name: str) -> Candidate:
+    digest = endpoint.deployments[name].model.digest
+    return Candidate(deployment=name, model_digest=digest, weight=endpoint.route.weights.get(name, 0))

@@ -153,6 +153,7 @@ def test_a_head_that_serves_another_model_under_that_name_is_not_touched(
 @pytest.fixture
 def make_rival() -> "Callable[[World], None]":
     """Somebody who replaces the canary's model just before the revert is pushed."""
+
     def rival(world: World) -> None:
         def push(repository: Any) -> None:
             canary = world.endpoint.deployments["churn-v2"]

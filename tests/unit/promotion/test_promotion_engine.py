@@ -159,7 +159,7 @@ def test_a_hold_on_another_model_of_that_name_does_not_count() -> None:
     assert isinstance(decide(make_plan(), make_state(weight=0, hold=hold), nothing("v3", "v4"), NOW), Advance)
 
 
-@pytest.mark.parametrize("fields", [{"weight": 77}, {"step": 9}, {"stable_weight": 900}])
+@pytest.mark.parametrize("fields", [{"weight": 77}, {"step": 9}])
 def test_weights_at_odds_with_the_step_are_paused_as_manual(fields: dict[str, Any]) -> None:
     decision = decide(make_plan(), make_state(**fields), seen(), NOW)
     assert isinstance(decision, Hold)

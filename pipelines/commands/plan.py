@@ -1,0 +1,73 @@
+"""What the next tick would commit: the split before and after, every gate, and how many users would move.
+
+Users are sampled (100,000 ids, dealt as the gateway deals them). Writes nothing.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from mlflow_deploy_plugin.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow_deploy_plugin.manifests.model import Files, Route
+    from pipelines.commands.doors import Doors
+
+SAMPLED: Final = 100_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``plan``."""
+    parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to look at")
+    parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
+    parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
+
+
+def run(options: argparse.Namespace, doors: "Doors") -> int:
+    """Print what would happen."""
+    from mlflow_deploy_plugin import manifests  # noqa: PLC0415
+    from pipelines.commands import status, ticks  # noqa: PLC0415  scipy
+
+    tick = ticks.look(options, doors)
+    doors.say("\n".join(status.lines(tick)))
+    wish = tick.wish()
+    if wish is None:
+        doors.say("no commit")
+        return EXIT_DONE
+    before = tick.target.files_at(tick.standing.commit)
+    after, message = wish.apply(before, now=tick.now)
+    doors.say(f"commit: {message.subject}")
+    doors.say("\n".join(_diff(before, after)))
+    route = manifests.parse_endpoint(after, tick.target.stage_name, options.endpoint).route
+    doors.say(_moved(tick.standing.endpoint.route, route))
+    return EXIT_DONE
+
+
+def _diff(before: "Files", after: "Files") -> list[str]:
+    from difflib import unified_diff  # noqa: PLC0415
+
+    changed = [path for path in after if before.get(path) != after[path] and not path.startswith("evidence/")]
+    return [
+        line
+        for path in changed
+        for line in unified_diff(
+            before.get(path, "").splitlines(), after[path].splitlines(), path, path, n=0, lineterm=""
+        )
+    ]
+
+
+def _moved(before: "Route", after: "Route") -> str:
+    from mlflow_deploy_plugin.manifests.split import assign  # noqa: PLC0415
+
+    counts: dict[tuple[str, str], int] = {}
+    for number in range(SAMPLED):
+        pair = assign(f"user-{number}", before), assign(f"user-{number}", after)
+        if pair[0] != pair[1]:
+            counts[pair] = counts.get(pair, 0) + 1
+    return f"of {SAMPLED:,} sampled users {sum(counts.values()):,} move{_told(counts)}"
+
+
+def _told(counts: "Mapping[tuple[str, str], int]") -> str:
+    parts = [f"{number:,} from {old} to {new}" for (old, new), number in counts.items()]
+    return f" ({', '.join(parts)})" if parts else ""

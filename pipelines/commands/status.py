@@ -1,0 +1,48 @@
+"""Where an endpoint's rollout stands, what its gates say, and what the next tick would do. Writes nothing."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from mlflow_deploy_plugin.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from pipelines.commands.doors import Doors
+    from pipelines.commands.ticks import Tick
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``status``."""
+    parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to look at")
+    parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
+    parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
+    parser.add_argument("--json", action="store_true", help="print the whole record as JSON")
+
+
+def run(options: argparse.Namespace, doors: "Doors") -> int:
+    """Print the state and the decision."""
+    from pipelines.commands import ticks  # noqa: PLC0415  scipy
+    from pipelines.promotion import codec  # noqa: PLC0415
+
+    tick = ticks.look(options, doors)
+    if options.json:
+        doors.say(json.dumps(json.loads(codec.encode(tick.record)), indent=1, ensure_ascii=False))
+    else:
+        doors.say("\n".join(lines(tick)))
+    return EXIT_DONE
+
+
+def lines(tick: "Tick") -> list[str]:
+    """The state, the gates and the decision, for people."""
+    from pipelines.promotion import wording  # noqa: PLC0415
+
+    route, found = tick.standing.endpoint.route, tick.record.findings
+    steps = len(tick.plan.steps) if tick.plan else 0
+    told = [
+        f"{route.endpoint} ({route.stage}): {wording.shares(route.weights)}, stable {route.stable}",
+        f"phase: {route.phase or 'none'}, step {route.step + 1 if route.rollout else 0} of {steps}",
+    ]
+    if route.hold:
+        told.append(f"hold: {route.hold.deployment}: {route.hold.reason}")
+    told += [f"gate {gate.gate}: {gate.verdict}: {gate.reason}" for gate in found.gates]
+    return [*told, f"next: {tick.decision.kind.lower()}: {tick.decision.reason}"]

@@ -1,0 +1,86 @@
+"""The event store as a source of observations: both arms by distinct user, since the rollout began."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_counts
+from pipelines.monitoring import performance
+from pipelines.monitoring.event_summaries import Window
+from pipelines.monitoring.events import LabelCut
+from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
+from pipelines.promotion.observation import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.monitoring.samples import EventLog
+    from pipelines.promotion.drift.evidence import UserTally
+
+MAX_LABELLED = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventObserver:
+    """Satisfies :class:`pipelines.promotion.observation.Observer`."""
+
+    log: "EventLog"
+    stage: str
+    endpoint: str
+    split_of: SplitOf
+    maturity: timedelta | None = field(default=None)
+
+    def observe(self, *, stable: str, canary: str, since: datetime, now: datetime) -> Observation:
+        """What the gateway and the labels say of the two arms.
+
+        Raises:
+            EventStoreError: the store cannot be read.
+        """
+        end = max(now, since) + timedelta(seconds=1)  # the end is not included
+        window = Window(stage=self.stage, endpoint=self.endpoint, begin=since, end=end)
+        exposure = self.log.exposure(window)
+        seen = [
+            Seen(arm=arm, commit=p.commit, began=p.began, users=p.users, failed=p.users_with_error)
+            for arm, found in exposure.arms.items()
+            for p in found.periods
+        ]
+        found, _ = periods(seen, arms=(stable, canary), split_of=self.split_of)
+        labels = self._labels(window, (stable, canary), found)
+        return Observation(
+            stable=self._arm(window, stable, found, labels),
+            canary=self._arm(window, canary, found, labels),
+            missing=_holes(exposure.unreadable),
+        )
+
+    def _arm(self, window: Window, name: str, found: "Sequence[Period]", labels: "dict[str, UserCounts]") -> Arm:
+        errors = tally(found, name)
+        return Arm(
+            name=name,
+            errors=_counts(errors) if errors and errors.users else Missing(reason="no users have been seen yet"),
+            labels=labels.get(name, Missing(reason="no labels have arrived")),
+            latency=self._latencies(window, name, found),
+        )
+
+    def _latencies(self, window: Window, name: str, found: "Sequence[Period]") -> Latencies | Missing:
+        sample = self.log.latencies(window, deployment=name)
+        if not len(sample.values_ms):
+            return Missing(reason="no latencies have been seen yet")
+        share = found[0].shares[name] if len(found) == 1 else None
+        return Latencies(values_ms=sample.values_ms, order=sample.seen, share=share)
+
+    def _labels(self, window: Window, arms: tuple[str, str], found: "Sequence[Period]") -> "dict[str, UserCounts]":
+        cut = LabelCut(as_of=window.end, maturity=self.maturity)
+        labelled = self.log.labelled(window, cut, limit=MAX_LABELLED).frame
+        scored = performance.performances(labelled, arms=arms, found=found, coverage={}, task="classification")
+        wrong = {arm: each.wrong for arm, each in scored.items()}
+        return {arm: _counts(each, is_final=True) for arm, each in wrong.items() if each and each.users}
+
+
+def _counts(each: "UserTally", *, is_final: bool = False) -> UserCounts:
+    return user_counts(each.exposed, each.events, shares=each.shares or None, is_final=is_final)
+
+
+def _holes(unreadable: "Sequence[str]") -> tuple[Missing, ...]:
+    if not unreadable:
+        return ()
+    return (Missing(reason=f"{len(unreadable)} files of the event store cannot be read, the first is {unreadable[0]}"),)

@@ -1,0 +1,27 @@
+"""Replays a recorded decision of either kind: a drift report's or a promotion's. Pure."""
+
+import json
+
+from pipelines.promotion import record
+from pipelines.promotion.drift import record as drift_record
+from pipelines.promotion.drift.record import DriftRecord
+from pipelines.promotion.record import PromotionRecord
+
+
+def replay(text: str) -> tuple[DriftRecord | PromotionRecord, bool]:
+    """The record that today's code makes, and whether it is the same byte for byte.
+
+    Raises:
+        ConfigError: the text is no record.
+    """
+    if _kind(text).startswith("modelserve.io/promotion"):
+        return record.replay(text)
+    return drift_record.replay(text)
+
+
+def _kind(text: str) -> str:
+    try:
+        written = json.loads(text)
+    except ValueError:  # the decoder below says what is wrong with it
+        return ""
+    return str(written.get("kind", "")) if isinstance(written, dict) else ""

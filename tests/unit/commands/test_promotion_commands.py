@@ -1,0 +1,144 @@
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+World = Any
+
+PLAN = """
+apiVersion: modelserve.io/v1alpha1
+kind: Rollout
+metadata: {name: churn, annotations: {config.kubernetes.io/local-config: "true"}}
+spec:
+  steps:
+    - {weight: 10, pause: 5m}
+    - {weight: 50, pause: 5m, approval: true}
+    - weight: 100
+  gates:
+    errors: {margin: 5, guardrail: 20}
+"""
+
+
+@pytest.fixture
+def planned(world: World) -> World:
+    """The plan is in the tree, and version 2 stands beside stable without users."""
+    world.join(weight=0)
+    world.change(lambda files: {**files, "stages/production/churn/rollout.yaml": PLAN})
+    return world
+
+
+def tick(world: World, verb: str = "promote", *arguments: str) -> int:
+    return int(world.run(verb, "--endpoint", "churn", *arguments))
+
+
+def serve(world: World, users: int, prefix: str, **options: Any) -> None:
+    """Users at the present split, and then ten minutes later."""
+    world.traffic(world.people(users), prefix=prefix, **options)
+    world.now += timedelta(minutes=10)
+
+
+def test_without_a_plan_nothing_is_promoted(world: World) -> None:
+    world.join(weight=0)
+    assert tick(world) == 0
+    assert "rollout.yaml has no plan" in world.text
+
+
+def test_a_good_canary_goes_from_nothing_to_everything_by_ticks_and_one_approval(planned: World) -> None:
+    world = planned
+    assert tick(world) == 0
+    assert world.weights == {"churn": 900, "churn-v2": 100}
+    assert world.endpoint.route.phase == "progressing"
+    head = world.head
+    assert tick(world) == 0
+    assert world.text.startswith("unchanged: pause")
+    assert world.head == head
+    serve(world, 1500, "a")
+    assert tick(world) == 0
+    assert world.weights == {"churn": 500, "churn-v2": 500}
+    serve(world, 800, "b")
+    assert tick(world) == 0
+    assert "needs an approval" in world.text
+    assert tick(world, "approve", "--reason", "looks fine") == 0
+    assert tick(world) == 0
+    assert world.weights == {"churn-v2": 1000}
+    assert world.endpoint.route.stable == "churn-v2"
+    assert world.endpoint.route.phase == "successful"
+    commit = world.repository.head()
+    assert (commit.trailers.action, commit.trailers.to) == ("promote", "churn-v2=100")
+    assert tick(world) == 0
+    assert world.text.startswith("unchanged")
+
+
+def test_a_failing_canary_is_aborted_held_and_not_begun_again(planned: World) -> None:
+    world = planned
+    tick(world)
+    serve(world, 1500, "a", failing={"churn-v2": 0.6})
+    assert tick(world) == 1
+    assert world.weights == {"churn": 1000}
+    assert world.endpoint.route.hold.deployment == "churn-v2"
+    head = world.head
+    assert tick(world) == 0
+    assert "unchanged: churn-v2 is held" in world.text
+    assert world.head == head
+
+
+def test_the_evidence_of_a_step_replays(planned: World, tmp_path: Any) -> None:
+    world = planned
+    tick(world)
+    commit = world.repository.head()
+    path = tmp_path / "evidence.json"
+    path.write_text(world.repository.files(commit.sha)[commit.trailers.evidence])
+    assert world.run("replay", str(path)) == 0
+    assert json.loads(world.text)["decision"]["kind"] == "Advance"
+
+
+def test_plan_shows_the_diff_and_who_would_move_and_writes_nothing(planned: World) -> None:
+    world = planned
+    head = world.head
+    assert tick(world, "plan") == 0
+    assert "commit: churn: canary churn-v2 0% → 10%, churn 100% → 90%" in world.text
+    assert "+          weight: 100" in world.text
+    assert "of 100,000 sampled users 10,0" in world.text or "of 100,000 sampled users 9,9" in world.text
+    assert world.head == head
+
+
+def test_status_says_what_the_next_tick_would_do(planned: World) -> None:
+    assert tick(planned, "status") == 0
+    assert "next: advance: churn-v2 begins at 10%" in planned.text
+    assert tick(planned, "status", "--json") == 0
+    assert json.loads(planned.text)["decision"]["weight"] == 100
+
+
+def test_a_rival_who_moves_the_split_first_is_not_overwritten(planned: World) -> None:
+    world = planned
+    world.repository.rivals.append(lambda _: world.split(churn=700, churn_v2=300))
+    assert tick(world) == 2
+    assert "superseded" in world.warned[0]
+    assert world.weights == {"churn": 700, "churn-v2": 300}
+    assert tick(world) == 0
+    assert "paused (manual)" in world.text
+
+
+def test_a_frozen_endpoint_waits_until_it_is_approved(world: World) -> None:
+    world.join(weight=100)
+    world.change(lambda files: {**files, "stages/production/churn/rollout.yaml": PLAN})
+    world.traffic(world.people(1500, age=60.0))
+    world.drift("--revert")
+    assert world.endpoint.route.phase == "frozen"
+    assert tick(world) == 0
+    assert "promotion is frozen" in world.text
+    tick(world, "approve")
+    assert tick(world) == 0
+    assert world.endpoint.route.phase == "progressing"
+
+
+def test_a_wrong_plan_is_refused_with_its_field(planned: World) -> None:
+    planned.change(lambda files: {**files, "stages/production/churn/rollout.yaml": PLAN.replace("pause", "wait", 1)})
+    assert tick(planned) == 2
+    assert "rollout.yaml: spec.steps.0.wait" in planned.warned[0]
+
+
+def test_schema_prints_every_field_with_its_reason(world: World) -> None:
+    assert world.run("schema") == 0
+    assert "least time at this weight" in world.text
