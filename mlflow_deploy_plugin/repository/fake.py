@@ -100,7 +100,7 @@ class FakeRepository:
         return self.push(files, message.for_operation(operation).render(), author="modelserve")
 
     def _find(self, operation: str) -> Commit | None:
-        ours = (commit for commit in self._commits if commit.trailers and commit.trailers.operation == operation)
+        ours = (commit for commit in self._commits if operation in commit.operations)
         return next(ours, None)
 
     def _touches(self, commit: Commit, path: str) -> bool:

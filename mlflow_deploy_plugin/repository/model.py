@@ -40,6 +40,11 @@ class Commit:
         """Ours; ``None`` for a commit that a person or another program made."""
         return Trailers.parse(self.message)
 
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The operations that it carries: one, or several where a squash merge made one commit of several."""
+        return tuple(found.operation for found in Trailers.parse_all(self.message))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitResult:

@@ -18,7 +18,7 @@ from typing import Final, Self, assert_never
 
 from mlflow_deploy_plugin.errors import AlreadyExistsError, ConfigError, ConflictError, GitError, RetryLaterError
 from mlflow_deploy_plugin.manifests.model import Files
-from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
+from mlflow_deploy_plugin.manifests.trailers import Message, Trailers, one_line
 from mlflow_deploy_plugin.repository.address import clone_name, local_folder, normal
 from mlflow_deploy_plugin.repository.git import REMOTE_TIMEOUT_S, Completed, Git, GitDoor, failure, without_password
 from mlflow_deploy_plugin.repository.lock import locked
@@ -299,7 +299,7 @@ class Repository:
     def _find(self, operation: str, span: str) -> Commit | None:
         line = Trailers(operation=operation).render()
         hits = self.objects.log("--fixed-strings", f"--grep={line}", span, "--")
-        return next((hit for hit in hits if hit.trailers and hit.trailers.operation == operation), None)
+        return next((hit for hit in hits if one_line(operation) in hit.operations), None)
 
     def _place(self, branch: str) -> str:
         """Where a branch is remembered in the private clone."""

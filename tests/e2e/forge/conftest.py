@@ -31,6 +31,8 @@ class Forge:
     port: int
     faults: list[Fault] = field(default_factory=list)
     """What befalls the next pushes, one each."""
+    rejections: list[str] = field(default_factory=list)
+    """The words in which the next pushes are rejected, one each, as another writer wins in that moment."""
     pushes: int = 0
 
     def url(self, name: str = OURS, *, password: str = PASSWORD) -> str:
@@ -96,6 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         is_push = self.command == "POST" and path.endswith("/git-receive-pack")
         self.forge.pushes += is_push
+        if is_push and self.forge.rejections:
+            self._reject(self.forge.rejections.pop(0))
+            return
         fault = self.forge.faults.pop(0) if is_push and self.forge.faults else None
         answer = b"" if fault == "never arrives" else self._backend(path, query, body)
         if fault == "cut answer":
@@ -109,6 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = [tuple(line.split(": ", 1)) for line in head.decode().split("\r\n")]
         status = next((int(value.split()[0]) for key, value in headers if key == "Status"), 200)
         self._answer(status, [(key, value) for key, value in headers if key != "Status"], content)
+
+    def _reject(self, words: str) -> None:
+        report = _packet(b"unpack ok\n") + _packet(f"ng refs/heads/main {words}\n".encode()) + b"0000"
+        content = _packet(b"\x01" + report) + b"0000"
+        self._answer(200, [("Content-Type", "application/x-git-receive-pack-result")], content)
 
     def _backend(self, path: str, query: str, body: bytes) -> bytes:
         variables = {
@@ -156,6 +166,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _hang_up(self) -> None:
         self.close_connection = True
         self.connection.close()
+
+
+def _packet(content: bytes) -> bytes:
+    """A line of git's protocol: its length, then its content."""
+    return f"{len(content) + 4:04x}".encode() + content
 
 
 class _Server(ThreadingHTTPServer):
