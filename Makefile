@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test style types contracts unit e2e laws bench clean
+.PHONY: help setup demo test style types contracts unit e2e laws clean
 
 help: ## show the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,9 +47,6 @@ e2e: setup ## tests with real Envoy, Bentos and git servers
 
 laws: setup ## the long simulations behind docs/ab-testing-methodology.md
 	$(BIN)/python -m pipelines laws
-
-bench: setup ## benchmarks, as ratios within one run
-	$(BIN)/pytest tests/bench --benchmark-only
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist .demo *.egg-info
