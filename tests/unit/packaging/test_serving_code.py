@@ -9,6 +9,8 @@ from mlflow_deploy_plugin.packaging import requirements, serving_code
 OURS = {serving_code.PACKAGE.name}
 OF_THE_MODEL = {"mlflow", "onnxruntime", "pydantic", "shap", "skl2onnx", "sklearn", "torch"}
 """What a model's own requirements bring, or what is used only where it is installed."""
+BROUGHT_ALONG = {"uvloop"}
+"""Comes with ``uvicorn[standard]``."""
 MODULES = {"bentoml", "numpy", "orjson", "pandas", "prometheus_client", "pyarrow", "starlette", "uvicorn"}
 
 
@@ -17,7 +19,7 @@ def test_the_modules_of_the_serving_requirements_are_the_ones_that_this_test_kno
 
 
 def test_serving_imports_nothing_that_a_bento_does_not_install() -> None:
-    known = MODULES | OURS | OF_THE_MODEL | set(sys.stdlib_module_names)
+    known = MODULES | BROUGHT_ALONG | OURS | OF_THE_MODEL | set(sys.stdlib_module_names)
     for path in _copied():
         assert _imported(path) <= known, path
 
