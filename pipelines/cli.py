@@ -16,6 +16,7 @@ from pipelines.commands.doors import Doors
 
 VERBS: Final = {
     "drift": "compare logged predictions with the training sample and with stable; revert a version that is at fault",
+    "package": "make the Bento of a model, and an archive of it",
     "promote": "one tick of a rollout: look, decide once, commit or not",
     "rollback": "take a version out of an endpoint's split by a new commit, and hold it",
     "approve": "let a rollout go on that waits for a person, or that is frozen",

@@ -6,7 +6,8 @@
 ``modelserve:/git@host:team/repo.git``                     git's short form of ssh
 
 Options: ``stage`` (default ``production``), ``branch`` (default ``main``), ``gateway`` (URL that predictions go to),
-``mode`` (``direct`` pushes to the branch, ``pull-request`` to one of its own that a person merges).
+``mode`` (``direct`` pushes to the branch, ``pull-request`` to one of its own that a person merges), ``root`` (folder of
+the repository that the tree lies in; default: the repository itself).
 Opens nothing: whether the repository exists is the repository room's to say.
 """
 
@@ -22,13 +23,14 @@ from mlflow_deploy_plugin.spec.names import require_label
 
 NAME: Final = "modelserve"
 DEFAULT_BRANCH: Final = "main"
-OPTIONS: Final = ("stage", "branch", "gateway", "mode")
+OPTIONS: Final = ("stage", "branch", "gateway", "mode", "root")
 Mode = Literal["direct", "pull-request"]
 TRANSPORTS: Final = ("ssh", "https", "http", "git", "file")
 FORMS: Final = f"{NAME}, {NAME}:/path/to/repo?stage=STAGE or {NAME}:/ssh://git@host/repo.git?stage=STAGE"
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SCP: Final = re.compile(r"[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:(?!//).+")
+_ROOT: Final = re.compile(r"(?!.*(?:^|/)\.\.?(?:/|$))[\w.@+-]+(?:/[\w.@+-]+)*")
 _BRANCH: Final = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[A-Za-z0-9_][\w./+@#-]*(?<![./])")
 
 
@@ -44,6 +46,8 @@ class Target:
     """``http://host:port`` without a slash at its end; empty: the agent's, or the Gateway's address annotation."""
     mode: Mode = "direct"
     """How a change reaches the branch."""
+    root: str = ""
+    """Folder of the repository that the tree lies in, without slashes around it; empty: the repository itself."""
 
     @property
     def is_local(self) -> bool:
@@ -72,6 +76,7 @@ class Target:
             branch=_branch(options.get("branch", DEFAULT_BRANCH)),
             gateway=_gateway(options["gateway"]) if "gateway" in options else "",
             mode=_mode(options.get("mode", "direct")),
+            root=_root(options.get("root", "")),
         )
 
     def __str__(self) -> str:
@@ -83,6 +88,7 @@ class Target:
         options += [f"branch={self.branch}"] * (self.branch != DEFAULT_BRANCH)
         options += [f"gateway={self.gateway}"] * bool(self.gateway)
         options += [f"mode={self.mode}"] * (self.mode != "direct")
+        options += [f"root={self.root}"] * bool(self.root)
         return f"{NAME}:{shown if shown.startswith('/') else '/' + shown}?{'&'.join(options)}"
 
 
@@ -174,6 +180,13 @@ def _mode(text: str) -> Mode:
             return text
         case _:
             raise ConfigError(f"mode {text!r} is not known; write mode=direct or mode=pull-request")
+
+
+def _root(text: str) -> str:
+    folder = text.strip("/")
+    if not folder or _ROOT.fullmatch(folder):
+        return folder
+    raise ConfigError(f"root {text!r} is not a folder of the repository; write root=gitops or root=teams/a/gitops")
 
 
 def _gateway(text: str) -> str:

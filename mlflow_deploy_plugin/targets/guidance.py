@@ -22,7 +22,8 @@ TARGET URIS
   modelserve:/path/to/repo?stage=staging                 any git repository on this machine
   modelserve:/ssh://git@host/repo.git?stage=production   any that git can push to (ssh, https, http, git, file)
   Options: stage (default production), branch (default main), gateway (URL that predictions go to),
-  mode (direct, or pull-request: each change is pushed to a branch of its own, which a person merges).
+  mode (direct, or pull-request: each change is pushed to a branch of its own, which a person merges),
+  root (folder of the repository that the tree lies in; default: the repository itself).
   With a repository named, a command commits and pushes; Argo CD, Flux or another agent applies it (state: pending).
 
 NAMES

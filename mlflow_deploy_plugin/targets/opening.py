@@ -50,7 +50,8 @@ def _opened(repository: str, target: Target, home: Home) -> Callable[[], Reposit
     @functools.cache
     def opened() -> RepositoryDoor:
         home.ensure()
-        return replace(Repository.open(repository, clones=home.clones, branch=target.branch), mode=target.mode)
+        store = Repository.open(repository, clones=home.clones, branch=target.branch, root=target.root)
+        return replace(store, mode=target.mode)
 
     return opened
 

@@ -53,8 +53,17 @@ def commit(target: DeploymentTarget, wish: Wish, *, now: datetime, is_dry: bool,
         text = "unchanged" if dict(after) == dict(before) else f"would commit: {message.subject}"
         return Applied(state="dry-run", commit="", text=text)
     outcome = target.commit(lambda files: wish.apply(files, now=now), operation=wish.operation, endpoint=wish.endpoint)
+    if outcome.state == "unchanged" and outcome.review:
+        text = f"unchanged: proposed before in commit {outcome.commit[:SHORT]}; {outcome.review}"
+        return Applied(state="unchanged", commit=outcome.commit, text=text)
     if outcome.state == "unchanged":
         return Applied(state="unchanged", commit=outcome.commit, text=f"unchanged: {done} before")
+    if outcome.review:
+        return Applied(
+            state=outcome.state,
+            commit=outcome.commit,
+            text=f"{done} in commit {outcome.commit[:SHORT]}, which waits to be merged: {outcome.review}",
+        )
     live = "live" if outcome.state == "applied" else "pushed; whoever applies this repository brings it to life"
     text = f"{done} by commit {outcome.commit[:SHORT]} ({live})"
     return Applied(state=outcome.state, commit=outcome.commit, text=text)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``drift``."""
-    parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to look at")
+    parser.add_argument(
+        "--endpoint", default="", metavar="NAME", help="endpoint to look at (default: all with a second one)"
+    )
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
     window = parser.add_mutually_exclusive_group()
     window.add_argument("--window", metavar="SPAN", help="inputs of the last SPAN, such as 90m, 12h or 7d (default 7d)")
@@ -44,12 +46,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="with --revert: say what would be committed")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--summary", default="", metavar="FILE", help="add the verdict and its reasons to FILE, Markdown"
+    )
 
 
 def run(options: argparse.Namespace, doors: "Doors") -> int:
     """Look, decide once, commit or not, report."""
+    from pipelines.commands import drift_job, each  # noqa: PLC0415  pandas and scipy
+
+    if options.endpoint:
+        return drift_job.run(options, doors)
+    return each.run(each.rollouts(options.target, doors), options, doors, _one_of_many)
+
+
+def _one_of_many(options: argparse.Namespace, doors: "Doors") -> int:
+    """One of several endpoints, whose reports lie in a folder each."""
     from pipelines.commands import drift_job  # noqa: PLC0415  pandas and scipy
 
+    if options.out:
+        options.out = f"{options.out}/{options.endpoint}"
     return drift_job.run(options, doors)
 
 

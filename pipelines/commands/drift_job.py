@@ -11,7 +11,7 @@ from mlflow_deploy_plugin.config.home import OWNER_ONLY
 from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ModelserveError
 from mlflow_deploy_plugin.manifests.model import Deployment
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
-from pipelines.commands import drift_apply, endpoints
+from pipelines.commands import drift_apply, endpoints, summary
 from pipelines.commands.committing import Applied
 from pipelines.commands.doors import Doors
 from pipelines.commands.durations import duration, moment
@@ -67,6 +67,7 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     pages = () if options.no_report else _pages(gathered, decided, folder, doors)
     finding = Finding(standing=standing, record=decided, applied=applied, folder=folder, pages=pages)
     doors.say(_as_json(finding) if options.json else "\n".join(_as_text(finding)))
+    summary.append(options.summary, _as_markdown(finding))
     return EXIT_BAD_VERDICT if isinstance(decided.decision, Revert) and not _is_done(applied) else EXIT_DONE
 
 
@@ -160,6 +161,14 @@ def _as_text(finding: Finding) -> list[str]:
     lines += [f"report: {page}" for page in finding.pages]
     path = finding.folder / DECISION_FILE
     return [*lines, f"decision: {path} (python -m pipelines replay {path})"]
+
+
+def _as_markdown(finding: Finding) -> str:
+    decision, evidence = finding.record.decision, finding.record.evidence
+    rows = [("verdict", verdicts.headline(decision)), *((reason.gate, reason.text) for reason in decision.reasons)]
+    rows += [("commit", finding.applied.text)] if finding.applied else []
+    lines = [summary.row("what", "says"), summary.row("---", "---"), *(summary.row(*cells) for cells in rows)]
+    return "\n".join([f"## Drift: {evidence.endpoint} ({evidence.stage})", "", *lines, ""])
 
 
 def _is_note(is_ok: bool, scope: str) -> bool:  # noqa: FBT001  two fields of one check

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     doors.say(f"commit: {message.subject}")
     doors.say("\n".join(_diff(before, after)))
     route = manifests.parse_endpoint(after, tick.target.stage_name, options.endpoint).route
-    doors.say(_moved(tick.standing.endpoint.route, route))
+    doors.say(moved(tick.standing.endpoint.route, route))
     return EXIT_DONE
 
 
@@ -57,7 +57,8 @@ def _diff(before: "Files", after: "Files") -> list[str]:
     ]
 
 
-def _moved(before: "Route", after: "Route") -> str:
+def moved(before: "Route", after: "Route") -> str:
+    """How many of the sampled users change their deployment, and from which to which."""
     from mlflow_deploy_plugin.manifests.split import assign  # noqa: PLC0415
 
     counts: dict[tuple[str, str], int] = {}

@@ -1,34 +1,77 @@
 """One tick of a rollout: look, decide once, commit or not.
 
 The plan is the endpoint's rollout.yaml (`python -m pipelines schema` lists its fields); without one nothing is
-promoted. Run it as often as you like: the statistics hold at every look, and a second run says `unchanged`.
+promoted. Run it as often as you like: the statistics hold at every look, and a second run says `unchanged`. Without
+--endpoint: every endpoint of the stage that has a second deployment, one after the other.
 
 Exit codes: 1 where the version was aborted, 0 for every other decision, 2 for what you can fix, 3 where a program
 failed, 75 to try again later.
 """
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE
 
 if TYPE_CHECKING:
     from pipelines.commands.doors import Doors
+    from pipelines.commands.ticks import Tick
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``promote``."""
-    parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to move one step")
+    parser.add_argument("--endpoint", default="", metavar="NAME", help="endpoint to move one step (default: all)")
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
     parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be committed")
+    parser.add_argument(
+        "--summary", default="", metavar="FILE", help="add splits, gates and users moved to FILE, Markdown"
+    )
+    parser.add_argument("--records", default="", metavar="DIR", help="keep each decision in DIR, for `replay`")
 
 
 def run(options: argparse.Namespace, doors: "Doors") -> int:
     """Commit what the decision asks for."""
-    from pipelines.commands import ticks  # noqa: PLC0415  scipy
+    from pipelines.commands import each  # noqa: PLC0415
+
+    if options.endpoint:
+        return _tick(options, doors)
+    return each.run(each.rollouts(options.target, doors), options, doors, _tick)
+
+
+def _tick(options: argparse.Namespace, doors: "Doors") -> int:
+    from pipelines.commands import summary, ticks  # noqa: PLC0415  scipy
     from pipelines.promotion.decision import Abort  # noqa: PLC0415
 
     tick = ticks.look(options, doors)
-    doors.say(ticks.apply(tick, is_dry=options.dry_run).text)
+    _keep(tick, options.records)
+    applied = ticks.apply(tick, is_dry=options.dry_run)
+    doors.say(applied.text)
+    if options.summary:
+        summary.append(options.summary, _section(tick, applied.text))
     return EXIT_BAD_VERDICT if isinstance(tick.decision, Abort) else EXIT_DONE
+
+
+def _keep(tick: "Tick", folder: str) -> None:
+    """The record of the decision as a file; an unwritable folder is told before anything is committed."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from mlflow_deploy_plugin.errors import ConfigError  # noqa: PLC0415
+    from pipelines.promotion import codec  # noqa: PLC0415
+
+    if not folder:
+        return
+    path = Path(folder).expanduser() / f"{tick.state.stage}-{tick.state.endpoint}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(codec.encode(tick.record), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"records {folder!r} cannot be written ({error.strerror}); give another folder") from error
+
+
+def _section(tick: "Tick", text: str) -> str:
+    from pipelines.commands.summary import of_wish  # noqa: PLC0415
+
+    told = of_wish(tick.target, tick.standing, tick.wish(), now=tick.now, text=text)
+    return replace(told, gates=tick.record.findings.gates).render()

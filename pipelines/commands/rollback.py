@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default=DEFAULT_REASON, metavar="TEXT", help="why; the commit and the hold say it")
     parser.add_argument("--hold", metavar="SPAN", help="how long automation leaves it out (default: until approved)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be committed")
+    parser.add_argument(
+        "--summary", default="", metavar="FILE", help="add the splits and users moved to FILE, Markdown"
+    )
 
 
 def run(options: argparse.Namespace, doors: "Doors") -> int:
@@ -36,6 +39,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     from pipelines.commands import endpoints  # noqa: PLC0415  a second
     from pipelines.commands.committing import commit  # noqa: PLC0415
     from pipelines.commands.durations import duration  # noqa: PLC0415
+    from pipelines.commands.summary import append, of_wish  # noqa: PLC0415
     from pipelines.promotion import wording  # noqa: PLC0415
     from pipelines.promotion.rollback import Why  # noqa: PLC0415
 
@@ -52,7 +56,11 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         return EXIT_DONE
     wish = endpoints.rollback(target, standing, faulty, Why(reason=options.reason, until=until))
     done = f"rolled back {', '.join(faulty)} to {wording.shares(wish.good.weights)}"
-    doors.say(commit(target, wish, now=now, is_dry=options.dry_run, done=done).text)
+    applied = commit(target, wish, now=now, is_dry=options.dry_run, done=done)
+    doors.say(applied.text)
+    if options.summary:
+        told = of_wish(target, standing, wish, now=now, text=applied.text)
+        append(options.summary, told.render())
     return EXIT_DONE
 
 
