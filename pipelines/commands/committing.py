@@ -38,6 +38,8 @@ class Applied:
     commit: str
     text: str
     """For people: one line."""
+    waits: bool = False
+    """Whether a commit was only said, not made."""
 
 
 def commit(target: DeploymentTarget, wish: Wish, *, now: datetime, is_dry: bool, done: str) -> Applied:
@@ -50,8 +52,9 @@ def commit(target: DeploymentTarget, wish: Wish, *, now: datetime, is_dry: bool,
     if is_dry:
         before = target.files()
         after, message = wish.apply(before, now=now)
-        text = "unchanged" if dict(after) == dict(before) else f"would commit: {message.subject}"
-        return Applied(state="dry-run", commit="", text=text)
+        is_same = dict(after) == dict(before)
+        text = "unchanged" if is_same else f"would commit: {message.subject}"
+        return Applied(state="dry-run", commit="", text=text, waits=not is_same)
     outcome = target.commit(lambda files: wish.apply(files, now=now), operation=wish.operation, endpoint=wish.endpoint)
     if outcome.state == "unchanged" and outcome.review:
         text = f"unchanged: proposed before in commit {outcome.commit[:SHORT]}; {outcome.review}"

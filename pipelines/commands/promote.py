@@ -24,7 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", default="", metavar="NAME", help="endpoint to move one step (default: all)")
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
     parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be committed")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="say what would be committed")
+    how.add_argument(
+        "--only-aborts",
+        action="store_true",
+        help="commit what takes a version back, which nobody need approve; say what else would be committed",
+    )
+    parser.add_argument("--output", default="", metavar="FILE", help="add waits=NAME to FILE for what was only said")
     parser.add_argument(
         "--summary", default="", metavar="FILE", help="add splits, gates and users moved to FILE, Markdown"
     )
@@ -46,8 +53,10 @@ def _tick(options: argparse.Namespace, doors: "Doors") -> int:
 
     tick = ticks.look(options, doors)
     _keep(tick, options.records)
-    applied = ticks.apply(tick, is_dry=options.dry_run)
+    applied = ticks.apply(tick, is_dry=options.dry_run or (options.only_aborts and not tick.takes_back))
     doors.say(applied.text)
+    if applied.waits:
+        summary.append(options.output, f"waits={options.endpoint}")
     if options.summary:
         summary.append(options.summary, _section(tick, applied.text))
     return EXIT_BAD_VERDICT if isinstance(tick.decision, Abort) else EXIT_DONE

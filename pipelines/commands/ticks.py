@@ -45,6 +45,13 @@ class Tick:
         """What follows."""
         return self.record.decision
 
+    @property
+    def takes_back(self) -> bool:
+        """Whether what follows takes a version out, which nobody need approve."""
+        return isinstance(self.decision, Abort) or (
+            isinstance(self.decision, Expire) and self.decision.action == "abort"
+        )
+
     def wish(self) -> Wish | None:
         """What the decision asks to be committed; ``None``: nothing.
 

@@ -83,6 +83,21 @@ def test_a_dry_run_says_what_it_would_and_commits_nothing(planned: World, tmp_pa
     assert planned.head == head
 
 
+def test_a_guard_holds_back_what_a_person_may_want_to_review(planned: World, tmp_path: Path) -> None:
+    head, output = planned.head, tmp_path / "output"
+    assert planned.run("promote", "--only-aborts", "--output", str(output)) == 0
+    assert output.read_text() == "waits=churn\n"
+    assert planned.head == head
+
+
+def test_a_guard_takes_a_bad_version_back_at_once(planned: World, tmp_path: Path) -> None:
+    planned.run("promote")
+    planned.traffic(planned.people(1500), prefix="a", failing={"churn-v2": 0.6})
+    assert planned.run("promote", "--only-aborts", "--output", str(tmp_path / "output")) == 1
+    assert planned.weights == {"churn": 1000}
+    assert not (tmp_path / "output").exists()
+
+
 def test_a_rollback_tells_the_same_page(planned: World, tmp_path: Path) -> None:
     planned.run("promote")
     assert (
