@@ -1,5 +1,7 @@
 # Every target sets itself up: a virtual environment in .venv with the exact versions of constraints.txt.
 PYTHON ?= python3
+# Extras to install; CI jobs that only decide and commit need less than the tests do.
+EXTRAS ?= dev
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -21,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "modelserve needs Python 3.11 or newer; call make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (about 3 GB; some minutes the first time)"
-	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: setup ## registry → Bento → canary → git push → drift report → revert commit, on real data

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     until = now + duration(options.hold) if options.hold else None
     target = doors.open_target(options.target)
     standing = endpoints.read(target, options.endpoint)
-    faulty = _faulty(standing, options.deployment)
+    faulty = _faulty(standing, options.deployment or None)
     if not faulty:
         hold = standing.endpoint.route.hold
         doors.say(
