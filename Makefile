@@ -11,10 +11,10 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test style types contracts unit e2e laws clean
+.PHONY: help setup demo test style types contracts unit small-laws e2e laws clean
 
 help: ## show the targets
-	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY) ## make .venv
 
@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 demo: setup ## registry → Bento → canary → git push → drift report → revert commit, on real data
 	@$(BIN)/python docs/demo/demo.py
 
-test: style types contracts unit e2e ## everything that must hold
+test: style types contracts unit small-laws e2e ## everything that must hold
 
 style: setup
 	$(BIN)/ruff format --check .
@@ -42,7 +42,10 @@ contracts: setup
 	$(BIN)/lint-imports
 
 unit: setup ## tests without servers
-	$(BIN)/pytest -m 'not e2e and not gpu' -n 2 --dist loadfile
+	$(BIN)/pytest -m 'not e2e and not gpu' -n 2 --dist loadfile --ignore=tests/laws
+
+small-laws: setup ## what the statistics promise, on small seeded simulations
+	$(BIN)/pytest tests/laws -n 2
 
 e2e: setup ## tests with real Envoy, Bentos and git servers
 	$(BIN)/pytest tests/e2e -m 'e2e or gpu'
