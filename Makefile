@@ -50,7 +50,7 @@ small-laws: setup ## what the statistics promise, on small seeded simulations
 e2e: setup ## tests with real Envoy, Bentos and git servers
 	$(BIN)/pytest tests/e2e -m 'e2e or gpu'
 
-laws: setup ## the long simulations behind docs/ab-testing-methodology.md
+laws: setup ## what the statistics promise, on long simulations (some minutes)
 	$(BIN)/python -m pipelines laws
 
 clean: ## remove what make made
