@@ -17,7 +17,7 @@ from mlflow_deploy_plugin.serving import logs
 from mlflow_deploy_plugin.serving.exposition import Shared
 from mlflow_deploy_plugin.spec.bento import SPEC_FILE, BentoSpec
 from mlflow_deploy_plugin.spec.names import slug
-from mlflow_deploy_plugin.spec.settings import ServingSettings
+from mlflow_deploy_plugin.spec.settings import GPUS, ServingSettings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # BentoML's own, of how it uses pathspec
@@ -50,6 +50,12 @@ def _service_name() -> str:
 def _workers() -> int:
     text = os.environ.get(WORKERS, "1")
     return int(text) if text.isdigit() and int(text) else 1
+
+
+def _resources() -> dict[str, Any]:
+    """What BentoML's allocator is asked for; each worker then takes a device of its own from what it is shown."""
+    text = os.environ.get(GPUS, "0")
+    return {"gpu": int(text)} if text.isdigit() and int(text) else {}
 
 
 class Front:
@@ -126,6 +132,7 @@ def _worker_index() -> int:
 ModelService: Any = service(
     name=_service_name(),
     workers=_workers(),
+    resources=_resources(),
     metrics={"enabled": False},  # ours are richer, and counted without a middleware
     tracing={"sample_rate": 0.0},
 )(Model)

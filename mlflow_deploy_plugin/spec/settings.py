@@ -21,6 +21,9 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 PREFIX: Final = "MODELSERVE_"
 
+GPUS: Final = "MODELSERVE_GPUS"
+"""GPUs of one replica, beside ``nvidia.com/gpu`` of its manifest: what BentoML's own allocator is told."""
+
 
 def _about(text: str) -> Mapping[str, str]:
     return {"about": text}

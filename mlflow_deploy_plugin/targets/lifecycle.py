@@ -3,6 +3,7 @@
 One implementation for every target; a target differs in who applies the commit, not in what it says.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -24,6 +25,7 @@ from mlflow_deploy_plugin.packaging import Packaged, PackagingOptions, placehold
 from mlflow_deploy_plugin.packaging.gpu import require
 from mlflow_deploy_plugin.spec.bento import SPEC_FILE, BentoSpec
 from mlflow_deploy_plugin.spec.names import require_label
+from mlflow_deploy_plugin.spec.settings import GPUS
 from mlflow_deploy_plugin.targets import intents
 from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, DeploymentTarget, Outcome, Reading
 from mlflow_deploy_plugin.targets.packager import Packager
@@ -71,7 +73,9 @@ class Lifecycle:
             replicas=config.replicas,
             workers=config.workers,
             resources=Resources(**config.resources(gpu=gpu)),
-            environment=config.serving_environment(endpoint=draft.endpoint, deployment=name, stage=draft.stage),
+            environment=_with_gpus(
+                config.serving_environment(endpoint=draft.endpoint, deployment=name, stage=draft.stage), gpu
+            ),
         )
         return self._commit(replace(wish, deployment=deployment), seen, wait_s=config.wait_s)
 
@@ -169,7 +173,7 @@ class Lifecycle:
             before,
             **run,
             resources=Resources(**config.update_resources(current, gpu=gpu)),
-            environment=config.update_environment(before.environment),
+            environment=_with_gpus(config.update_environment(before.environment), gpu),
         )
 
     def _granted(self, config: PlacementKeys, *, replicas: int, workers: int) -> int:
@@ -222,3 +226,9 @@ def endpoint_for(stage: Stage, *, deployment: str | None, endpoint: str | None) 
     if deployment is not None:
         return stage.endpoints[intents.require_deployment(stage, deployment).endpoint]
     return intents.require_endpoint(stage, str(endpoint))
+
+
+def _with_gpus(environment: Mapping[str, str], gpu: int) -> dict[str, str]:
+    """``environment`` in which BentoML reads as many GPUs as the manifest's limit says."""
+    others = {name: text for name, text in environment.items() if name != GPUS}
+    return others | ({GPUS: str(gpu)} if gpu else {})

@@ -148,6 +148,7 @@ def test_too_few_gpus_are_refused_with_what_was_found(world: Any) -> None:
     with pytest.raises(MlflowException, match=r"has 1 .*gpu=auto"):
         world.client().create_deployment("churn", "models:/churn/1", config={"gpu": 2})
     assert world.client().create_deployment("churn", "models:/churn/1", config={"gpu": "auto"})["gpu"] == 1
+    assert world.open_target("modelserve").stage().deployment("churn").environment["MODELSERVE_GPUS"] == "1"
 
 
 def test_a_model_that_cannot_be_packaged_leaves_no_commit(world: Any) -> None:
