@@ -8,6 +8,7 @@ names. It builds a client on every command, so the constructor opens nothing. Ev
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -24,7 +25,9 @@ from mlflow_deploy_plugin.config.keys import (
 from mlflow_deploy_plugin.errors import ConfigError, ScoringError
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
 from mlflow_deploy_plugin.scoring import Address, build_payload
+from mlflow_deploy_plugin.scoring.explain import explain_rows
 from mlflow_deploy_plugin.scoring.rebuild import read_original
+from mlflow_deploy_plugin.spec.bento import REFERENCE_FILE
 from mlflow_deploy_plugin.targets import guidance, intents
 from mlflow_deploy_plugin.targets.base import DeploymentTarget, Outcome
 from mlflow_deploy_plugin.targets.doors import Doors
@@ -42,6 +45,9 @@ _T = TypeVar("_T")
 
 Config = Mapping[str, Any] | None
 View = dict[str, Any]
+
+_EXPLAINS_NOTHING = frozenset({404, 405, 501})
+"""Statuses of a server that has no explainer."""
 
 
 def _speaks_mlflow(method: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -145,12 +151,17 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         df: object = None,
         endpoint: str | None = None,
     ) -> Any:  # noqa: ANN401  whatever the server's explainer says
-        """What made the model answer so, where the deployment can explain itself."""
+        """What made the model answer so: the deployment's own word, else SHAP's from its answers to other rows.
+
+        An endpoint is explained by its stable deployment, since one explanation must not mix two versions.
+        """
         address, body = self._question(deployment_name, df, endpoint)
         try:
             return self._doors.scorer.explain(address, body)
         except ScoringError as error:
-            raise _unexplained(error, address.endpoint) from error
+            if error.status not in _EXPLAINS_NOTHING:
+                raise
+        return self._explain_from_outside(address, body)
 
     @_speaks_mlflow
     def create_endpoint(self, name: str, config: Config = None) -> View:
@@ -220,6 +231,19 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         signature = signature_of(model, home=self._doors.home, scorer=self._doors.scorer, address=address)
         return address, build_payload(_as_written(inputs), signature)
 
+    def _explain_from_outside(self, address: Address, body: Mapping[str, Any]) -> View:
+        through = endpoint_for(self._target.stage(), deployment=None, endpoint=address.endpoint)
+        pinned = replace(address, deployment=address.deployment or through.route.stable)
+        model = through.deployments[pinned.deployment]
+        signature = signature_of(model, home=self._doors.home, scorer=self._doors.scorer, address=pinned)
+        reference = self._doors.home.bento(model.model.bento) / "src" / REFERENCE_FILE
+
+        def ask(rows: object) -> object:
+            answer = self._doors.scorer.invoke(pinned, build_payload(rows, signature))
+            return answer["predictions"] if isinstance(answer, dict) else answer
+
+        return {"deployment": pinned.deployment, **explain_rows(body, ask, reference=reference)}
+
     def _done(self, outcome: Outcome, name: str, describe: Callable[[str], View]) -> View:
         self._say(outcome)
         if outcome.review:  # not merged yet, so the branch does not say it
@@ -261,13 +285,3 @@ def _as_written(inputs: object) -> object:
     path = context.params.get("input_path") if context is not None else None
     original = read_original(path) if isinstance(path, str) else None
     return inputs if original is None else original
-
-
-def _unexplained(error: ScoringError, endpoint: str) -> ScoringError:
-    if error.status not in (404, 405, 501):
-        return error
-    return ScoringError(
-        f"endpoint {endpoint!r} explains nothing ({error}); explanations need the extra `pip install"
-        " 'modelserve[explain]'` on the server and a model that it knows how to explain",
-        status=501,
-    )

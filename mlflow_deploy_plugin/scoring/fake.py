@@ -15,6 +15,8 @@ class FakeScorer:
 
     answer: Plain = field(default_factory=lambda: {"predictions": [1]})
     error: ScoringError | None = None
+    unexplained: ScoringError | None = None
+    """What ``explain`` alone is refused with."""
     metadata_answer: Plain = None
     sent: list[tuple[str, Address, Any]] = field(default_factory=list)
     """(verb, address, body) in order."""
@@ -25,6 +27,8 @@ class FakeScorer:
 
     def explain(self, address: Address, body: dict[str, Any]) -> Plain:
         """The canned answer."""
+        if self.unexplained is not None:
+            raise self.unexplained
         return self._answer("explain", address, body)
 
     def stream(self, address: Address, body: dict[str, Any]) -> Iterator[dict[str, Any]]:

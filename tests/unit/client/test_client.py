@@ -340,13 +340,15 @@ def test_a_stream_gives_events_and_speaks_mlflow_too(served: Any, world: Any) ->
         list(served.predict_stream("churn", {"inputs": ["x"]}))
 
 
-def test_an_endpoint_that_explains_nothing_says_what_is_missing(served: Any, world: Any) -> None:
-    world.scorer.error = ScoringError("answered 501", status=501)
-    with pytest.raises(MlflowException, match=r"modelserve\[explain\]") as raised:
-        served.explain("churn", pd.DataFrame({"a": [1]}))
-    assert code(raised) == "NOT_IMPLEMENTED"
-    world.scorer.error, world.scorer.answer = None, {"values": [[0.5]]}
+def test_an_explanation_is_the_servers_own_where_it_has_one(served: Any, world: Any) -> None:
+    world.scorer.answer = {"values": [[0.5]]}
     assert served.explain(endpoint="churn", df=pd.DataFrame({"a": [1]})) == {"values": [[0.5]]}
+
+
+def test_one_row_without_a_training_sample_cannot_be_explained(served: Any, world: Any) -> None:
+    world.scorer.unexplained = ScoringError("answered 404", status=404)
+    with pytest.raises(MlflowException, match="log_reference"):
+        served.explain("churn", pd.DataFrame({"a": [1]}))
 
 
 def test_help_lists_every_key_and_names_the_broken_command() -> None:
