@@ -92,21 +92,29 @@ def retired(target: DeploymentTarget, standing: Standing) -> frozenset[str]:
     return frozenset(known)
 
 
+def is_rolled_back(target: DeploymentTarget, standing: Standing) -> bool:
+    """Whether the endpoint serves what its newest rollback left, so that there is nothing to take back."""
+    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+        if commit.trailers is not None and commit.trailers.action == "rollback":
+            return _served(endpoint) == _served(standing.endpoint)
+    return False
+
+
 def rollback(target: DeploymentTarget, standing: Standing, faulty: Sequence[str], why: Why) -> Rollback:
-    """The wish to take ``faulty`` out, back to the newest split without them that can still be served.
+    """The wish to take ``faulty`` out, back to the newest split and models without them that can still be served.
 
     Raises:
         NotFoundError: there is no such split.
     """
     route, found = standing.endpoint.route, standing.endpoint.deployments
-    history = (endpoint.route for _, endpoint in past(target, route.endpoint))
+    history = (endpoint for _, endpoint in past(target, route.endpoint))
     return Rollback(
         stage=route.stage,
         endpoint=route.endpoint,
         digests={name: found[name].model.digest for name in faulty},
         rollout=route.rollout,
         state=standing.changed,
-        good=last_good(history, faulty=faulty, known=tuple(found), stable=route.stable),
+        good=last_good(history, faulty=faulty, present=standing.endpoint),
         why=why,
     )
 
@@ -126,6 +134,11 @@ class Splits:
         except GitError:  # of another repository, or rewritten away
             return None
         return endpoint.route.weights if endpoint else None
+
+
+def _served(endpoint: Endpoint) -> frozenset[tuple[str, str]]:
+    weights = endpoint.route.weights.items()
+    return frozenset((name, endpoint.deployments[name].model.digest) for name, weight in weights if weight)
 
 
 def _is_served(endpoint: Endpoint, deployment: Deployment) -> bool:

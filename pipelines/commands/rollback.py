@@ -1,6 +1,7 @@
 """Take a version out of an endpoint's split, back to the last good one, as a new commit.
 
-Without --deployment: every canary that has users; where there is none, stable itself, if it replaced another version.
+Without --deployment: every canary that has users; where there is none, stable itself, whether it took over from another
+deployment or had its model replaced in place (`mlflow deployments update`): split and model come back together.
 The version is held: automation does not bring it back. Needs no approval, knows no freeze. A second time changes
 nothing. Exit codes: 0 done or nothing to do, 2 what you can fix, 3 a program failed, 75 try again later.
 """
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from mlflow_deploy_plugin.errors import EXIT_DONE, NotFoundError
 
 if TYPE_CHECKING:
+    from mlflow_deploy_plugin.targets.base import DeploymentTarget
     from pipelines.commands.doors import Doors
     from pipelines.commands.endpoints import Standing
 
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     until = now + duration(options.hold) if options.hold else None
     target = doors.open_target(options.target)
     standing = endpoints.read(target, options.endpoint)
-    faulty = _faulty(standing, options.deployment or None)
+    faulty = _faulty(target, standing, options.deployment or None)
     if not faulty:
         hold = standing.endpoint.route.hold
         doors.say(
@@ -64,9 +66,11 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     return EXIT_DONE
 
 
-def _faulty(standing: "Standing", named: str | None) -> tuple[str, ...]:
+def _faulty(target: "DeploymentTarget", standing: "Standing", named: str | None) -> tuple[str, ...]:
     """Who is taken out; nobody where that has been done."""
-    weights, hold = standing.endpoint.route.weights, standing.endpoint.route.hold
+    from pipelines.commands.endpoints import is_rolled_back  # noqa: PLC0415  a second
+
+    weights = standing.endpoint.route.weights
     if named is not None:
         if named not in standing.endpoint.deployments:
             known = ", ".join(standing.endpoint.deployments)
@@ -76,4 +80,4 @@ def _faulty(standing: "Standing", named: str | None) -> tuple[str, ...]:
         return (named,) if weights.get(named, 0) else ()
     if standing.canaries:
         return tuple(canary.name for canary in standing.canaries)
-    return () if hold and not weights.get(hold.deployment, 0) else (standing.stable.name,)
+    return () if is_rolled_back(target, standing) else (standing.stable.name,)

@@ -1,9 +1,12 @@
-"""Back to the endpoint's last good split, as a new commit: never a blind ``git revert``. Pure.
+"""Back to the endpoint's last good split and models, as a new commit: never a blind ``git revert``. Pure.
 
 Rules:
     * the last good split is the newest in which none of the faulty versions had users; where there is none that can
       still be served, stable takes everything;
-    * what others changed since (other endpoints, resources, comments) stays;
+    * a model that was replaced in place (`mlflow deployments update -m`) comes back with what it ran by: image,
+      variables and resources. How many replicas there are is of today, and stays;
+    * a version that was rolled back before is never what a rollback goes back to;
+    * what others changed since (other endpoints, other deployments, comments) stays;
     * the version gets a hold, so that automation cannot bring it back;
     * decided on one state, applied to no other: where the head serves another version under that name, or another
       rollout, nothing is touched and the refusal says so. Where the version has no users any more, nothing is to do.
@@ -11,12 +14,12 @@ Rules:
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import ConflictError, NotFoundError
-from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Hold, Route
+from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files, Hold, Route
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.manifests.tree import evidence_file
 from mlflow_deploy_plugin.spec import annotations
@@ -29,10 +32,12 @@ MAX_REASON = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoodSplit:
-    """A split to go back to."""
+    """A split to go back to, and the models that served it."""
 
     weights: Mapping[str, int]
     stable: str
+    models: Mapping[str, Deployment] = field(default_factory=dict)
+    """Deployments whose model was replaced since, as they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +80,22 @@ class Rollback:
         """
         endpoint = _require(files, self.stage, self.endpoint)
         before = endpoint.route.weights
-        message = self._message(before)
-        if not any(before.get(name, 0) for name in self.digests):
+        message = self._message(endpoint)
+        if not any(before.get(name, 0) and not self._is_restored(endpoint, name) for name in self.digests):
             return files, message
         self._require_same(endpoint)
         changed = manifests.set_split(
             files, self.stage, self.endpoint, self.good.weights, annotations=self._marks(endpoint.route, now)
         )
+        for name, good in self.good.models.items():
+            changed = manifests.replace_deployment(changed, _with_model(endpoint.deployments[name], good))
         if self.why.evidence:
             changed = manifests.add_evidence(changed, self.endpoint, self.operation, self.why.evidence)
         return changed, message
+
+    def _is_restored(self, endpoint: Endpoint, name: str) -> bool:
+        good = self.good.models.get(name)
+        return good is not None and endpoint.deployments[name].model.digest == good.model.digest
 
     def _marks(self, route: Route, now: datetime) -> marks.Marks:
         name, digest = next(iter(self.digests.items()))
@@ -106,10 +117,15 @@ class Rollback:
                 f" {endpoint.route.rollout or 'none'!r}; run the command again to judge that one"
             )
 
-    def _message(self, before: Mapping[str, int]) -> Message:
-        gone = ", ".join(self.digests)
+    def _message(self, endpoint: Endpoint) -> Message:
+        before, gone = endpoint.route.weights, ", ".join(self.digests)
         after = {name: self.good.weights.get(name, 0) for name in dict.fromkeys((*before, *self.good.weights))}
-        moved = wording.moves(before, after) or "the split stays"
+        models = [
+            f"{name} {endpoint.deployments[name].model.uri} → {good.model.uri}"
+            for name, good in self.good.models.items()
+            if name in endpoint.deployments
+        ]
+        moved = ", ".join([*models, *filter(None, [wording.moves(before, after)])]) or "the split stays"
         return Message(
             subject=f"{self.endpoint}: rolled back {gone} ({moved})",
             body=(self.why.reason,),
@@ -126,28 +142,41 @@ class Rollback:
         )
 
 
-def last_good(history: Iterable[Route], *, faulty: Collection[str], known: Collection[str], stable: str) -> GoodSplit:
+def last_good(history: Iterable[Endpoint], *, faulty: Collection[str], present: Endpoint) -> GoodSplit:
     """The newest split in which no faulty version had users and everyone who had still exists.
 
     Args:
-        history: the endpoint's routes, newest first; read no further than needed.
-        faulty: versions to take out.
-        known: deployments that the endpoint has now.
-        stable: who takes everything where history knows no such split.
+        history: the endpoint as it was, newest first; read no further than needed.
+        faulty: deployments to take out. Of stable only the model that it has now is at fault: an earlier one of the
+            same name may come back. A canary goes with every model that it had.
+        present: the endpoint as it is.
 
     Raises:
         NotFoundError: stable itself is faulty and there is nobody to go back to.
     """
-    for route in history:
-        weights = {name: weight for name, weight in route.weights.items() if weight}
-        if not set(weights) & set(faulty) and set(weights) <= set(known):
-            return GoodSplit(weights=weights, stable=route.stable if route.stable in weights else next(iter(weights)))
+    stable, known = present.route.stable, present.deployments
+    condemned = {(name, known[name].model.digest) for name in faulty}
+    for past in history:
+        if (hold := past.route.hold) is not None:
+            condemned.add((hold.deployment, hold.model_digest))
+        weights = {name: weight for name, weight in past.route.weights.items() if weight}
+        served = {(name, past.deployments[name].model.digest) for name in weights}
+        if served & condemned or set(weights) & (set(faulty) - {stable}) or not set(weights) <= set(known):
+            continue
+        models = {name: past.deployments[name] for name in weights if name in faulty}
+        heir = past.route.stable if past.route.stable in weights else next(iter(weights))
+        return GoodSplit(weights=weights, stable=heir, models=models)
     if stable in faulty:
         raise NotFoundError(
             f"no earlier split without {stable!r} can be served: its deployments are gone; create one again with"
             " `mlflow deployments create --endpoint` and move the users to it"
         )
     return GoodSplit(weights={stable: TOTAL_WEIGHT}, stable=stable)
+
+
+def _with_model(present: Deployment, good: Deployment) -> Deployment:
+    """The unit that served before, in as many processes as there are now."""
+    return replace(present, model=good.model, image=good.image, environment=good.environment, resources=good.resources)
 
 
 def _require(files: Files, stage: str, endpoint: str) -> Endpoint:

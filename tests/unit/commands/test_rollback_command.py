@@ -1,9 +1,22 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 from mlflow_deploy_plugin import manifests
 
 World = Any
+
+
+def replace_model(world: World, version: int, name: str = "churn", **fields: Any) -> None:
+    """``mlflow deployments update -m``, as the tree sees it."""
+    before = world.endpoint.deployments[name]
+    model = replace(before.model, digest=f"sha256:{version:064x}", uri=f"models:/churn/{version}", version=str(version))
+    after = replace(before, model=model, image=f"modelserve.invalid/churn@{model.digest}", **fields)
+    world.change(lambda files: manifests.replace_deployment(files, after))
+
+
+def model(world: World, name: str = "churn") -> str:
+    return str(world.endpoint.deployments[name].model.version)
 
 
 def test_rollback_takes_the_canary_out_and_holds_it(world: World) -> None:
@@ -77,3 +90,72 @@ def test_history_tells_our_commits_by_their_trailers_and_others_by_their_diff(wo
 def test_history_of_a_name_that_never_was_is_refused(world: World) -> None:
     assert world.run("history", "--endpoint", "nope") == 2
     assert "no commit of stage 'production' touched endpoint 'nope'" in world.warned[0]
+
+
+def test_rollback_restores_a_model_that_was_replaced_in_place(world: World) -> None:
+    replace_model(world, 2)
+    assert world.run("rollback", "--endpoint", "churn", "--reason", "worse") == 0
+    assert (world.weights, model(world)) == ({"churn": 1000}, "1")
+    assert world.endpoint.route.hold.model_digest == f"sha256:{2:064x}"
+    assert "churn: rolled back churn (churn models:/churn/2 → models:/churn/1)" in world.repository.head().message
+
+
+def test_rollback_of_a_replaced_model_twice_changes_nothing_the_second_time(world: World) -> None:
+    replace_model(world, 2)
+    world.run("rollback", "--endpoint", "churn")
+    head = world.head
+    assert world.run("rollback", "--endpoint", "churn") == 0
+    assert world.text.startswith("unchanged")
+    assert world.head == head
+
+
+def test_replicas_and_comments_of_today_survive_a_rollback_of_the_model(world: World) -> None:
+    replace_model(world, 2, environment={"MODELSERVE_MAX_BATCH_SIZE": "8"})
+    file = "stages/production/churn/churn.yaml"
+    world.change(lambda files: {**files, file: files[file].replace("replicas: 1", "replicas: 3  # the big sale")})
+    world.run("rollback", "--endpoint", "churn")
+    restored = world.endpoint.deployments["churn"]
+    assert (model(world), restored.replicas) == ("1", 3)
+    assert "MODELSERVE_MAX_BATCH_SIZE" not in restored.environment
+    assert "# the big sale" in world.repository.files(world.head)[file]
+
+
+def test_a_chain_of_replacements_and_rollbacks_never_returns_to_what_was_rolled_back(world: World) -> None:
+    replace_model(world, 2)
+    replace_model(world, 3)
+    world.run("rollback", "--endpoint", "churn")
+    assert model(world) == "2"
+    assert world.run("rollback", "--endpoint", "churn", "--deployment", "churn") == 0
+    assert model(world) == "1"
+    replace_model(world, 4)
+    world.run("rollback", "--endpoint", "churn")
+    assert model(world) == "1"
+
+
+def test_a_canary_goes_and_the_model_of_stable_that_was_replaced_meanwhile_stays(world: World) -> None:
+    world.join(weight=250)
+    replace_model(world, 3)
+    assert world.run("rollback", "--endpoint", "churn") == 0
+    assert (world.weights, model(world)) == ({"churn": 1000}, "3")
+
+
+def test_a_rollback_of_a_model_that_somebody_replaces_at_that_moment_is_refused(world: World) -> None:
+    replace_model(world, 2)
+    world.repository.rivals.append(lambda _: replace_model(world, 3))
+    assert world.run("rollback", "--endpoint", "churn") == 2
+    assert "no longer carries what was judged" in world.warned[0]
+    assert model(world) == "3"
+
+
+def test_another_endpoint_s_later_edit_survives_a_rollback(world: World) -> None:
+    other = replace(world.endpoint.deployments["churn"], name="price", endpoint="price")
+    world.change(lambda files: manifests.add_endpoint(files, other, salt="p"))
+    replace_model(world, 2)
+    world.change(
+        lambda files: {
+            **files,
+            "stages/production/price/rollout.yaml": files["stages/production/price/rollout.yaml"] + "# later\n",
+        }
+    )
+    world.run("rollback", "--endpoint", "churn")
+    assert world.repository.files(world.head)["stages/production/price/rollout.yaml"].endswith("# later\n")
