@@ -19,7 +19,7 @@ configuration (each rule was measured on Envoy 1.40, see ``tests/e2e/events/test
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -52,6 +52,8 @@ GONE: Final = "DC"
 UNREACHED: Final = "UH"
 """Flag of an attempt that found no healthy host."""
 
+_SERVER_ERROR: Final = 500
+_TOO_MANY: Final = 429
 _MANY: Final = 100_000  # attempts of one request, or a status: more is no number that Envoy wrote
 
 # https://grpc.io/docs/guides/status-codes/ in the words of HTTP, so that one column tells errors of both protocols.
@@ -77,6 +79,18 @@ class Attempt:
     commit: str
     endpoint: str
     deployment: str
+
+
+def outcome(attempt: Attempt) -> Literal["success", "failed", "abandoned"]:
+    """How an attempt ended.
+
+    No answer, a cut one, an error of the server or a refusal for want of capacity has failed; a client's own error has
+    not. The event store's queries count alike.
+    """
+    if attempt.flags == GONE:
+        return "abandoned"
+    is_failed = bool(attempt.flags) or attempt.status >= _SERVER_ERROR or attempt.status == _TOO_MANY
+    return "failed" if is_failed else "success"
 
 
 def upstream_log(path: str) -> list[dict[str, Any]]:

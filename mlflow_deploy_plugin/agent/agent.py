@@ -1,6 +1,7 @@
 """The agent whole: wires the rooms together, runs the loop until told to stop, and leaves nothing behind but its data.
 
-Threads: this one decides and acts; one looks at the repository (:mod:`.watch`); one turns Envoy's log into events.
+Threads: this one decides and acts; one looks at the repository (:mod:`.watch`); one answers
+Prometheus (:mod:`.metrics.exporter`); one turns Envoy's log into events.
 """
 
 import logging
@@ -9,6 +10,7 @@ import queue
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,10 +18,13 @@ from typing import Final
 
 from mlflow_deploy_plugin.agent import telling
 from mlflow_deploy_plugin.agent.atomic import replace_text
-from mlflow_deploy_plugin.agent.attempts import AttemptLog
+from mlflow_deploy_plugin.agent.attempts import AttemptLog, Conversion
 from mlflow_deploy_plugin.agent.compaction import compact
 from mlflow_deploy_plugin.agent.envoy.admin import Admin
 from mlflow_deploy_plugin.agent.envoy.process import EnvoyProcess
+from mlflow_deploy_plugin.agent.metrics.collecting import Attempts, Snapshot
+from mlflow_deploy_plugin.agent.metrics.discovery import Bento
+from mlflow_deploy_plugin.agent.metrics.exporter import Exporter
 from mlflow_deploy_plugin.agent.reconciler import Reconciler
 from mlflow_deploy_plugin.agent.status import AgentStatus, Phase
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
@@ -59,6 +64,7 @@ class Agent:
     admin: Admin
     watch: Watch
     attempts: AttemptLog
+    exporter: Exporter
     clock: Callable[[], float] = time.monotonic
     _is_told: bool = False
     _is_pressed: bool = False
@@ -78,6 +84,7 @@ class Agent:
         """Reconcile until :meth:`stop`, then take leave of clients and end every process."""
         watcher = threading.Thread(target=self.watch.run, args=(self._stop, self._sightings.put), daemon=True)
         events = threading.Thread(target=self._record_events, daemon=True)
+        self.exporter.start()
         watcher.start()
         events.start()
         while not self._is_told:
@@ -106,6 +113,7 @@ class Agent:
             return
         self._said_turn = self.reconciler.turns
         status = self._status()
+        self.exporter.snapshot = self._snapshot(status)
         if status == self._said and self.clock() - self._said_at < HEARTBEAT_S:
             return
         try:
@@ -141,6 +149,8 @@ class Agent:
             stage=self.stage,
             repository=self.repository,
             gateway=self.address,
+            metrics=f"http://{self.exporter.address}/metrics" if self.exporter.address else "",
+            discovery=f"http://{self.exporter.address}/targets" if self.exporter.address else "",
             commit=reconciler.head,
             applied=reconciler.memory.commit,
             refused=reconciler.refusal(),
@@ -154,6 +164,22 @@ class Agent:
             verdicts=reconciler.verdicts,
             failing={name: one.reason for name, one in sorted(reconciler.refused.items())},
             is_settled=reconciler.is_live,
+        )
+
+    def _snapshot(self, status: AgentStatus) -> Snapshot:
+        units = {one.unit.deployment.name: key for key, one in self.reconciler.wanted.items()}
+        return Snapshot(
+            status=status,
+            routes={name: served.endpoint.route for name, served in self.reconciler.applied.items()},
+            wanted={name: self.reconciler.wanted[key].processes for name, key in units.items()},
+            restarts={name: self.supervisor.restarts_of(key) for name, key in units.items()},
+            bentos=tuple(
+                Bento(unit=worker.unit, slot=worker.slot, port=worker.port)
+                for worker in self.supervisor.workers()
+                if self.supervisor.was_ready(worker.pid)
+            ),
+            decisions=self.reconciler.decisions,
+            verdicts=dict(self.reconciler.outcomes),
         )
 
     def _phase(self, is_failing: bool) -> Phase:  # noqa: FBT001  a fact and no switch
@@ -177,7 +203,7 @@ class Agent:
         while True:
             is_last = self._stop.wait(EVENTS_S)
             try:
-                self.attempts.rotate_and_convert(self.admin.reopen_logs)
+                self._count(self.attempts.rotate_and_convert(self.admin.reopen_logs))
                 if self.clock() >= next_compaction:
                     next_compaction = self.clock() + COMPACT_S
                     compact(self.home.events)
@@ -192,8 +218,15 @@ class Agent:
             if is_last:
                 return
 
+    def _count(self, done: Conversion) -> None:
+        before = self.exporter.attempts
+        self.exporter.attempts = Attempts(
+            outcomes=Counter(before.outcomes) + Counter(done.outcomes), dropped=before.dropped + done.dropped
+        )
+
     def _take_leave(self) -> None:
         _log.info("stopping")
+        self.exporter.stop()
         self.home.status.unlink(missing_ok=True)  # nobody is to rely on one that leaves
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._press)

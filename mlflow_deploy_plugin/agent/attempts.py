@@ -19,14 +19,14 @@ an idle gateway costs one ``stat``. Nothing is lost or doubled by a crash of the
 
 import json
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mlflow_deploy_plugin.agent.access_log import Attempt, attempts_of
+from mlflow_deploy_plugin.agent.access_log import Attempt, attempts_of, outcome
 from mlflow_deploy_plugin.agent.parquet import arrow_schema, hidden, publish, sync_folder, write_hidden
 from mlflow_deploy_plugin.errors import EventStoreError
 from mlflow_deploy_plugin.spec.events import ATTEMPT_COLUMNS, partition
@@ -53,6 +53,8 @@ class Conversion:
     """Lines that no attempt could be read from."""
     pending: int = 0
     """Raw files that wait for Envoy to let go of them."""
+    outcomes: Mapping[tuple[str, str, str], int] = field(default_factory=dict, compare=False)
+    """The attempts by endpoint, deployment and :func:`~.access_log.outcome`: the same rows, seen closer."""
 
     def __add__(self, other: "Conversion") -> "Conversion":
         return Conversion(
@@ -60,6 +62,7 @@ class Conversion:
             files=self.files + other.files,
             dropped=self.dropped + other.dropped,
             pending=self.pending + other.pending,
+            outcomes=Counter(self.outcomes) + Counter(other.outcomes),
         )
 
 
@@ -111,18 +114,19 @@ class AttemptLog:
 
     def _convert(self, raw: Path) -> Conversion:
         parts: list[str] = []
-        attempts = dropped = 0
+        outcomes: Counter[tuple[str, str, str]] = Counter()
+        dropped = 0
         with raw.open("rb") as lines:
             for number, chunk in enumerate(_chunks(lines)):
                 read, bad = _read(chunk)
                 dropped += bad
-                attempts += sum(map(len, read.values()))
+                outcomes.update((row.endpoint, row.deployment, outcome(row)) for rows in read.values() for row in rows)
                 parts += (self._write(rows, f"{raw.stem}-{number:04d}") for rows in read.values())
         _commit_file(raw).with_suffix(".new").write_text(json.dumps(parts), encoding="utf-8")
         _commit_file(raw).with_suffix(".new").replace(_commit_file(raw))
         sync_folder(self.raw_dir)
         self._publish(_commit_file(raw), parts)
-        return Conversion(attempts=attempts, files=len(parts), dropped=dropped)
+        return Conversion(attempts=outcomes.total(), files=len(parts), dropped=dropped, outcomes=outcomes)
 
     def _write(self, rows: list[Attempt], stem: str) -> str:
         first = rows[0]

@@ -80,6 +80,11 @@ class FakeAdmin:
         """The sum of ``active``."""
         return sum(self.active.values())
 
+    def metrics(self) -> bytes:
+        """One series."""
+        self._read("rds")
+        return b"envoy_http_downstream_rq_total 1\n"
+
     def _read(self, kind: str) -> dict[str, Any]:
         if self.is_away:
             raise GatewayError("Envoy does not answer")

@@ -6,6 +6,7 @@ fails, since the disk is full or Envoy away, changes nothing that runs; ``status
 
 import errno
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from mlflow_deploy_plugin.agent.envoy.files import EnvoyFiles
 from mlflow_deploy_plugin.agent.envoy.process import EnvoyProcess
 from mlflow_deploy_plugin.agent.envoy.routes import Served
 from mlflow_deploy_plugin.agent.memory import Memory, remember
+from mlflow_deploy_plugin.agent.metrics.decisions import Decision, newest
 from mlflow_deploy_plugin.agent.plan import (
     Action,
     DrainWorker,
@@ -83,6 +85,10 @@ class Reconciler:
     seen: tuple[str, ...] = ()
     """Commits that have been planned for, newest last."""
     verdicts: tuple[Verdict, ...] = ()
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Commits by their verdict, since the agent began."""
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    """What was decided last on each endpoint of the target, as far as commits tell."""
     turns: int = 0
     """Whole turns: the news that there may be."""
     _arrived: tuple[str, ...] = ()
@@ -130,6 +136,7 @@ class Reconciler:
             name: Served(commit=sighting.commit, endpoint=endpoint)
             for name, endpoint in sighting.stage.endpoints.items()
         }
+        self.decisions = newest(self.decisions, sighting.decisions, served=self.targets)
         _log.info("commit %s seen", sighting.commit)
 
     def turn(self) -> float:
@@ -310,6 +317,7 @@ class Reconciler:
         return f"Envoy does not accept {what}: {refusals[-1] if refusals else f'see {log}'}"
 
     def _verdict(self, commits: tuple[str, ...], verdict: Verdict) -> None:
+        self.outcomes[verdict.outcome] += len(commits)
         given = (replace(verdict, commit=commit) for commit in commits)
         self.verdicts = (*self.verdicts, *given)[-REMEMBERED:]
 

@@ -21,12 +21,13 @@ from mlflow_deploy_plugin.agent.gpus import visible_gpus
 from mlflow_deploy_plugin.agent.launch import BentoLauncher, Launcher
 from mlflow_deploy_plugin.agent.lock import exclusive
 from mlflow_deploy_plugin.agent.memory import Memory, recall
+from mlflow_deploy_plugin.agent.metrics.exporter import Exporter
 from mlflow_deploy_plugin.agent.processes import OsProcesses, Running
 from mlflow_deploy_plugin.agent.reconciler import Reconciler
 from mlflow_deploy_plugin.agent.reserve import Reserve
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
 from mlflow_deploy_plugin.agent.watch import Watch
-from mlflow_deploy_plugin.config.environment import MAX_PORT, agent_stage, gateway_port
+from mlflow_deploy_plugin.config.environment import MAX_PORT, agent_stage, gateway_port, metrics_port
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import EXIT_DONE, AlreadyExistsError, ConfigError, ModelserveError
 from mlflow_deploy_plugin.repository import Message, Repository, RepositoryDoor, Trailers, head_token
@@ -46,6 +47,7 @@ class Options:
 
     host: str
     port: int
+    metrics_port: int
     stage: str
     repository: str
     """Address; empty: the home's own repository."""
@@ -87,6 +89,9 @@ def parse(arguments: list[str], environment: Mapping[str, str]) -> Options:
     """
     parser = argparse.ArgumentParser(prog="modelserve agent", description="Serve what the GitOps repository says.")
     parser.add_argument("--port", type=int, help="port of the gateway (default: MODELSERVE_PORT, else 8080)")
+    parser.add_argument(
+        "--metrics-port", type=int, help="port of the metrics, 0 for any (default: MODELSERVE_METRICS_PORT, else 9464)"
+    )
     parser.add_argument("--host", default=LOCALHOST, help="address that the gateway listens on (default 127.0.0.1)")
     parser.add_argument("--stage", help="stage to serve (default: MODELSERVE_STAGE, else production)")
     parser.add_argument("--repository", default="", help="path or URL (default: this home's own repository)")
@@ -99,9 +104,12 @@ def parse(arguments: list[str], environment: Mapping[str, str]) -> Options:
     given = parser.parse_args(arguments)
     if given.port is not None and not 1 <= given.port <= MAX_PORT:
         raise ConfigError(f"--port {given.port} is not a port (1 to {MAX_PORT})")
+    if given.metrics_port is not None and not 0 <= given.metrics_port <= MAX_PORT:
+        raise ConfigError(f"--metrics-port {given.metrics_port} is not a port (0 to {MAX_PORT})")
     return Options(
         host=given.host,
         port=given.port if given.port is not None else gateway_port(environment),
+        metrics_port=given.metrics_port if given.metrics_port is not None else metrics_port(environment),
         stage=require_label(given.stage, what="stage") if given.stage else agent_stage(environment),
         repository=normal(given.repository) if given.repository else "",
         branch=given.branch,
@@ -194,6 +202,7 @@ def build(home: Home, options: Options, *, launcher: Launcher, processes: OsProc
         admin=admin,
         watch=_watch(home, options, memory),
         attempts=attempts,
+        exporter=Exporter(port=options.metrics_port, evidence=home.metrics, ask_gateway=admin.metrics),
     )
 
 

@@ -80,6 +80,10 @@ class AgentStatus:
     repository: str
     """What ``git clone`` takes."""
     gateway: str
+    metrics: str = ""
+    """URL of the agent's metrics; empty: nobody answers."""
+    discovery: str = ""
+    """URL of the list of everything that Prometheus can scrape here, for its HTTP service discovery."""
     commit: str = ""
     """Newest seen."""
     applied: str = ""

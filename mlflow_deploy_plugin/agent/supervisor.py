@@ -114,6 +114,10 @@ class Supervisor:
         fate = self._fates.get((unit, slot))
         return fate.restarts if fate else 0
 
+    def restarts_of(self, unit: str) -> int:
+        """How often the processes of a unit have been replaced, those that rest now included."""
+        return sum(fate.restarts for (key, _), fate in self._fates.items() if key == unit)
+
     def devices(self, pid: int) -> tuple[str, ...]:
         """GPUs of a worker."""
         return self._known[pid].devices if pid in self._known else ()

@@ -6,10 +6,12 @@ other one is asked every few seconds.
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
+from mlflow_deploy_plugin.agent.metrics import decisions
+from mlflow_deploy_plugin.agent.metrics.decisions import Decision
 from mlflow_deploy_plugin.errors import ModelserveError
 from mlflow_deploy_plugin.manifests import parse_stage
 from mlflow_deploy_plugin.manifests.model import Stage
@@ -35,6 +37,8 @@ class Sighting:
     """``None``: it cannot be served."""
     reason: str = ""
     """Why not."""
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    """What was decided last on endpoints of this stage, as far as the newest commits tell."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +57,7 @@ class Watch:
     """Why the repository cannot be read now."""
     _repository: RepositoryDoor | None = None
     _last_token: object = None
+    _stage: Stage | None = None
     _seen: str = ""
 
     def run(self, stop: threading.Event, tell: Callable[[Sighting], None]) -> None:
@@ -104,8 +109,15 @@ class Watch:
         except Exception as error:  # noqa: BLE001  a commit that nobody foresaw must not end the watch
             _log.exception("commit %s", sha)
             return Sighting(commit=sha, between=between, reason=f"cannot be read: {type(error).__name__}: {error}")
-        self.base = sha
-        return Sighting(commit=sha, between=between, stage=stage)
+        found = decisions.of_effect(head, before=self._stage, after=stage) | decisions.of_trailers(
+            self._news(repository, head), stage=self.stage
+        )
+        self.base, self._stage = sha, stage
+        return Sighting(commit=sha, between=between, stage=stage, decisions=found)
+
+    def _news(self, repository: RepositoryDoor, head: Commit) -> tuple[Commit, ...]:
+        """The commits that may have decided something new, newest first."""
+        return (head,) if self._seen in head.parents else repository.history(limit=HISTORY)
 
 
 def _between(repository: RepositoryDoor, older: str, newer: Commit) -> tuple[str, ...]:

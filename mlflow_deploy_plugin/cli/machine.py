@@ -43,7 +43,7 @@ def _stopped(home: Home, environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _lines(document: Mapping[str, Any]) -> list[str]:
     """For people: what is live, what is wrong, then each endpoint with its deployments."""
-    keys = ("phase", "message", "stage", "gateway", "repository", "commit", "applied", "pid")
+    keys = ("phase", "message", "stage", "gateway", "metrics", "repository", "commit", "applied", "pid")
     lines = [f"{key}: {document[key]}" for key in keys if document.get(key) not in (None, "")]
     if refused := document.get("refused"):
         lines.append(f"refused: {refused['commit']}: {refused['reason']}")

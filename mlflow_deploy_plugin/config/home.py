@@ -99,6 +99,11 @@ class Home:
         return self.root / "packaging"
 
     @property
+    def metrics(self) -> Path:
+        """Evidence that jobs leave for the agent to expose, one file for each endpoint."""
+        return self.root / "metrics"
+
+    @property
     def reports(self) -> Path:
         """Reports of the monitoring pipelines."""
         return self.root / "reports"

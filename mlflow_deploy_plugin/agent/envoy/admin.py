@@ -18,6 +18,7 @@ from mlflow_deploy_plugin.errors import GatewayError
 
 TIMEOUT_S: Final = 2.0
 _VERSIONS: Final = "version_text$"
+_METRICS: Final = r"^(http\.gateway\.downstream_|cluster\.[^.]+\.(upstream_rq|upstream_cx_active|membership_))"
 _OK: Final = 200
 
 
@@ -38,6 +39,9 @@ class Admin(Protocol):
 
     def active_requests(self) -> int:
         """Requests of clients that are under way."""
+
+    def metrics(self) -> bytes:
+        """Statistics in Prometheus' text."""
 
 
 class SocketAdmin:
@@ -72,6 +76,10 @@ class SocketAdmin:
     def active_requests(self) -> int:
         """Requests of clients that are under way."""
         return sum(map(int, self._stats("^http.gateway.downstream_rq_active$").values()))
+
+    def metrics(self) -> bytes:
+        """Statistics of the gateway and of the units' clusters, in Prometheus' text."""
+        return self._ask("GET", f"/stats/prometheus?usedonly&filter={_METRICS}")
 
     def _stats(self, pattern: str) -> Mapping[str, Any]:
         document = self._document(f"/stats?format=json&filter={pattern}")
