@@ -16,6 +16,8 @@ from pipelines.commands.doors import Doors
 
 VERBS: Final = {
     "drift": "compare logged predictions with the training sample and with stable; revert a version that is at fault",
+    "label": "add ground truth from a file to the event store, by request id",
+    "accuracy": "how often each version was right, over time, by segment, with calibration",
     "package": "make the Bento of a model, and an archive of it",
     "promote": "one tick of a rollout: look, decide once, commit or not",
     "rollback": "take a version out of an endpoint's split by a new commit, and hold it",

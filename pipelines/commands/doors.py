@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from mlflow_deploy_plugin.config.home import Home
     from mlflow_deploy_plugin.targets.base import DeploymentTarget
-    from pipelines.monitoring.samples import EventLog
+    from pipelines.monitoring.events import EventStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Doors:
 
     environment: Mapping[str, str]
     open_target: "Callable[[str], DeploymentTarget]"
-    open_events: "Callable[[Path], AbstractContextManager[EventLog]]"
+    open_events: "Callable[[Path], AbstractContextManager[EventStore]]"
     now: Callable[[], datetime]
     say: Callable[[str], None]
     """The answer: standard output."""
@@ -58,7 +58,7 @@ def _target(uri: str, environment: Mapping[str, str]) -> "DeploymentTarget":
     return open_target(uri, environment=environment, say=_warn)
 
 
-def _events(root: Path) -> "AbstractContextManager[EventLog]":
+def _events(root: Path) -> "AbstractContextManager[EventStore]":
     from pipelines.monitoring.events import EventStore  # noqa: PLC0415  DuckDB
 
     return EventStore(root)

@@ -44,23 +44,27 @@ WHERE assigned = $deployment AND deployment = $deployment AND status BETWEEN 200
 GROUP BY {UNIT} ORDER BY hash({UNIT}) LIMIT $limit
 """  # noqa: S608
 
+# Nobody can tell a label that will come from one that will not, unless newer ones have come: rows mature by the newest
+# label's arrival and not by the clock, so that a feed of labels that stands still does not look like missing labels.
 # The first label of a row wins, so that a later contradiction cannot change what a tick has already decided on.
 _JOINED: Final = f"""
 WITH label AS (
     SELECT request_id, row, arg_min({{{{'label': label, 'text': label_text}}}}, time) AS first, min(time) AS arrived
     FROM {{labels}} GROUP BY request_id, row
+), watermark AS (
+    SELECT least($as_of, coalesce(max(time), $as_of)) AS moment FROM {{labels}}
 ), predicted AS (
-    SELECT request_id, row, deployment, min({UNIT}) AS unit, min(time) AS time,
+    SELECT request_id, row, deployment, min({UNIT}) AS unit, min(time) AS time, arg_min({{segment}}, time) AS segment,
            arg_min({{{{'prediction': prediction, 'text': prediction_text}}}}, time) AS first
     FROM {{predictions}} WHERE status = 'success' AND {{population}} GROUP BY request_id, row, deployment
 ), joined AS (
-    SELECT request_id, row, deployment, unit, predicted.time AS time, arrived,
+    SELECT request_id, row, deployment, unit, segment, predicted.time AS time, arrived,
            predicted.first.prediction AS prediction, predicted.first.text AS prediction_text,
            label.first.label AS label, label.first.text AS label_text,
            arrived IS NOT NULL AS has_label,
-           $maturity IS NULL OR predicted.time <= $as_of - $maturity AS is_mature,
+           $maturity IS NULL OR predicted.time <= watermark.moment - $maturity AS is_mature,
            arrived IS NOT NULL AND ($maturity IS NULL OR arrived <= predicted.time + $maturity) AS is_in_time
-    FROM predicted LEFT JOIN label USING (request_id, row)
+    FROM predicted LEFT JOIN label USING (request_id, row) CROSS JOIN watermark
 )"""  # noqa: S608
 
 WRONG: Final = "(prediction IS DISTINCT FROM label OR prediction_text IS DISTINCT FROM label_text)"
@@ -69,6 +73,7 @@ COVERAGE: Final = f"""{_JOINED}
 SELECT deployment, count(*) AS predicted, count(*) FILTER (has_label) AS labelled,
        count(*) FILTER (is_mature) AS mature, count(*) FILTER (is_mature AND is_in_time) AS mature_labelled,
        count(*) FILTER (has_label AND NOT is_in_time) AS late,
+       count(DISTINCT unit) FILTER (is_mature) AS users_mature,
        count(DISTINCT unit) FILTER (is_mature AND is_in_time) AS users_labelled,
        count(DISTINCT unit) FILTER (is_mature AND is_in_time AND {WRONG}) AS users_wrong
 FROM joined GROUP BY deployment ORDER BY deployment
@@ -80,6 +85,40 @@ FROM joined WHERE is_mature AND is_in_time AND ($deployment IS NULL OR deploymen
 ORDER BY time DESC, request_id, row LIMIT $limit
 """  # noqa: S608
 
+# One row per deployment, stretch of time and segment; every task's figures at once, :mod:`.accuracy` takes the fitting.
+SCORED: Final = f"""{_JOINED}
+SELECT deployment, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS predicted,
+       count(*) FILTER (is_mature) AS mature, count(*) FILTER (scored) AS labelled,
+       count(*) FILTER (scored AND {WRONG}) AS wrong,
+       count(*) FILTER (scored AND (prediction >= 0.5) IS DISTINCT FROM (label >= 0.5)) AS wrong_half,
+       avg(abs(prediction - label)) FILTER (scored) AS absolute,
+       sqrt(avg((prediction - label) * (prediction - label)) FILTER (scored)) AS root_mean_square,
+       avg(prediction - label) FILTER (scored) AS bias
+FROM (SELECT *, is_mature AND is_in_time AS scored FROM joined)
+GROUP BY ALL ORDER BY deployment, began, segment
+"""  # noqa: S608
+
+BINS: Final = f"""{_JOINED}
+SELECT deployment, segment, least(floor(prediction * $bins), $bins - 1) AS bin, count(*) AS labelled,
+       avg(prediction) AS predicted, avg(label) AS observed
+FROM joined WHERE is_mature AND is_in_time AND prediction BETWEEN 0 AND 1
+GROUP BY ALL ORDER BY deployment, segment, bin
+"""  # noqa: S608
+
+KINDS: Final = f"""{_JOINED}
+SELECT count(*) AS labelled, count(*) FILTER (prediction IS NULL OR label IS NULL) AS texts,
+       count(*) FILTER (prediction % 1 <> 0 OR label % 1 <> 0) AS fractions,
+       count(*) FILTER (label NOT IN (0, 1)) AS labels_beyond_two,
+       count(*) FILTER (prediction NOT BETWEEN 0 AND 1) AS predictions_beyond_unit,
+       approx_count_distinct(label) AS labels, approx_count_distinct(prediction) AS predictions
+FROM joined WHERE is_mature AND is_in_time
+"""  # noqa: S608
+
+QUARTILES: Final = """
+SELECT quantile_cont(feature, [0.25, 0.5, 0.75]) AS edges, approx_count_distinct(feature) AS kinds
+FROM (SELECT {feature} AS feature FROM {predictions} WHERE {population})
+"""
+
 # Labels are looked up in every prediction, also those that an error or another population keeps out of the arms.
 STRAY: Final = """
 WITH label AS (
@@ -88,8 +127,19 @@ WITH label AS (
     FROM {labels} GROUP BY request_id, row
 ), known AS (SELECT DISTINCT request_id, row FROM {predictions})
 SELECT coalesce(sum(copies - 1), 0) AS duplicates, count(*) FILTER (meanings > 1) AS contradictions,
-       count(*) FILTER (known.request_id IS NULL) AS unknown
+       count(*) FILTER (known.request_id IS NULL) AS unknown, epoch((SELECT max(time) FROM {labels})) AS newest
 FROM label LEFT JOIN known USING (request_id, row)
+"""
+
+NEWS: Final = """
+SELECT min(place) AS place FROM incoming ANTI JOIN {labels} known
+ON incoming.request_id = known.request_id AND incoming.row = known.row
+   AND incoming.label IS NOT DISTINCT FROM known.label AND incoming.label_text IS NOT DISTINCT FROM known.label_text
+GROUP BY incoming.request_id, incoming.row, incoming.label, incoming.label_text ORDER BY place
+"""
+
+STRANGERS: Final = """
+SELECT count(*) AS strangers FROM incoming ANTI JOIN {predictions} known USING (request_id, row)
 """
 
 FEATURES: Final = """

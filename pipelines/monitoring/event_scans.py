@@ -4,7 +4,8 @@ Knows files and tables; what is asked of them is :mod:`.event_queries`' and :mod
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipelines.monitoring.event_files import Listing, Span, files_of
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 RUNS: Final = 4
 """Runs of one question while files come and go under it."""
@@ -78,6 +80,15 @@ class Scanner:
         found = self.fetch(query, given)
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    @contextmanager
+    def holding(self, name: str, table: "pa.Table") -> Iterator[None]:
+        """Let queries read ``table`` as ``name``."""
+        self._connection.register(name, table)
+        try:
+            yield
+        finally:
+            self._connection.unregister(name)
 
     def scan(self, table: Table, span: Span) -> Scan:
         """The rows of ``table`` within ``span``; its end excluded."""

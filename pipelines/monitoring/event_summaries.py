@@ -113,6 +113,8 @@ class ArmLabels:
     mature_labelled: int = 0
     late: int = 0
     """Rows whose label came after the cut; not used."""
+    users_mature: int = 0
+    """Users with a mature row."""
     users_labelled: int = 0
     """Users with a mature row that has a label."""
     users_wrong: int = 0
@@ -122,6 +124,11 @@ class ArmLabels:
     def coverage(self) -> float | None:
         """Share of the mature rows that have a label; None without mature rows."""
         return self.mature_labelled / self.mature if self.mature else None
+
+    @property
+    def user_coverage(self) -> float | None:
+        """Share of the users with a mature row who have a label; None without such users."""
+        return self.users_labelled / self.users_mature if self.users_mature else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +141,57 @@ class Labels:
     """Rows with labels that differ."""
     unknown: int
     """Labels of rows that no prediction was logged for, such as unsampled ones."""
+    newest: datetime | None = None
+    """The watermark: when the newest label arrived; rows mature by it and not by the clock."""
     unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Predictions of one deployment in one stretch of time and one segment, beside their matured labels."""
+
+    deployment: str
+    began: float
+    """Seconds since the epoch."""
+    segment: str | None
+    predicted: int
+    mature: int
+    labelled: int
+    """Mature rows with a label in time; what follows is over these."""
+    wrong: int
+    """Prediction and label differ."""
+    wrong_half: int
+    """They lie on two sides of one half."""
+    absolute: float | None
+    root_mean_square: float | None
+    bias: float | None
+    """Mean of prediction less label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """Rows whose prediction lies in one tenth of 0 to 1: a point of the calibration curve."""
+
+    deployment: str
+    segment: str | None
+    bin: float
+    labelled: int
+    predicted: float
+    observed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kinds:
+    """What predictions and labels look like, which says how they are scored."""
+
+    labelled: int
+    texts: int
+    fractions: int
+    labels_beyond_two: int
+    predictions_beyond_unit: int
+    labels: int
+    """Distinct values, about."""
+    predictions: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,52 +6,45 @@ only where they are asked for, and never more than ``limit``. Decides nothing an
 
 - Files that cannot be read are left out and named in every answer (``unreadable``): a hole in the evidence is told.
 - A file that compaction removes under a running query makes the query run again on a new listing.
-- Labels: a row is *mature* when its prediction is older than the cut; a label counts when it came within the cut
-  after its prediction. So what is once mature never changes, on whatever day it is looked at, and both arms are cut
-  alike. The first label of a row wins; duplicates, contradictions and labels of unknown requests are counted.
+- Labels: a row is *mature* when its prediction is older than the cut, measured from the newest label's arrival; a
+  label counts when it came within the cut after its prediction. So what is once mature never changes, on whatever day
+  it is looked at, and both arms are cut alike. The first label of a row wins; duplicates, contradictions and labels of
+  unknown requests are counted (:mod:`.event_labels`).
 - The unit is the user (the request, where no user was given); a user belongs to the arm that was assigned first.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from mlflow_deploy_plugin.errors import EventStoreError
 from mlflow_deploy_plugin.spec.events import FEATURE_PREFIX, Table
 from pipelines.monitoring import event_queries as sql
+from pipelines.monitoring.event_labels import LabelCut, LabelReader, ScoreChoice
 from pipelines.monitoring.event_scans import Scan, Scanner, identifier
 from pipelines.monitoring.event_summaries import (
     ArmExposure,
-    ArmLabels,
+    Bin,
     Exposure,
     ExposurePeriod,
+    Kinds,
     Labels,
     LatencySample,
     Rows,
+    Scored,
     Window,
 )
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    import pyarrow as pa
+
 Order = Literal["newest", "sample"]
 
-CLOCK_SKEW: Final = timedelta(hours=1)
-"""A label may seem to precede its prediction by this much, since two machines' clocks wrote them."""
-
 _CONTEXT: Final = ("deployment", "time", "status", "prediction", "prediction_text")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelCut:
-    """Which labels count."""
-
-    as_of: datetime
-    """Labels that had come by then."""
-    maturity: timedelta | None = None
-    """How long after its prediction a label may come; None: no cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +76,7 @@ class EventStore:
     def __init__(self, root: Path, *, memory_mb: int = 512, threads: int = 2) -> None:
         self.scanner: Final = Scanner(root, memory_mb=memory_mb, threads=threads)
         """For queries of one's own: ``scanner.steady(lambda: scanner.rows(...scanner.scan(...)...))``."""
+        self._reader: Final = LabelReader(self.scanner)
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +96,7 @@ class EventStore:
 
     def labels(self, window: Window, cut: LabelCut) -> Labels:
         """Coverage and correctness of every arm."""
-        return self.scanner.steady(lambda: self._labels(window, cut))
+        return self.scanner.steady(lambda: self._reader.labels(window, cut))
 
     def labelled(self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = 100_000) -> Rows:
         """Mature rows with their labels, newest first.
@@ -110,7 +104,27 @@ class EventStore:
         Columns: deployment, unit, request_id, row, time, prediction, prediction_text, label, label_text, arrived.
         """
         given = {"deployment": deployment, "limit": limit}
-        return self.scanner.steady(lambda: self._labelled(window, cut, given))
+        return self.scanner.steady(lambda: self._reader.labelled(window, cut, given))
+
+    def kinds(self, window: Window, cut: LabelCut) -> Kinds:
+        """What predictions and labels look like: text, classes, probabilities or numbers."""
+        return self.scanner.steady(lambda: self._reader.kinds(window, cut))
+
+    def scored(self, window: Window, cut: LabelCut, choice: ScoreChoice | None = None) -> tuple[Scored, ...]:
+        """Predictions beside labels by deployment, stretch of time and segment; computed in DuckDB.
+
+        Raises:
+            EventStoreError: the segment is no logged feature.
+        """
+        return self.scanner.steady(lambda: self._reader.scored(window, cut, choice or ScoreChoice()))
+
+    def bins(self, window: Window, cut: LabelCut, choice: ScoreChoice | None = None) -> tuple[Bin, ...]:
+        """Points of the calibration curve by deployment and segment."""
+        return self.scanner.steady(lambda: self._reader.bins(window, cut, choice or ScoreChoice()))
+
+    def news(self, table: "pa.Table", window: Window) -> tuple["pa.Table", int]:
+        """Labels of ``table`` that the window does not hold, and how many of its rows no prediction is known for."""
+        return self.scanner.steady(lambda: self._reader.news(table, window))
 
     def features(self, window: Window, choice: FeatureChoice | None = None) -> Rows:
         """Logged inputs by their own names, after deployment, time, status, prediction and prediction_text.
@@ -144,34 +158,6 @@ class EventStore:
         query = sql.LATENCIES.format(attempts=scan.source)
         found = self.scanner.fetch(query, {"deployment": deployment, "limit": limit}).fetchnumpy()
         return LatencySample(values_ms=found["latency_ms"], seen=found["seen"], unreadable=scan.unreadable)
-
-    def _labels(self, window: Window, cut: LabelCut) -> Labels:
-        query, unreadable = self._joined(sql.COVERAGE, window, cut)
-        rows = self.scanner.rows(query, {"as_of": cut.as_of, "maturity": cut.maturity})
-        reach = window.widened(begin=window.begin - (cut.maturity or window.end - window.begin), end=cut.as_of)
-        known = self._scan("predictions", reach)
-        labels = self._scan("labels", window)
-        (odd,) = self.scanner.rows(sql.STRAY.format(labels=labels.source, predictions=known.source))
-        return Labels(
-            arms={row.pop("deployment"): ArmLabels(**row) for row in rows},
-            **{name: int(number) for name, number in odd.items()},
-            unreadable=tuple(dict.fromkeys((*unreadable, *known.unreadable))),
-        )
-
-    def _labelled(self, window: Window, cut: LabelCut, given: Mapping[str, Any]) -> Rows:
-        query, unreadable = self._joined(sql.LABELLED, window, cut)
-        everything = {**given, "as_of": cut.as_of, "maturity": cut.maturity}
-        return Rows(frame=self.scanner.fetch(query, everything).df(), unreadable=unreadable)
-
-    def _joined(self, template: str, window: Window, cut: LabelCut) -> tuple[str, tuple[str, ...]]:
-        """The template over predictions of the window and labels from its begin until the cut."""
-        predictions = self._scan("predictions", window)
-        begin = window.begin - CLOCK_SKEW
-        labels = self._scan("labels", window.widened(begin=begin, end=cut.as_of))
-        query = template.format(
-            predictions=predictions.source, labels=labels.source, population=sql.POPULATIONS[window.population]
-        )
-        return query, predictions.unreadable + labels.unreadable
 
     def _features(self, window: Window, choice: FeatureChoice) -> Rows:
         scan = self._scan("predictions", window)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from pipelines.monitoring import performance, univariate, validity
 from pipelines.monitoring.columns import Columns, aligned, kinds_of
-from pipelines.monitoring.event_summaries import Window
-from pipelines.monitoring.events import LabelCut
+from pipelines.monitoring.event_labels import LabelCut
+from pipelines.monitoring.event_summaries import Labels, Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
 from pipelines.monitoring.multivariate import separation
 from pipelines.monitoring.reference import ReferenceSample
@@ -49,6 +49,11 @@ class Question:
         """Stable first."""
         return tuple(arm.deployment for arm in (self.stable, *self.canaries))
 
+    @property
+    def cut(self) -> LabelCut:
+        """Which labels count."""
+        return LabelCut(as_of=self.faults.end, maturity=self.maturity)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
@@ -71,7 +76,8 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     samples = tuple(sample for sample, _ in read)
     unreadable = tuple(dict.fromkeys(chain.from_iterable(files for _, files in read)))
     found, lost = _periods(log, question)
-    arms = _arms(log, question, found, samples)
+    labels = log.labels(question.faults, question.cut)
+    arms = _arms(log, question, found, samples, labels)
     columns, checks = _columns(samples, reference, endpoint=question.inputs.endpoint)
     frames = {sample.arm: aligned(sample.features, columns) for sample in samples}
     baseline = aligned(reference.frame, columns) if reference else None
@@ -79,6 +85,8 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     checks += (
         *_traffic_checks(question, lost, unreadable),
         *_size_checks(samples, policy),
+        *validity.coverage_checks(labels.arms, stable=question.arms[0], canaries=question.arms[1:]),
+        *validity.oddity_checks(labels, endpoint=question.inputs.endpoint),
         *_input_checks(samples, frames, reference=reference, baseline=baseline, columns=columns),
     )
     shifts = _shifts(question, frames, baseline, policy)
@@ -127,21 +135,21 @@ def _periods(log: EventLog, question: Question) -> tuple[tuple[Period, ...], int
     return periods(seen, arms=question.arms, split_of=question.split_of)
 
 
-def _arms(log: EventLog, question: Question, found: Sequence[Period], samples: Sequence[Sample]) -> tuple[Arm, ...]:
-    cut = LabelCut(as_of=question.faults.end, maturity=question.maturity)
-    labels = log.labels(question.faults, cut).arms
-    labelled = log.labelled(question.faults, cut, limit=MAX_LABELLED).frame
+def _arms(
+    log: EventLog, question: Question, found: Sequence[Period], samples: Sequence[Sample], labels: Labels
+) -> tuple[Arm, ...]:
+    labelled = log.labelled(question.faults, question.cut, limit=MAX_LABELLED).frame
     scored = performance.performances(
         labelled,
         arms=question.arms,
         found=found,
-        coverage={arm: known.coverage or 0.0 for arm, known in labels.items()},
+        coverage={arm: known.coverage or 0.0 for arm, known in labels.arms.items()},
         task=performance.task_of(labelled),
     )
     return tuple(
         replace(
             arm,
-            rows=labels[arm.deployment].predicted if arm.deployment in labels else sample.users,
+            rows=labels.arms[arm.deployment].predicted if arm.deployment in labels.arms else sample.users,
             users=sample.users,
             failures=tally(found, arm.deployment),
             performance=scored.get(arm.deployment),

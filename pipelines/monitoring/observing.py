@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_counts
 from pipelines.monitoring import performance
+from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import Window
-from pipelines.monitoring.events import LabelCut
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
 from pipelines.promotion.observation import Observation
 

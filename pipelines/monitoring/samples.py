@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import Exposure, Labels, LatencySample, Rows, Window
-from pipelines.monitoring.events import FeatureChoice, LabelCut
+from pipelines.monitoring.events import FeatureChoice
 
 if TYPE_CHECKING:
     import pandas as pd

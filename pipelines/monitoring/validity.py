@@ -5,10 +5,11 @@ Evidently drops a missing column without a word, fails on an empty one, and call
 nothing: inputs that left the training sample are what drift is.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from pipelines.monitoring.columns import Columns
+from pipelines.monitoring.event_summaries import ArmLabels, Labels
 from pipelines.promotion.drift.evidence import Check, Scope
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ EMPTY: Final = 0.5
 """Rise beyond which the rest of the column says nothing, and it is not compared."""
 OUTSIDE: Final = 0.01
 """Share of an arm's values outside the reference's range that is told."""
+COVERAGE_USERS: Final = 100
+"""Users with a mature prediction, of both arms, below which coverage is not compared."""
+COVERAGE_GAP: Final = 0.1
+"""Difference between two arms' shares of labelled users that is a fault."""
+COVERAGE_P: Final = 0.001
+"""Largest probability of such a difference by chance."""
 NAMED: Final = 5
 """Columns that one check names."""
 
@@ -39,7 +46,7 @@ def schema_checks(frame: "pd.DataFrame", *, arm: str, reference: "pd.DataFrame",
 def unlogged_check(unlogged: Collection[str], *, endpoint: str, is_all: bool) -> Check:
     """Columns of the reference that no arm logs: left out on purpose, unless all are."""
     detail = f"no log of {endpoint} holds {_named(sorted(unlogged))}; they are not compared"
-    way_out = " (-C log=full keeps features, -C log_redact leaves columns out)"
+    way_out = " (-C log=full keeps features, -C log_drop leaves columns out)"
     return Check(
         name="missing-columns",
         subject=endpoint,
@@ -86,6 +93,43 @@ def sample_size_check(*, arm: str, users: int, needed: int, is_stable: bool) -> 
         scope="inputs" if is_stable else "none",
         detail=f"{users} distinct users of {arm}, {needed} are needed",
     )
+
+
+def coverage_checks(arms: Mapping[str, ArmLabels], *, stable: str, canaries: Iterable[str]) -> Iterator[Check]:
+    """Canaries whose users' labels arrive more or less often than stable's: comparing what arrived would be unfair."""
+    control = arms.get(stable, ArmLabels())
+    for name in canaries:
+        arm = arms.get(name, ArmLabels())
+        if min(arm.users_mature, control.users_mature) < COVERAGE_USERS:
+            continue
+        shares = [each.users_labelled / each.users_mature for each in (arm, control)]
+        if abs(shares[0] - shares[1]) <= COVERAGE_GAP or _chance(arm, control) > COVERAGE_P:
+            continue
+        detail = (
+            f"labels have arrived for {shares[0]:.0%} of {name}'s users and for {shares[1]:.0%} of {stable}'s; find out"
+            " why, or give --maturity so that young predictions are not counted"
+        )
+        yield Check(name="labels", subject=name, is_ok=False, scope="labels", detail=detail)
+
+
+def oddity_checks(labels: Labels, *, endpoint: str) -> Iterator[Check]:
+    """Labels that came twice, contradict each other or belong to nothing; told, and no harm to the comparison."""
+    counted = {
+        "came more than once (the first counts)": labels.duplicates,
+        "rows have labels that contradict each other": labels.contradictions,
+        "belong to no logged prediction": labels.unknown,
+        "came too late to count": sum(arm.late for arm in labels.arms.values()),
+    }
+    if told := [f"{number} {what}" for what, number in counted.items() if number]:
+        yield Check(name="labels", subject=endpoint, is_ok=False, detail=f"of the labels, {', '.join(told)}")
+
+
+def _chance(arm: ArmLabels, control: ArmLabels) -> float:
+    """Probability of so large a difference of coverage where there is none (chi-squared, by user)."""
+    from pipelines.analysis.drift import chi2_homogeneity  # noqa: PLC0415  scipy
+
+    tables = ([each.users_labelled, each.users_mature - each.users_labelled] for each in (arm, control))
+    return chi2_homogeneity(*tables)[1]
 
 
 def _wrong_type(frame: "pd.DataFrame", *, arm: str, name: str) -> Check:

@@ -57,6 +57,8 @@ class World:
     said: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     now: datetime = NOW
+    unlabelled: tuple[str, ...] = ()
+    """Arms whose labels never come."""
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(7)
@@ -132,7 +134,7 @@ class World:
             predicted |= {"prediction": 1 - truth if is_wrong else truth, "prediction_text": None}
             features = {f"feature_{name}": value for name, value in row.items()}
             rows["predictions"].setdefault(arm, []).append(common | predicted | features)
-            if wrong is not None:
+            if wrong is not None and arm not in self.unlabelled:
                 label = {"request_id": f"{user}-r", "row": 0, "time": time + timedelta(seconds=1), "label": truth}
                 rows["labels"][""].append(label | {"label_text": None})
         for table, by_arm in rows.items():

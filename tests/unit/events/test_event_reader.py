@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mlflow_deploy_plugin.errors import ConfigError, EventStoreError
+from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import ArmExposure, ArmLabels, Exposure, Window
-from pipelines.monitoring.events import EventStore, FeatureChoice, LabelCut
+from pipelines.monitoring.events import EventStore, FeatureChoice
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 EVENING = LabelCut(as_of=NOON + timedelta(hours=6))
@@ -154,8 +155,12 @@ def test_coverage_is_told_per_arm(build: Any, store: EventStore, window: Window)
     build.labels({"request_id": "1"}, {"request_id": "3"})
     labels = store.labels(window, EVENING)
     assert labels.arms == {
-        "v3": ArmLabels(predicted=2, labelled=1, mature=2, mature_labelled=1, users_labelled=1, users_wrong=0),
-        "v4": ArmLabels(predicted=1, labelled=1, mature=1, mature_labelled=1, users_labelled=1, users_wrong=1),
+        "v3": ArmLabels(
+            predicted=2, labelled=1, mature=2, mature_labelled=1, users_mature=2, users_labelled=1, users_wrong=0
+        ),
+        "v4": ArmLabels(
+            predicted=1, labelled=1, mature=1, mature_labelled=1, users_mature=1, users_labelled=1, users_wrong=1
+        ),
     }
     assert labels.arms["v3"].coverage == 0.5
 
@@ -163,11 +168,21 @@ def test_coverage_is_told_per_arm(build: Any, store: EventStore, window: Window)
 def test_a_row_matures_once_and_never_changes_again(build: Any, store: EventStore, window: Window) -> None:
     build.predictions({"request_id": "1"}, {"request_id": "2"}, {"request_id": "3", "time": NOON + minutes(50)})
     build.labels({"request_id": "1", "time": NOON + minutes(20)}, {"request_id": "2", "time": NOON + minutes(40)})
+    build.labels({"request_id": "of somebody else", "time": NOON + minutes(90)})
     answers = []
     for hours in (1, 5):
         cut = LabelCut(as_of=NOON + timedelta(hours=hours), maturity=minutes(30))
         answers.append(store.labels(window, cut).arms["v3"])
     assert [(arm.mature, arm.mature_labelled, arm.late) for arm in answers] == [(2, 1, 1), (3, 1, 1)]
+
+
+def test_rows_do_not_mature_while_no_label_arrives_at_all(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1"}, {"request_id": "2", "time": NOON + minutes(50)})
+    build.labels({"request_id": "1", "time": NOON + minutes(31)})
+    answers = [
+        store.labels(window, LabelCut(as_of=NOON + timedelta(hours=hours), maturity=minutes(30))) for hours in (1, 9)
+    ]
+    assert [(found.arms["v3"].mature, found.newest) for found in answers] == [(1, NOON + minutes(31))] * 2
 
 
 def test_labels_that_had_not_come_yet_are_not_seen(build: Any, store: EventStore, window: Window) -> None:

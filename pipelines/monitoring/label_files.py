@@ -1,0 +1,188 @@
+"""Ground truth from a file of a person or a batch job: CSV, Parquet or JSON lines, into table ``labels``.
+
+Columns: ``request_id`` (the x-request-id of the prediction's response), ``label``, and ``row`` where a request had
+several. Rows without a label yet are passed over. One bad row refuses the whole file, so that nothing is half done.
+A label means here what it means in ``POST /feedback``: a number, or the JSON text of anything else.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mlflow_deploy_plugin.errors import EventStoreError, UserError
+from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, partition
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+MAX_ID: Final = 256
+MAX_ROW: Final = 2**31
+NAMED: Final = 3
+"""Bad rows that a refusal names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFile:
+    """The labels of one file, as a table of the event store."""
+
+    table: "pa.Table"
+    without_label: int
+    """Rows that have none yet."""
+    ignored: tuple[str, ...]
+    """Columns that say nothing to us."""
+
+
+def read(path: Path, *, arrived: datetime) -> LabelFile:
+    """The labels of ``path``, arrived at ``arrived``.
+
+    Raises:
+        UserError: no such file, not one of the three formats, a column is missing, or a row is bad.
+    """
+    frame = _frame(path)
+    missing = [name for name in ("request_id", "label") if name not in frame.columns]
+    if missing:
+        known = ", ".join(map(str, frame.columns)) or "none"
+        raise UserError(f"{path} has no column {missing[0]!r}; it has {known}; rename the one that holds it")
+    labels = [_plain(value) for value in frame["label"].tolist()]
+    ids = frame["request_id"].tolist()
+    rows = frame["row"].tolist() if "row" in frame.columns else [0] * len(frame)
+    _refuse_bad(path, ids, rows)
+    kept = [index for index, label in enumerate(labels) if label is not None]
+    return LabelFile(
+        table=_table([(str(ids[i]), int(rows[i]), labels[i]) for i in kept], arrived),
+        without_label=len(labels) - len(kept),
+        ignored=tuple(str(name) for name in frame.columns if name not in {"request_id", "row", "label"}),
+    )
+
+
+def _table(labels: list[tuple[str, int, Any]], arrived: datetime) -> "pa.Table":
+    import pyarrow as pa  # noqa: PLC0415  heavy
+
+    from mlflow_deploy_plugin.agent.parquet import arrow_schema  # noqa: PLC0415
+
+    columns = {
+        "request_id": [request_id for request_id, _, _ in labels],
+        "row": [row for _, row, _ in labels],
+        "time": [arrived] * len(labels),
+        "label": [float(value) if isinstance(value, int | float) else None for _, _, value in labels],
+        "label_text": [None if isinstance(value, int | float) else _text(value) for _, _, value in labels],
+    }
+    return pa.table(columns, schema=arrow_schema(LABEL_COLUMNS))
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))  # as orjson writes a Bento's labels
+
+
+def _frame(path: Path) -> "pd.DataFrame":
+    read_by = _READERS.get(path.suffix.lower())
+    if read_by is None or not path.is_file():
+        raise UserError(f"{str(path)!r} is no file of labels; name a .csv, .parquet or .jsonl that exists")
+    try:
+        frame = read_by(path)
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's parsers raise subclasses of these
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"the labels {path} cannot be read ({first}); write the file again") from error
+    return frame.rename(columns=str)
+
+
+def _csv(path: Path) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415  heavy
+
+    return pd.read_csv(path, dtype={"request_id": str})
+
+
+def _parquet(path: Path) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415  heavy
+
+    return pd.read_parquet(path)
+
+
+def _json_lines(path: Path) -> "pd.DataFrame":
+    """Each line an object; numbers stay numbers and text stays text."""
+    import pandas as pd  # noqa: PLC0415  heavy
+
+    with path.open(encoding="utf-8") as lines:
+        items = [_object(line, number) for number, line in enumerate(lines, start=1) if line.strip()]
+    return pd.DataFrame({name: pd.Series([item.get(name) for item in items], dtype=object) for name in _names(items)})
+
+
+def _object(line: str, number: int) -> Mapping[str, Any]:
+    item = json.loads(line)
+    if not isinstance(item, dict):
+        raise ValueError(f"line {number} is no JSON object")  # noqa: TRY004  read as the parser's own refusal
+    return item
+
+
+def _names(items: list[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for item in items for name in item))
+
+
+_READERS: Final[Mapping[str, Callable[[Path], "pd.DataFrame"]]] = {
+    ".csv": _csv,
+    ".parquet": _parquet,
+    ".pq": _parquet,
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  whatever a file holds
+    """A label as JSON knows it; None for one that is missing."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or type(value).__name__ in {"NAType", "NaTType"}
+    ):
+        return None
+    return value
+
+
+def _refuse_bad(path: Path, ids: list[Any], rows: list[Any]) -> None:
+    bad = [
+        index
+        for index, (request_id, row) in enumerate(zip(ids, rows, strict=True))
+        if not _is_id(request_id) or not _is_row(row)
+    ]
+    if bad:
+        named = ", ".join(f"row {index + 1} (request_id {ids[index]!r}, row {rows[index]!r})" for index in bad[:NAMED])
+        raise UserError(
+            f"{path}: {len(bad)} rows are bad, first {named}: a request_id is text of at most {MAX_ID} characters and a"
+            " row a whole number from 0; nothing of the file was taken"
+        )
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID
+
+
+def _is_row(value: object) -> bool:
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
+    return is_whole and 0 <= float(value) < MAX_ROW  # type: ignore[arg-type]
+
+
+def write(root: Path, table: "pa.Table", *, stage: str, endpoint: str, arrived: datetime) -> Path:
+    """Add ``table`` to the store under ``root`` as one file, whole or not at all; the same labels make the same file.
+
+    Raises:
+        EventStoreError: the disk refuses.
+    """
+    from mlflow_deploy_plugin.agent.parquet import publish, write_hidden  # noqa: PLC0415
+
+    folder = root / partition("labels", stage=stage, endpoint=endpoint, day=arrived)
+    digest = hashlib.sha256(repr(table.to_pydict()).encode()).hexdigest()[:16]
+    path = folder / f"batch-{digest}.parquet"
+    try:
+        write_hidden(table, path)
+        publish(path)
+    except OSError as error:
+        raise EventStoreError(f"labels cannot be written to {folder}: {error}") from error
+    return path

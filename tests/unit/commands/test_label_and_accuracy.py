@@ -1,0 +1,89 @@
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+World = Any
+CSV = "request_id,label,note\nuser-0-r,1,x\nuser-1-r,0,x\nuser-2-r,,x\nnobody,1,x\n"
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_text(CSV)
+    return path
+
+
+def test_a_file_of_labels_is_added_once(world: World, labels: Path) -> None:
+    world.traffic(world.people(20))
+    assert world.run("label", str(labels), "--endpoint", "churn") == 0
+    assert world.text == (
+        "added 3 labels; 1 rows have no label yet; 1 belong to no logged prediction; columns not used: note"
+    )
+    assert world.run("label", str(labels), "--endpoint", "churn") == 0
+    assert world.text.startswith("unchanged: no new label; 3 were there already")
+    world.now += timedelta(seconds=1)
+    assert world.run("accuracy", "--endpoint", "churn", "--json") == 0
+    answer = json.loads(world.text)
+    assert (answer["rows"][0]["labelled"], answer["duplicates"], answer["unknown"]) == (2, 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_other_formats_say_the_same(world: World, tmp_path: Path, kind: str) -> None:
+    world.traffic(world.people(20))
+    frame = pd.DataFrame({"request_id": ["user-0-r", "user-1-r"], "row": [0, 0], "label": ["yes", "no"]})
+    path = tmp_path / f"labels.{kind}"
+    if kind == "parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    assert world.run("label", str(path), "--endpoint", "churn", "--json") == 0
+    assert json.loads(world.text)["added"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id,label\na,1\n", "has no column 'request_id'; it has id, label"),
+        ("request_id,row,label\na,0,1\n,0,1\nb,-1,1\n", "2 rows are bad, first row 2 (request_id nan, row 0)"),
+        ('request_id,label\n"a,1\n', "cannot be read"),
+    ],
+)
+def test_a_bad_file_is_refused_whole(world: World, tmp_path: Path, content: str, said: str) -> None:
+    world.traffic(world.people(20))
+    path = tmp_path / "bad.csv"
+    path.write_text(content)
+    assert world.run("label", str(path), "--endpoint", "churn") == 2
+    assert said in world.warned[0]
+    assert not list((world.home / "events").rglob("labels/**/batch-*"))
+
+
+def test_a_file_that_is_not_there_is_told(world: World) -> None:
+    assert world.run("label", "none.csv", "--endpoint", "churn") == 2
+    assert "'none.csv' is no file of labels" in world.warned[0]
+
+
+def test_accuracy_is_a_table_for_people(world: World) -> None:
+    world.traffic(world.people(300), wrong={"churn": 0.25})
+    assert world.run("accuracy", "--endpoint", "churn", "--segment", "plan") == 0
+    head = world.text.splitlines()[1].split()
+    assert head == ["deployment", "since", "segment", "predicted", "labelled", "coverage", "accuracy"]
+    assert [line.split()[3] for line in world.text.splitlines()[2:]] == ["a", "b", "c"]
+
+
+def test_no_prediction_is_told(world: World) -> None:
+    assert world.run("accuracy", "--endpoint", "churn") == 0
+    assert world.text == "no prediction of endpoint 'churn' is in the window"
+
+
+def test_labels_that_come_for_one_arm_only_stop_the_comparison_and_are_told(world: World) -> None:
+    world.join(weight=400)
+    world.unlabelled = ("churn",)
+    world.traffic(world.people(900), wrong={"churn": 0.1, "churn-v2": 0.4})
+    assert world.drift("--revert") == 0
+    assert "verdict: healthy" in world.text
+    assert "labels have arrived for 100% of churn-v2's users and for 0% of churn's" in world.text
+    assert world.weights == {"churn": 600, "churn-v2": 400}

@@ -1,0 +1,124 @@
+"""Labels as figures over time: late, twice, never, for one arm only, text, numbers and probabilities."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mlflow_deploy_plugin.errors import EventStoreError
+from pipelines.monitoring import accuracy, validity
+from pipelines.monitoring.event_labels import LabelCut, ScoreChoice
+from pipelines.monitoring.event_summaries import ArmLabels, Labels, Window
+from pipelines.monitoring.events import EventStore
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+EVENING = LabelCut(as_of=NOON + timedelta(hours=6))
+HALF_HOURS = ScoreChoice(every=timedelta(minutes=30))
+
+
+def rows_of(
+    store: EventStore, window: Window, choice: ScoreChoice = HALF_HOURS, cut: LabelCut = EVENING
+) -> tuple[accuracy.Accuracy, ...]:
+    return accuracy.accuracies(store.scored(window, cut, choice), accuracy.task_of(store.kinds(window, cut)))
+
+
+def test_accuracy_is_told_by_stretch_of_time_and_deployment(build: Any, store: EventStore, window: Window) -> None:
+    later = NOON + timedelta(minutes=40)
+    build.predictions({"request_id": "1"}, {"request_id": "2", "prediction": 0.0}, {"request_id": "3", "time": later})
+    build.predictions({"request_id": "4"}, deployment="v4")
+    build.labels(*({"request_id": str(number)} for number in (1, 2, 3)))
+    found = [(row.deployment, row.began, row.accuracy, row.coverage) for row in rows_of(store, window)]
+    assert found == [
+        ("v3", NOON, 0.5, 1.0),
+        ("v3", NOON + timedelta(minutes=30), 1.0, 1.0),
+        ("v4", NOON, None, 0.0),
+    ]
+
+
+def test_probabilities_are_scored_with_their_calibration(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions(*({"request_id": str(n), "prediction": 0.8} for n in range(10)))
+    build.labels(*({"request_id": str(n), "label": float(n < 6)} for n in range(10)))
+    assert accuracy.task_of(store.kinds(window, EVENING)) == "probabilities"
+    (row,) = rows_of(store, window)
+    assert row.accuracy == 0.6
+    assert row.root_mean_square is not None
+    assert row.root_mean_square**2 == pytest.approx(0.6 * 0.04 + 0.4 * 0.64)
+    (curve,) = accuracy.calibrations(store.bins(window, EVENING))
+    assert curve.error == pytest.approx(0.2)
+    assert curve.curve == ((pytest.approx(0.8), 0.6, 10),)
+
+
+def test_numbers_are_scored_by_their_error(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1", "prediction": 2.5}, {"request_id": "2", "prediction": 4.0})
+    build.labels({"request_id": "1", "label": 2.0}, {"request_id": "2", "label": 5.5})
+    (row,) = rows_of(store, window)
+    assert (row.absolute_error, row.bias, row.accuracy) == (1.0, -0.5, None)
+
+
+def test_text_is_right_or_wrong(build: Any, store: EventStore, window: Window) -> None:
+    text = {"prediction": None, "prediction_text": '"setosa"'}
+    build.predictions({"request_id": "1", **text}, {"request_id": "2", **text})
+    build.labels({"request_id": "1", "label": None, "label_text": '"setosa"'}, {"request_id": "2", "label": 3.0})
+    (row,) = rows_of(store, window)
+    assert (row.accuracy, row.absolute_error) == (0.5, None)
+
+
+def test_a_text_feature_cuts_segments_and_a_number_quarters(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions(
+        *(
+            {"request_id": str(n), "feature_plan": "ab"[n % 2], "feature_age": float(n), "prediction": float(n % 2)}
+            for n in range(40)
+        )
+    )
+    build.labels(*({"request_id": str(n)} for n in range(40)))
+    by_plan = rows_of(store, window, ScoreChoice(segment="plan"))
+    assert [(row.segment, row.accuracy) for row in by_plan] == [("a", 0.0), ("b", 1.0)]
+    by_age = rows_of(store, window, ScoreChoice(segment="age"))
+    assert [(row.segment, row.labelled) for row in by_age] == [
+        ("1: to 9.75", 10), ("2: to 19.5", 10), ("3: to 29.25", 10), ("4: above 29.25", 10),
+    ]  # fmt: skip
+
+
+def test_an_unknown_segment_is_refused_with_the_known(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1", "feature_age": 30})
+    with pytest.raises(EventStoreError, match=r"'agee' is in no logged prediction.* known: age"):
+        store.scored(window, EVENING, ScoreChoice(segment="agee"))
+
+
+def test_late_labels_are_no_labels(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1"}, {"request_id": "2"})
+    build.labels({"request_id": "1"}, {"request_id": "2", "time": NOON + timedelta(hours=2)})
+    cut = LabelCut(as_of=NOON + timedelta(hours=6), maturity=timedelta(hours=1))
+    (row,) = rows_of(store, window, HALF_HOURS, cut)
+    assert (row.mature, row.labelled) == (2, 1)
+
+
+def arms(*labelled: int) -> dict[str, ArmLabels]:
+    return {
+        name: ArmLabels(users_mature=1000, users_labelled=count)
+        for name, count in zip(("churn", "v2"), labelled, strict=True)
+    }
+
+
+def test_labels_for_one_arm_only_are_a_fault() -> None:
+    (check,) = validity.coverage_checks(arms(800, 0), stable="churn", canaries=["v2"])
+    assert (check.scope, check.subject, check.is_ok) == ("labels", "v2", False)
+    assert "0% of v2's users and for 80% of churn's" in check.detail
+
+
+def test_equal_coverage_is_no_fault_however_low() -> None:
+    assert not list(validity.coverage_checks(arms(30, 40), stable="churn", canaries=["v2"]))
+
+
+def test_a_difference_of_few_users_is_no_fault() -> None:
+    few = {"churn": ArmLabels(users_mature=50, users_labelled=50), "v2": ArmLabels(users_mature=50)}
+    assert not list(validity.coverage_checks(few, stable="churn", canaries=["v2"]))
+
+
+def test_odd_labels_are_told_and_block_nothing() -> None:
+    labels = Labels(arms={"v2": ArmLabels(late=4)}, duplicates=2, contradictions=1, unknown=3)
+    (check,) = validity.oddity_checks(labels, endpoint="churn")
+    assert check.scope == "none"
+    for told in ("2 came more than once", "1 rows have labels that contradict", "3 belong to no", "4 came too late"):
+        assert told in check.detail
+    assert not list(validity.oddity_checks(Labels(arms={}, duplicates=0, contradictions=0, unknown=0), endpoint="c"))
