@@ -12,6 +12,7 @@ from mlflow_deploy_plugin.manifests.edit import (
     remove_deployment,
     remove_endpoint,
     replace_deployment,
+    set_mirror,
     set_split,
     with_stage,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "remove_deployment",
     "remove_endpoint",
     "replace_deployment",
+    "set_mirror",
     "set_split",
     "skeleton",
     "split",

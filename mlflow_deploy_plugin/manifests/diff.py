@@ -51,6 +51,8 @@ def _endpoint_lines(name: str, old: Endpoint, new: Endpoint) -> Iterator[str]:
 def _route_lines(name: str, old: Route, new: Route) -> Iterator[str]:
     if old.stable != new.stable:
         yield f"{name}: stable {old.stable} → {new.stable}"
+    if old.mirror != new.mirror:
+        yield f"{name}: shadow {_mirror(old)} → {_mirror(new)}"
     if old.salt != new.salt:
         yield f"{name}: salt changed, users are dealt anew"
     if old.hold != new.hold:
@@ -59,6 +61,10 @@ def _route_lines(name: str, old: Route, new: Route) -> Iterator[str]:
         yield f"{name}: rollout {_rollout(old)} → {_rollout(new)}"
     if old.gateway_address != new.gateway_address:
         yield f"{name}: gateway address {old.gateway_address or 'none'} → {new.gateway_address or 'none'}"
+
+
+def _mirror(route: Route) -> str:
+    return f"{route.mirror.deployment} {percent(route.mirror.share)}" if route.mirror else "none"
 
 
 def _rollout(route: Route) -> str:

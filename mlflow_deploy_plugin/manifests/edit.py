@@ -19,14 +19,19 @@ from mlflow_deploy_plugin.errors import (
 )
 from mlflow_deploy_plugin.manifests import render, tree
 from mlflow_deploy_plugin.manifests.edit_deployment import edited_deployment, normalised
-from mlflow_deploy_plugin.manifests.edit_route import with_backends, with_override, without_override
+from mlflow_deploy_plugin.manifests.edit_route import (
+    with_backends,
+    with_mirror,
+    with_override,
+    without_override,
+)
 from mlflow_deploy_plugin.manifests.in_place import Edits, insert_item, remove_item, set_values
-from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Endpoint, Files, Route
+from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Endpoint, Files, Mirror, Route
 from mlflow_deploy_plugin.manifests.parse import listed_deployments, listed_endpoints, parse_endpoint, stages
 from mlflow_deploy_plugin.manifests.parse_route import SALT
 from mlflow_deploy_plugin.manifests.reading import document
 from mlflow_deploy_plugin.manifests.skeleton import empty_stage, skeleton
-from mlflow_deploy_plugin.manifests.split import resplit, without
+from mlflow_deploy_plugin.manifests.split import layout, resplit, without
 from mlflow_deploy_plugin.spec import annotations as keys
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, require_label
 
@@ -176,7 +181,8 @@ def set_split(
 ) -> Files:
     """Other weights of 1000, and other annotations of the route (``None`` removes one); nothing else changes.
 
-    A deployment that ``weights`` leaves out goes to 0. Users move only towards what grows.
+    A deployment that ``weights`` leaves out goes to 0; one that gets users is in the shadow no more. Users move only
+    towards what grows.
 
     Raises:
         NotFoundError: there is no such endpoint, or it has no such deployment.
@@ -189,12 +195,41 @@ def set_split(
             f"deployment {unknown[0]!r} is none of endpoint {endpoint!r}; known: {', '.join(known.deployments)}"
         )
     path = tree.route_file(stage, endpoint)
-    backends = resplit(known.route.backends, weights, known.route.stable)
-    text = with_backends(files[path], backends, file=path)
+    text = with_backends(files[path], _slots(known.route, weights), file=path)
+    if (mirror := known.route.mirror) is not None and weights.get(mirror.deployment, 0):
+        text = with_mirror(text, None, file=path)
     for name in [name for name in weights if name not in known.route.deployments]:
         text = with_override(text, endpoint, name, file=path)
     notes: Edits = {(*_ANNOTATIONS, key): value for key, value in annotations.items()}
     return _checked({**files, path: set_values(text, notes, file=path)}, stage, endpoint)
+
+
+def _slots(route: Route, weights: Mapping[str, int]) -> tuple[Backend, ...]:
+    """Where stable has everybody and several arms begin, each gets a fixed slot; else borders move."""
+    is_beginning = route.weights[route.stable] == TOTAL_WEIGHT and route.stable in weights
+    arms = [name for name, weight in weights.items() if weight and name != route.stable]
+    if is_beginning and len(arms) > 1:
+        return layout(
+            {name: weight for name, weight in weights.items() if weight or name == route.stable}, route.stable
+        )
+    return resplit(route.backends, weights, route.stable)
+
+
+def set_mirror(files: Files, stage: str, endpoint: str, mirror: Mirror | None) -> Files:
+    """Another shadow, or none; nothing else changes.
+
+    Raises:
+        NotFoundError: there is no such endpoint, or it has no such deployment.
+        ManifestError: the endpoint breaks a rule of the tree, or would: a shadow has no users.
+    """
+    known = _need_endpoint(files, stage, endpoint)
+    if mirror is not None and mirror.deployment not in known.deployments:
+        raise NotFoundError(
+            f"deployment {mirror.deployment!r} is none of endpoint {endpoint!r}; known: {', '.join(known.deployments)}"
+        )
+    path = tree.route_file(stage, endpoint)
+    text = files[path] if known.route.mirror == mirror else with_mirror(files[path], mirror, file=path)
+    return _checked({**files, path: text}, stage, endpoint)
 
 
 def add_evidence(files: Files, endpoint: str, operation: str, json_text: str) -> Files:
@@ -254,6 +289,8 @@ def _require_free(files: Files, stage: str, name: str) -> None:
 
 def _route_without(text: str, route: Route, name: str, *, file: str) -> str:
     text = without_override(with_backends(text, without(route.backends, name), file=file), name, file=file)
+    if route.mirror is not None and route.mirror.deployment == name:
+        text = with_mirror(text, None, file=file)
     if route.stable != name:
         return text
     heir = max((other for other in route.deployments if other != name), key=lambda other: route.weights[other])

@@ -1,12 +1,12 @@
-"""Edits the rules of a ``route.yaml`` in place: the slots of the split, and the override rules. Pure."""
+"""Edits the rules of a ``route.yaml`` in place: slots and shadow of the split, and the override rules. Pure."""
 
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from mlflow_deploy_plugin.manifests.in_place import Place, insert_item, remove_item, set_values
-from mlflow_deploy_plugin.manifests.model import Backend
+from mlflow_deploy_plugin.manifests.model import Backend, Mirror
 from mlflow_deploy_plugin.manifests.reading import Value, document
-from mlflow_deploy_plugin.manifests.render import OVERRIDE, SPLIT, override_rule, slot
+from mlflow_deploy_plugin.manifests.render import OVERRIDE, SPLIT, mirror, override_rule, slot
 
 _RULES: Place = (0, "spec", "rules")
 
@@ -15,6 +15,14 @@ def with_backends(text: str, backends: Sequence[Backend], *, file: str) -> str:
     """The slots ``backends`` in every rule of the split; where only weights differ, only weights change."""
     for index, _ in _rules(text, file, split=True):
         text = _with_slots(text, (*_RULES, index, "backendRefs"), backends, file)
+    return text
+
+
+def with_mirror(text: str, value: Mirror | None, *, file: str) -> str:
+    """The shadow ``value`` in the rule ``split``; ``None``: no shadow."""
+    for index, rule in _rules(text, file, split=True):
+        if rule.need("name").text() == SPLIT:
+            return set_values(text, {(*_RULES, index, "filters"): [mirror(value)] if value else None}, file=file)
     return text
 
 

@@ -39,6 +39,20 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A deployment in the shadow: it is sent copies of requests, and nobody waits for what it answers."""
+
+    deployment: str
+    share: int
+    """Of 1000 requests of the split."""
+
+    def __post_init__(self) -> None:
+        require_label(self.deployment, what="deployment")
+        if not 0 < self.share <= TOTAL_WEIGHT:
+            raise ConfigError(f"share {self.share} of shadow {self.deployment!r} is not within 1 to {TOTAL_WEIGHT}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """The split of one endpoint and the state of its rollout."""
 
@@ -53,6 +67,9 @@ class Route:
     since: datetime | None = None
     hold: Hold | None = None
     gateway_address: str = ""
+    mirror: Mirror | None = None
+    approvals: int = 0
+    """How many approvals this step has; who gave them, the commits say."""
 
     def __post_init__(self) -> None:
         require_label(self.endpoint, what="endpoint")
@@ -63,6 +80,12 @@ class Route:
             raise ConfigError(
                 f"stable {self.stable!r} of endpoint {self.endpoint!r} is none of its backends:"
                 f" {', '.join(self.deployments)}"
+            )
+
+        if self.mirror is not None and self.weights.get(self.mirror.deployment, 0):
+            raise ConfigError(
+                f"shadow {self.mirror.deployment!r} of endpoint {self.endpoint!r} has users too, and would predict for"
+                " them twice; take its weight to 0, or remove the mirror"
             )
 
     @property
@@ -136,9 +159,10 @@ class Endpoint:
     deployments: Mapping[str, Deployment]
 
     def __post_init__(self) -> None:
-        if missing := [name for name in self.route.deployments if name not in self.deployments]:
+        named = (*self.route.deployments, *([self.route.mirror.deployment] if self.route.mirror else []))
+        if missing := [name for name in named if name not in self.deployments]:
             raise ConfigError(
-                f"endpoint {self.route.endpoint!r} gives weight to unknown deployment {missing[0]!r};"
+                f"endpoint {self.route.endpoint!r} sends requests to unknown deployment {missing[0]!r};"
                 f" known: {', '.join(self.deployments) or 'none'}"
             )
 

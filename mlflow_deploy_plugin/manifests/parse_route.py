@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Final
 
 from mlflow_deploy_plugin.errors import ConfigError, ManifestError
-from mlflow_deploy_plugin.manifests.model import Backend, Hold, Route
+from mlflow_deploy_plugin.manifests.model import Backend, Hold, Mirror, Route
 from mlflow_deploy_plugin.manifests.reading import Value, document
-from mlflow_deploy_plugin.manifests.render import GATEWAY_API, OVERRIDE, PORT, SPLIT
+from mlflow_deploy_plugin.manifests.render import GATEWAY_API, MIRROR, OVERRIDE, PORT, SPLIT
 from mlflow_deploy_plugin.manifests.tree import route_file
 from mlflow_deploy_plugin.spec import annotations, headers
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, is_label
@@ -35,7 +35,7 @@ def parse_route(text: str, *, stage: str, endpoint: str) -> Route:
     expect(manifest, "kind", "HTTPRoute")
     expect(manifest.need("metadata"), "name", endpoint)
     _check_label(manifest, endpoint)
-    backends = _read_rules(manifest.need("spec", "rules"), endpoint)
+    backends, mirror = _read_rules(manifest.need("spec", "rules"), endpoint)
     state = _State(manifest.need("metadata", "annotations"))
     try:
         return Route(
@@ -46,10 +46,12 @@ def parse_route(text: str, *, stage: str, endpoint: str) -> Route:
             salt=state.salt(),
             rollout=state.text(annotations.ROLLOUT),
             phase=state.text(annotations.PHASE),
-            step=state.step(),
+            step=state.count(annotations.STEP, what="index of a step"),
             since=state.since(),
             hold=state.hold(),
             gateway_address=state.text(annotations.GATEWAY_ADDRESS),
+            mirror=mirror,
+            approvals=state.count(annotations.APPROVALS, what="number of approvals"),
         )
     except ConfigError as error:
         raise ManifestError(f"{path}: {error}") from error
@@ -68,7 +70,7 @@ def _check_label(manifest: Value, endpoint: str) -> None:
         found.refuse(f"is {found.text()!r}, and must be {endpoint!r}, the name of the folder")
 
 
-def _read_rules(rules: Value, endpoint: str) -> tuple[Backend, ...]:
+def _read_rules(rules: Value, endpoint: str) -> tuple[tuple[Backend, ...], Mirror | None]:
     named: dict[str, Value] = {}
     for rule in rules.items():
         name = rule.need("name").text()
@@ -85,7 +87,7 @@ def _read_rules(rules: Value, endpoint: str) -> tuple[Backend, ...]:
             _check_override(rule, name.removeprefix(OVERRIDE))
         elif name != SPLIT:
             rule.refuse(f"is named {name!r}; only {SPLIT!r}, '{SPLIT}-…' and '{OVERRIDE}DEPLOYMENT' are served")
-    return split
+    return split, _read_mirror(named[SPLIT])
 
 
 def _read_split(rule: Value, endpoint: str) -> tuple[Backend, ...]:
@@ -93,6 +95,35 @@ def _read_split(rule: Value, endpoint: str) -> tuple[Backend, ...]:
     if f"/endpoints/{endpoint}" not in paths:
         rule.need("matches").refuse(f"does not hold the path prefix '/endpoints/{endpoint}', the endpoint's address")
     return _read_slots(rule)
+
+
+def _read_mirror(rule: Value) -> Mirror | None:
+    """The shadow of a rule: its one filter, if any."""
+    entries = rule.get("filters")
+    filters = entries.items() if entries else ()
+    for index, entry in enumerate(filters):
+        expect(entry, "type", MIRROR)
+        if index:
+            entry.refuse("is a second shadow; keep one")
+    if not filters:
+        return None
+    mirror = filters[0].need("requestMirror")
+    try:
+        return Mirror(deployment=_read_service(mirror.need("backendRef")), share=_read_share(mirror))
+    except ConfigError as error:
+        mirror.refuse(str(error))
+
+
+def _read_share(mirror: Value) -> int:
+    """Of 1000 requests; the Gateway API takes a per cent or a fraction, and all where neither is said."""
+    if (percent := mirror.get("percent")) is not None:
+        return percent.whole() * TOTAL_WEIGHT // 100
+    if (fraction := mirror.get("fraction")) is None:
+        return TOTAL_WEIGHT
+    denominator = fraction.need("denominator")
+    if denominator.whole() != TOTAL_WEIGHT:
+        denominator.refuse(f"is {denominator.whole()}, and must be {TOTAL_WEIGHT}, as weights are")
+    return fraction.need("numerator").whole()
 
 
 def _read_slots(rule: Value) -> tuple[Backend, ...]:
@@ -181,12 +212,12 @@ class _State:
             salt.refuse(f"is {salt.text()!r}; a salt has 1 to 64 of the characters A-Z a-z 0-9 . _ -")
         return salt.text()
 
-    def step(self) -> int:
-        found = self._value.get(annotations.STEP)
+    def count(self, key: str, *, what: str) -> int:
+        found = self._value.get(key)
         if found is None or not found.text():
             return 0
         if not re.fullmatch("[0-9]{1,4}", found.text()):
-            found.refuse(f"is {found.text()!r}, not the index of a step")
+            found.refuse(f"is {found.text()!r}, not the {what}")
         return int(found.text())
 
     def since(self) -> datetime | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Hold, ModelIdentity, Resources, Route
+from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Hold, Mirror, ModelIdentity, Resources, Route
 from mlflow_deploy_plugin.manifests.scalars import Plain, block, flow
 from mlflow_deploy_plugin.manifests.tree import ROLLOUT, ROUTE
 from mlflow_deploy_plugin.spec import annotations, headers
@@ -26,6 +26,7 @@ PLAN_API: Final = "modelserve.io/v1alpha1"
 PLAN_KIND: Final = "Rollout"
 
 SPLIT: Final = "split"
+MIRROR: Final = "RequestMirror"
 OVERRIDE: Final = "override-"
 
 Tree = dict[str, Plain]
@@ -62,7 +63,12 @@ def route(value: Route) -> str:
         "spec": {
             "parentRefs": [{"group": GATEWAY_API, "kind": "Gateway", "name": GATEWAY}],
             "rules": [
-                {"name": SPLIT, "matches": matches(value.endpoint), "backendRefs": [slot(b) for b in value.backends]},
+                {
+                    "name": SPLIT,
+                    "matches": matches(value.endpoint),
+                    "backendRefs": [slot(b) for b in value.backends],
+                    **({"filters": [mirror(value.mirror)]} if value.mirror else {}),
+                },
                 *(override_rule(value.endpoint, name) for name in value.deployments),
             ],
         },
@@ -77,6 +83,7 @@ def route_annotations(value: Route) -> Mapping[str, str]:
         annotations.PHASE: value.phase,
         annotations.STEP: str(value.step) if value.step else "",
         annotations.SINCE: time_text(value.since) if value.since else "",
+        annotations.APPROVALS: str(value.approvals) if value.approvals else "",
         annotations.HOLD: hold(value.hold) if value.hold else "",
         annotations.GATEWAY_ADDRESS: value.gateway_address,
     }
@@ -120,6 +127,17 @@ def slot(backend: Backend) -> Tree:
             {"type": "RequestHeaderModifier", "requestHeaderModifier": assigned},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": assigned},
         ],
+    }
+
+
+def mirror(value: Mirror) -> Tree:
+    """The filter by which a deployment is sent copies of the split's requests."""
+    return {
+        "type": MIRROR,
+        "requestMirror": {
+            "backendRef": _service(value.deployment),
+            "fraction": {"numerator": value.share, "denominator": TOTAL_WEIGHT},
+        },
     }
 
 

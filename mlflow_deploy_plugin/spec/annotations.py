@@ -20,6 +20,7 @@ ROLLOUT: Final = PREFIX + "rollout"  # operation id that began the rollout; empt
 PHASE: Final = PREFIX + "phase"
 STEP: Final = PREFIX + "step"  # index into the plan's steps
 SINCE: Final = PREFIX + "since"  # RFC 3339, UTC: when this step began
+APPROVALS: Final = PREFIX + "approvals"  # how many approvals the step has
 HOLD: Final = PREFIX + "hold"  # JSON: deployment, digest, reason, until
 GATEWAY_ADDRESS: Final = PREFIX + "gateway-address"
 

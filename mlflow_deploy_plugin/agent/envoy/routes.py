@@ -8,6 +8,9 @@ One endpoint is four kinds of route, in this order:
 - a user id: the split by ``xxHash64(salt + ":" + user) mod 1000``, which ``manifests.split.assign`` predicts.
 - no user id, or an empty one: the same split by the request id that the gateway makes.
 
+A shadow is sent copies of the split's requests, never of overrides; Envoy answers without waiting for it and throws its
+answer away, and a copy is no attempt. Its Bento logs what it predicted under the same request id.
+
 A second attempt is made when the first got no answer (refused, reset, timed out): what a model answers is an answer,
 whatever its status, because a retried 500 would be a second prediction. A canary's second attempt goes to stable.
 """
@@ -24,12 +27,14 @@ from mlflow_deploy_plugin.agent.envoy.clusters import fallback_pair
 from mlflow_deploy_plugin.agent.units import Unit
 from mlflow_deploy_plugin.manifests.model import Endpoint
 from mlflow_deploy_plugin.spec.headers import MODEL_ASSIGNED, MODEL_VERSION, REQUEST_ID, USER_ID
+from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 
 Json = dict[str, Any]
 
 LOCAL_DOMAIN: Final = ".localhost"
 GRACE_S: Final = 5.0
 """Seconds above a deployment's own limit, so that its 504 comes before the gateway's."""
+_TEN_THOUSAND: Final = 10_000
 _TRIES: Final = 100
 """Picks until one is another worker than the one that failed: the dead one looks idle, so it is picked often."""
 
@@ -135,6 +140,7 @@ def _split(served: Served, match: Json, hash_policy: Json) -> Json:
         "route": {
             "weighted_clusters": {"clusters": arms, "use_hash_policy": True},
             "hash_policy": [hash_policy],
+            **_mirror(endpoint),
             **_attempts(timeout_s),
         },
         **_KEEP_BODY,
@@ -152,6 +158,15 @@ def _arm(cluster: str, deployment: str, weight: int) -> Json:
         "request_headers_to_add": [assigned],
         "response_headers_to_add": [assigned],
     }
+
+
+def _mirror(endpoint: Endpoint) -> Json:
+    mirror = endpoint.route.mirror
+    if mirror is None:
+        return {}
+    share = {"numerator": mirror.share * (_TEN_THOUSAND // TOTAL_WEIGHT), "denominator": "TEN_THOUSAND"}
+    cluster = Unit.of(endpoint.deployments[mirror.deployment]).key
+    return {"request_mirror_policies": [{"cluster": cluster, "runtime_fraction": {"default_value": share}}]}
 
 
 def _hash(header: str, salt: str) -> Json:

@@ -1,7 +1,7 @@
 """A model server of the standard library alone, started the way the agent starts a Bento.
 
 Header ``x-fake`` makes it misbehave: ``sleep=S`` answers late, ``status=N`` answers N, ``exit-of=D`` dies before
-it answers where it is deployment D.
+it answers where it is deployment D, ``hang-of=D`` then never answers. Address ``…/seen`` tells what came before.
 Variable ``FAKE`` misbehaves from the start: ``crash`` exits at once, ``never-ready`` answers 503 to /readyz,
 ``slow=S`` is ready after S seconds.
 """
@@ -18,6 +18,7 @@ import time
 DEPLOYMENT = os.environ.get("MODELSERVE_DEPLOYMENT", "")
 FAKE = os.environ.get("FAKE", "")
 BORN = time.monotonic()
+SEEN: list[dict[str, str]] = []
 OPEN: set[asyncio.Task[None]] = set()
 
 
@@ -49,8 +50,13 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, 
     if path == "/readyz":
         return (200, b"ready") if is_ready() else (503, b"starting")
     fake, _, value = headers.get("x-fake", "").partition("=")
+    if path.endswith("/seen"):
+        return 200, json.dumps(SEEN).encode()
+    SEEN.append(headers)
     if fake == "exit-of" and value == DEPLOYMENT:
         os._exit(9)
+    if fake == "hang-of" and value == DEPLOYMENT:
+        await asyncio.Event().wait()
     if fake == "sleep":
         await asyncio.sleep(float(value))
     told = {
