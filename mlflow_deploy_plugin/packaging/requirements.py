@@ -22,10 +22,12 @@ PYTHON_ENV: Final = "python_env.yaml"
 
 SERVING: Final = (
     "bentoml>=1.4.39",
+    "grpcio>=1.62",
     "numpy>=1.26",
     "orjson>=3.10",
     "pandas>=2.2",
     "prometheus-client>=0.20",
+    "protobuf>=4.25",
     "pyarrow>=15",
     "starlette>=0.37",
     "uvicorn[standard]>=0.30",

@@ -10,15 +10,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import orjson
 
+from mlflow_deploy_plugin.errors import ModelserveError
 from mlflow_deploy_plugin.serving import exposition, loading
 from mlflow_deploy_plugin.serving.batching import Batcher
 from mlflow_deploy_plugin.serving.body import BodyLimits
-from mlflow_deploy_plugin.serving.codecs import make_codecs
+from mlflow_deploy_plugin.serving.caller import read_caller
+from mlflow_deploy_plugin.serving.codecs import make_codecs, make_grpc_codecs
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Call, Host, Reply
 from mlflow_deploy_plugin.serving.engine import Engine
 from mlflow_deploy_plugin.serving.events import open_labels, open_recorder
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
     from pathlib import Path
 
+    from mlflow_deploy_plugin.serving.grpc_server import GrpcServer
     from mlflow_deploy_plugin.serving.record import LabelSink, Recorder
     from mlflow_deploy_plugin.spec.settings import ServingSettings
 
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("modelserve.app")
 
-MAX_ID: Final = 256
-"""Characters of a request id that is echoed and logged; a longer one is replaced."""
 BODY_TIMEOUT_S: Final = 30.0
 SNAPSHOT_S: Final = 1.0
 CLOSING: Final = frozenset({408, 413})
@@ -99,8 +99,8 @@ class Application:
         self._shared = shared
         self._end_process = end_process
         description = model.description
-        host = Host(model=description, is_ready=lambda: self.lifecycle.is_ready)
-        self._codecs = make_codecs(host)
+        self._host = Host(model=description, is_ready=lambda: self.lifecycle.is_ready)
+        self._codecs = make_codecs(self._host)
         own = OwnRoutes(description, self.lifecycle, labels, self.scrape)
         self._router = Router(self._codecs, [(own, route) for route in own.routes(self._codecs)])
         self._limits = BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=min(settings.timeout_s, BODY_TIMEOUT_S))
@@ -108,6 +108,9 @@ class Application:
         self._engine: Engine | None = None
         self._warm_up: asyncio.Task[None] | None = None
         self._thread: ModelThread | None = None
+        self._grpc: GrpcServer | None = None
+        self.grpc_port: int | None = None
+        """Where gRPC is served; known once the worker is ready."""
         self._snapshot_timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,12 +172,36 @@ class Application:
             error = await engine.warm_up(match.codec, call)
             if error is not None:
                 _logger.warning("the warm-up request was answered with an error: %s", error.message)
+        await self._open_grpc(engine)
         self.lifecycle.warmed_up()
         _logger.info("ready")
+
+    async def _open_grpc(self, engine: Engine) -> None:
+        """Serve gRPC, where an address is set; a worker that cannot have its address ends, to be started anew."""
+        address = self._settings.grpc_address
+        if not address:
+            return
+        try:
+            from mlflow_deploy_plugin.serving.grpc_server import GrpcServer  # noqa: PLC0415  time and memory of its own
+
+            codecs = make_grpc_codecs(self._host)
+        except ImportError as error:
+            _logger.warning("gRPC is not served: %s; install grpcio and protobuf beside the model", error)
+            return
+        deployment = self._model.description.deployment
+        self._grpc = GrpcServer(codecs, engine=engine, metrics=self._metrics, deployment=deployment)
+        limit = self._settings.max_body_bytes
+        try:
+            self.grpc_port = await self._grpc.start(address, max_body_bytes=limit, is_shared=self._shared is not None)
+        except ModelserveError as error:
+            _logger.critical("%s", error)
+            self._end_process(error.exit_code)
 
     async def stop(self) -> None:
         """Finish what is in flight, then flush the log."""
         self.lifecycle.drain()
+        if self._grpc is not None:
+            await self._grpc.stop(self._settings.timeout_s)
         if self._engine is not None:
             await self._engine.drain()
             self._engine.stop()
@@ -219,7 +246,7 @@ class Application:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = self._router.match(scope["method"], scope["path"])
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        caller = _caller(headers)
+        caller = read_caller(headers)
         reply: Reply | StreamReply
         if isinstance(match, InferMatch):
             reply = await self._infer(match, scope, headers, caller, receive)
@@ -279,20 +306,6 @@ class Application:
         key = RouteKey(speaker.name, match.route.path, reply.status)
         self._metrics.failed(key, error.fault, latency_s=0.0)
         return reply
-
-
-def _caller(headers: dict[bytes, bytes]) -> Caller:
-    given = headers.get(b"x-request-id")
-    request_id = given.decode("latin-1") if given and len(given) <= MAX_ID else _new_id()
-    return Caller(
-        request_id=request_id,
-        user_id=headers.get(b"x-user-id", b"").decode("utf-8", "replace"),
-        assigned=headers.get(b"x-model-assigned", b"").decode("latin-1"),
-    )
-
-
-def _new_id() -> str:
-    return f"{random.getrandbits(128):032x}"
 
 
 def _no_route(match: NoRoute) -> Reply:

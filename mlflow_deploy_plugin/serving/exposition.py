@@ -30,7 +30,7 @@ HELP: Final = {
     "model_compute_seconds": ("histogram", "One call of the model"),
     "model_codec_seconds": ("histogram", "Decoding and encoding of one request"),
     "model_batch_rows": ("histogram", "Rows of one call of the model"),
-    "model_requests_total": ("counter", "HTTP requests by protocol, route and status"),
+    "model_requests_total": ("counter", "Requests by protocol, route and status; that of gRPC in the words of HTTP"),
     "model_rejected_total": ("counter", "Requests without a prediction, by reason"),
     "model_log_dropped_total": ("counter", "Events that the prediction log lost"),
     "model_in_flight": ("gauge", "Requests that are being answered"),

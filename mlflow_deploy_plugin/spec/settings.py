@@ -51,6 +51,9 @@ class ServingSettings:
     max_queue: int = field(default=1024, metadata=_about("rows that may wait; beyond them requests are answered 429"))
     timeout_s: float = field(default=60.0, metadata=_about("seconds until a request is answered 504"))
     max_body_bytes: int = field(default=16 * 1024 * 1024, metadata=_about("bytes of a request's body, at most"))
+    grpc_address: str = field(
+        default="", metadata=_about("HOST:PORT where each worker serves gRPC; empty: it does not")
+    )
     log: LogMode = field(
         default="full", metadata=_about("what the prediction log keeps; predictions leaves the features out")
     )

@@ -14,9 +14,21 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.codecs.base import Codec, Factory, Host
 
 FACTORIES: Final[tuple[Factory, ...]] = (MlflowCodec, RestCodec, OipCodec, TensorflowCodec, TorchserveCodec)
-"""Every protocol, in the order in which their routes are tried; the first to claim a path has it."""
+"""Every protocol over HTTP, in the order in which their routes are tried; the first to claim a path has it."""
 
 
 def make_codecs(host: Host) -> tuple[Codec, ...]:
-    """One codec of each protocol for one model."""
+    """One codec of each protocol over HTTP for one model."""
     return tuple(make(host) for make in FACTORIES)
+
+
+def make_grpc_codecs(host: Host) -> tuple[Codec, ...]:
+    """One codec of each protocol over gRPC.
+
+    Raises:
+        ImportError: protobuf is not installed.
+    """
+    from mlflow_deploy_plugin.serving.codecs.oip_grpc import OipGrpcCodec  # noqa: PLC0415  only where gRPC is served
+    from mlflow_deploy_plugin.serving.codecs.tensorflow_grpc import TensorflowGrpcCodec  # noqa: PLC0415
+
+    return (OipGrpcCodec(host), TensorflowGrpcCodec(host))

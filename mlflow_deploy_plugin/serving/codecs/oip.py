@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mlflow_deploy_plugin.serving.codecs import oip_tensors
-from mlflow_deploy_plugin.serving.codecs.arrays import ArrayReader
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
 from mlflow_deploy_plugin.serving.codecs.json_body import json_type, loads_object, retry_headers
-from mlflow_deploy_plugin.serving.codecs.oip_metadata import model_metadata, probability_name
+from mlflow_deploy_plugin.serving.codecs.oip_model import OipModel
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
-from mlflow_deploy_plugin.serving.outputs import named_arrays
-from mlflow_deploy_plugin.serving.request import Request, Response
 from mlflow_deploy_plugin.version import VERSION
 
 if TYPE_CHECKING:
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mlflow_deploy_plugin.serving.codecs.base import Host, Route
+    from mlflow_deploy_plugin.serving.request import Request, Response
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
 BINARY: Final = b"application/octet-stream"
@@ -53,13 +51,9 @@ class OipCodec:
     name = "oip"
 
     def __init__(self, host: Host) -> None:
-        self._model = host.model
+        self._description = host.model
         self._is_ready = host.is_ready
-        self._reader = ArrayReader(host.model.signature)
-        self._outputs = [spec.name for spec in host.model.signature.outputs]
-        self._params = {param.name for param in host.model.signature.params}
-        self._version = host.model.model_version or "1"
-        self._probability = probability_name(host.model)
+        self._model = OipModel(host.model)
 
     def routes(self) -> Sequence[Route]:
         """Health, metadata and inference; everything of the model also with a version in the path."""
@@ -83,18 +77,13 @@ class OipCodec:
         document = loads_object(call.body[:length])
         arrays = _inputs(document, call.body[length:])
         asked = _asked(document)
-        return Request(
-            payload=self._reader.read(arrays),
-            params=self._known_params(document),
-            wants="probability" if self._probability and self._probability in asked.outputs else "prediction",
-            echo=asked,
-        )
+        return self._model.request(arrays, _parameters(document, "the request"), asked.outputs, echo=asked)
 
     def encode(self, response: Response, request: Request, call: Call) -> Reply:
         """The outputs that were asked for, each as it was asked for."""
         asked: _Asked = request.echo
         try:
-            arrays = self._wanted(response, asked)
+            arrays = self._model.outputs(response, asked.outputs)
             binary = {
                 name: oip_tensors.to_bytes(array)
                 for name, array in arrays.items()
@@ -103,7 +92,7 @@ class OipCodec:
             described = [_output(name, array, binary.get(name)) for name, array in arrays.items()]
         except (TypeError, ValueError, RecursionError) as error:
             raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from error
-        document = {"model_name": self._name(call), "model_version": self._version, "outputs": described}
+        document = {"model_name": self._name(call), "model_version": self._model.version, "outputs": described}
         head = oip_tensors.dumps({"id": asked.id, **document} if asked.id else document)
         if not binary:
             return Reply(200, JSON, head)
@@ -114,31 +103,11 @@ class OipCodec:
         status = 400 if error.fault is Fault.INVALID else error.fault.value
         return Reply(status, JSON, oip_tensors.dumps({"error": error.message}), retry_headers(error))
 
-    def _wanted(self, response: Response, asked: _Asked) -> Mapping[str, np.ndarray]:
-        arrays = dict(named_arrays(response.prediction, self._outputs))
-        if response.probability is not None and self._probability:
-            arrays |= named_arrays(response.probability, [self._probability])
-        if unknown := [name for name in asked.outputs if name not in arrays]:
-            raise RequestError(
-                Fault.INVALID, f"unknown output {unknown[0]!r}; the model gives {', '.join(map(repr, arrays))}"
-            )
-        return {name: arrays[name] for name in asked.outputs} if asked.outputs else arrays
-
-    def _known_params(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        given = _parameters(document, "the request")
-        return {name: value for name, value in given.items() if name in self._params} or None
-
     def _check_version(self, call: Call) -> None:
-        version = call.captures.get("version", self._version)
-        if version not in {self._version, self._model.deployment}:
-            raise RequestError(
-                Fault.UNKNOWN_PATH,
-                f"version {version!r} is not served here; this is {self._version!r}. Leave the version out, or name a"
-                " deployment in the header x-model-version",
-            )
+        self._model.check_version(call.captures.get("version", ""))
 
     def _name(self, call: Call) -> str:
-        return call.captures.get("model", self._model.model_name)
+        return call.captures.get("model", self._description.model_name)
 
     def _server(self, call: Call) -> Reply:  # noqa: ARG002  all servers are alike
         return _reply({"name": "modelserve", "version": VERSION, "extensions": ["binary_tensor_data"]})
@@ -156,12 +125,12 @@ class OipCodec:
 
     def _metadata(self, call: Call) -> Reply:
         self._check_version(call)
-        return _reply(model_metadata(self._model, name=self._name(call), version=self._version))
+        return _reply(self._model.metadata(self._name(call)))
 
     def _index(self, call: Call) -> Reply:  # noqa: ARG002
-        name = self._model.endpoint or self._model.model_name
+        name = self._description.endpoint or self._description.model_name
         state = {"state": "READY" if self._is_ready() else "UNAVAILABLE", "reason": ""}
-        return _reply([{"name": name, "version": self._version, **state}])
+        return _reply([{"name": name, "version": self._model.version, **state}])
 
 
 def _output(name: str, array: np.ndarray, binary: bytes | None) -> dict[str, Any]:

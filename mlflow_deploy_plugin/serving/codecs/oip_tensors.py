@@ -123,8 +123,12 @@ def to_bytes(array: Array) -> bytes:
     """The elements as binary data."""
     if array.dtype.kind in "biuf":
         return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
-    elements = [_bytes(value) for value in _elements(array)]
-    return b"".join(part for element in elements for part in (struct.pack("<I", len(element)), element))
+    return b"".join(part for element in to_bytes_list(array) for part in (struct.pack("<I", len(element)), element))
+
+
+def to_bytes_list(array: Array) -> list[bytes]:
+    """The elements of a tensor of BYTES."""
+    return [_bytes(value) for value in _elements(array)]
 
 
 def _elements(array: Array) -> list[Any]:

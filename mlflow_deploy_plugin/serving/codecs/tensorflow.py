@@ -17,6 +17,7 @@ from mlflow_deploy_plugin.serving.codecs.arrays import ArrayReader
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
 from mlflow_deploy_plugin.serving.codecs.json_body import json_type, retry_headers
 from mlflow_deploy_plugin.serving.codecs.tensorflow_metadata import signature_definition
+from mlflow_deploy_plugin.serving.codecs.tensorflow_model import SIGNATURE, check_signature, check_version, version_of
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.outputs import named_arrays
 from mlflow_deploy_plugin.serving.request import Request, Response
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from mlflow_deploy_plugin.serving.codecs.base import Host, Route
 
-SIGNATURE: Final = "serving_default"
 VERBS: Final = ("predict", "classify", "regress")
 
 _MODELS: Final = ("/v1/models/{model}", "/v1/models/{model}/versions/{version}", "/v1/models/{model}/labels/{label}")
@@ -44,7 +44,7 @@ class TensorflowCodec:
         self._is_ready = host.is_ready
         self._reader = ArrayReader(host.model.signature)
         self._outputs = [spec.name for spec in host.model.signature.outputs]
-        self._version = host.model.model_version or "1"
+        self._version = version_of(host.model)
         signature = host.model.signature
         is_mixed = signature.has_names and len(signature.columns) > 1 and not signature.matrix_type
         self._mixed = [column.name for column in signature.columns] if is_mixed else []
@@ -65,7 +65,7 @@ class TensorflowCodec:
         verb = call.route.verb
         if verb != "predict":
             return self._decode_examples(document, verb)
-        self._check_signature(document)
+        check_signature(document.get("signature_name", ""))
         keys = [key for key in ("instances", "inputs") if key in document]
         if len(keys) != 1:
             raise RequestError(Fault.MALFORMED, "the body must have exactly one of 'instances' and 'inputs'")
@@ -143,22 +143,9 @@ class TensorflowCodec:
         inputs = self._model.signature.inputs
         return inputs[0].name or "inputs" if len(inputs) == 1 else "inputs"
 
-    def _check_signature(self, document: Mapping[str, Any]) -> None:
-        name = document.get("signature_name", "")
-        if name not in ("", SIGNATURE):
-            raise RequestError(
-                Fault.MALFORMED, f"signature {repr(name)[:60]} is not known; the only one is {SIGNATURE!r}"
-            )
-
     def _check_version(self, call: Call) -> None:
-        version, label = call.captures.get("version", self._version), call.captures.get("label", self._model.deployment)
-        if version in {self._version, self._model.deployment} and label == self._model.deployment:
-            return
-        raise RequestError(
-            Fault.UNKNOWN_PATH,
-            f"Servable not found for request: {version if 'version' in call.captures else label!r}; this is version"
-            f" {self._version!r}. Leave it out, or name a deployment in the header x-model-version",
-        )
+        captures = call.captures
+        check_version(self._model, version=captures.get("version", ""), label=captures.get("label", ""))
 
     def _status(self, call: Call) -> Reply:
         self._check_version(call)
