@@ -21,6 +21,7 @@ VERBS: Final = {
     "package": "make the Bento of a model, and an archive of it",
     "promote": "one tick of a rollout: look, decide once, commit or not",
     "rollback": "take a version out of an endpoint's split by a new commit, and hold it",
+    "alerts": "listen for Alertmanager, and take back what an alert accuses, once",
     "approve": "let a rollout go on that waits for a person, or that is frozen",
     "status": "where a rollout stands and what the next tick would do",
     "plan": "what the next tick would commit, and how many users would move",

@@ -92,6 +92,17 @@ def retired(target: DeploymentTarget, standing: Standing) -> frozenset[str]:
     return frozenset(known)
 
 
+def stable_since(target: DeploymentTarget, standing: Standing) -> datetime | None:
+    """When what is stable now took over from another version; ``None`` where it never did."""
+    since = None
+    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+        before = endpoint.deployments[endpoint.route.stable]
+        if (before.name, before.model.digest) != (standing.stable.name, standing.stable.model.digest):
+            return since
+        since = commit.time
+    return None
+
+
 def is_rolled_back(target: DeploymentTarget, standing: Standing) -> bool:
     """Whether the endpoint serves what its newest rollback left, so that there is nothing to take back."""
     for commit, endpoint in past(target, standing.endpoint.route.endpoint):

@@ -49,6 +49,8 @@ class Why:
     """JSON text to commit beside it; empty: a person's word is the evidence."""
     until: datetime | None = None
     """When the hold ends by itself; ``None``: when a person lifts it."""
+    cause: str = ""
+    """Who asked, where it asks again and again: an alert and when it began. Acted on once, whatever came since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,8 @@ class Rollback:
     @property
     def operation(self) -> str:
         """Name of this act, the same however often it is tried."""
-        said = f"rollback\n{self.stage}\n{self.endpoint}\n{sorted(self.digests.items())}\n{self.rollout}\n{self.state}"
+        decided_on = self.why.cause or f"{sorted(self.digests.items())}\n{self.rollout}\n{self.state}"
+        said = f"rollback\n{self.stage}\n{self.endpoint}\n{decided_on}"
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def apply(self, files: Files, *, now: datetime) -> tuple[Files, Message]:

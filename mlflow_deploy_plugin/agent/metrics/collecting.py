@@ -67,7 +67,7 @@ def collect(snapshot: Snapshot, attempts: Attempts, evidence: Iterable[Evidence]
 
 def _agent(snapshot: Snapshot) -> Families:
     status = snapshot.status
-    yield "modelserve_agent_info", [((status.version, status.stage), 1)]
+    yield "modelserve_agent_info", [((status.version,), 1)]
     yield "modelserve_agent_phase", [((phase,), float(phase == status.phase)) for phase in get_args(Phase)]
     yield "modelserve_commit_applied", [((), float(status.commit == status.applied))]
     yield "modelserve_commit_refused", [((), float(status.refused is not None))]

@@ -31,16 +31,18 @@ class Bento:
         return f"{self.unit}/{self.slot}"
 
 
-def targets(agent: str, bentos: Iterable[Bento]) -> list[dict[str, Any]]:
+def targets(agent: str, bentos: Iterable[Bento], *, stage: str) -> list[dict[str, Any]]:
     """The agent, the gateway behind it, and the Bentos; ``agent`` is ``HOST:PORT``.
 
-    >>> [group["labels"]["component"] for group in targets("127.0.0.1:9464", [])]
+    Every series carries the stage, since names of deployments are unique within one alone.
+
+    >>> [group["labels"]["component"] for group in targets("127.0.0.1:9464", [], stage="production")]
     ['agent', 'gateway']
     """
     return [
-        _group(agent, component="agent", instance=agent),
-        _group(agent, component="gateway", instance=agent, **{PATH_LABEL: GATEWAY_PATH}),
-        *(_group(f"127.0.0.1:{one.port}", component="bento", instance=one.instance) for one in bentos),
+        _group(agent, component="agent", instance=agent, stage=stage),
+        _group(agent, component="gateway", instance=agent, stage=stage, **{PATH_LABEL: GATEWAY_PATH}),
+        *(_group(f"127.0.0.1:{one.port}", component="bento", instance=one.instance, stage=stage) for one in bentos),
     ]
 
 

@@ -85,9 +85,7 @@ class Exporter:
             case discovery.GATEWAY_PATH:
                 return self._gateway()
             case "/targets":
-                bentos = self.snapshot.bentos if self.snapshot else ()
-                listed = json.dumps(discovery.targets(self.address, bentos), indent=1)
-                return Answer(status=200, body=listed.encode(), content_type=JSON)
+                return self._targets()
             case _:
                 return Answer(status=404, body=b"there are /metrics, /gateway and /targets\n")
 
@@ -98,6 +96,12 @@ class Exporter:
             return Answer(status=503, body=b"the agent has not looked yet\n")
         families = collect(snapshot, self.attempts, found_in(self.evidence))
         return Answer(status=200, body=generate_latest(_Collected(families)))
+
+    def _targets(self) -> Answer:
+        if (snapshot := self.snapshot) is None:
+            return Answer(status=503, body=b"the agent has not looked yet\n")
+        listed = discovery.targets(self.address, snapshot.bentos, stage=snapshot.status.stage)
+        return Answer(status=200, body=json.dumps(listed, indent=1).encode(), content_type=JSON)
 
     def _gateway(self) -> Answer:
         try:

@@ -40,7 +40,7 @@ def _counter(name: str, about: str, *labels: str) -> Family:
 
 
 OF_AGENT: Final = _by_name(
-    _gauge("modelserve_agent_info", "The agent that answers, always 1", "version", "stage"),
+    _gauge("modelserve_agent_info", "The agent that answers, always 1", "version"),
     _gauge("modelserve_agent_phase", "1 for the phase that the agent is in", "phase"),
     _gauge("modelserve_commit_applied", "Whether the newest commit is what users get"),
     _gauge("modelserve_commit_refused", "Whether the newest commit is refused, wholly or in part"),

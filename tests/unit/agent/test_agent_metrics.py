@@ -257,7 +257,8 @@ def test_discovery_lists_ready_processes_under_names_that_a_restart_keeps(
     exporter.snapshot = replace(snapshot, bentos=(Bento(unit="churn@1", slot=0, port=18001),))
     listed = json.loads(get(exporter, "/targets")[1])
     assert [group["labels"]["component"] for group in listed] == ["agent", "gateway", "bento"]
-    assert listed[2] == {"targets": ["127.0.0.1:18001"], "labels": {"component": "bento", "instance": "churn@1/0"}}
+    labels = {"component": "bento", "instance": "churn@1/0", "stage": "production"}
+    assert listed[2] == {"targets": ["127.0.0.1:18001"], "labels": labels}
 
 
 def test_an_envoy_that_is_away_is_said(exporter: Exporter) -> None:
