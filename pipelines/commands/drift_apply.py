@@ -7,10 +7,12 @@ from pipelines.commands import endpoints
 from pipelines.commands.committing import Applied, commit
 from pipelines.commands.endpoints import Standing
 from pipelines.promotion import codec, wording
-from pipelines.promotion.drift.decision import Revert, WorldMoved
+from pipelines.promotion.drift.decision import Halted, Revert, WorldMoved
 from pipelines.promotion.drift.record import DriftRecord
 from pipelines.promotion.freeze import Freeze
 from pipelines.promotion.rollback import Rollback, Why
+
+HALTED = "automation has reverted as often as it may"
 
 
 def apply(
@@ -27,9 +29,11 @@ def apply(
             wish = _rollback(target, standing, decided, decided.decision)
             done = f"reverted {', '.join(wish.digests)} to {wording.shares(wish.good.weights)}"
             return commit(target, wish, now=now, is_dry=is_dry, done=done)
-        case WorldMoved():
-            reason = "; ".join(r.text for r in decided.decision.reasons if r.gate == "world")
+        case WorldMoved() | Halted():
+            gate, why = ("world", "the world moved") if isinstance(decided.decision, WorldMoved) else ("limit", HALTED)
+            reason = "; ".join(r.text for r in decided.decision.reasons if r.gate == gate)
             freeze = Freeze(
+                why=why,
                 stage=target.stage_name,
                 endpoint=decided.evidence.endpoint,
                 state=standing.changed,

@@ -24,7 +24,7 @@ from pipelines.monitoring.reference import ReferenceSample
 from pipelines.monitoring.samples import EventLog
 from pipelines.promotion import codec
 from pipelines.promotion.drift import verdicts
-from pipelines.promotion.drift.decision import Revert
+from pipelines.promotion.drift.decision import Halted, Revert
 from pipelines.promotion.drift.evidence import Arm
 from pipelines.promotion.drift.policy import DriftPolicy
 from pipelines.promotion.drift.record import DriftRecord, record
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     finding = Finding(standing=standing, record=decided, applied=applied, folder=folder, pages=pages)
     doors.say(_as_json(finding) if options.json else "\n".join(_as_text(finding)))
     summary.append(options.summary, _as_markdown(finding))
-    return EXIT_BAD_VERDICT if isinstance(decided.decision, Revert) and not _is_done(applied) else EXIT_DONE
+    return EXIT_BAD_VERDICT if isinstance(decided.decision, Revert | Halted) and not _is_done(applied) else EXIT_DONE
 
 
 def _is_done(applied: Applied | None) -> bool:
@@ -103,6 +103,7 @@ def _question(
         stable=_arm(standing, standing.stable),
         canaries=tuple(_arm(standing, canary) for canary in standing.canaries),
         split_of=endpoints.Splits(target, route.endpoint),
+        automation=endpoints.automation(target, standing, now=now),
         maturity=duration(options.maturity) if options.maturity else None,
     )
 

@@ -3,14 +3,20 @@
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import GitError, ManifestError, NotFoundError
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
 from mlflow_deploy_plugin.repository.model import Commit
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
+from pipelines.promotion import marks
+from pipelines.promotion.drift.evidence import Automation
 from pipelines.promotion.rollback import Rollback, Why, last_good
+
+DAY: Final = timedelta(days=1)
+HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +115,28 @@ def is_rolled_back(target: DeploymentTarget, standing: Standing) -> bool:
         if commit.trailers is not None and commit.trailers.action == "rollback":
             return _served(endpoint) == _served(standing.endpoint)
     return False
+
+
+def automation(target: DeploymentTarget, standing: Standing, *, now: datetime) -> Automation:
+    """What automation has done to the endpoint: commits that took a version out and carry their evidence."""
+    reverts, taken_out = list[datetime](), set[tuple[str, str]]()
+    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+        said = commit.trailers
+        if said is None or said.action != "rollback" or not said.evidence:
+            continue
+        reverts.append(commit.time)
+        if (hold := endpoint.route.hold) is not None:
+            taken_out.add((hold.deployment, hold.model_digest))
+    last = max(reverts, default=None)
+    return Automation(
+        is_frozen=standing.endpoint.route.phase == marks.FROZEN,
+        reverts_today=sum(now - when < DAY for when in reverts),
+        last_revert=last.isoformat(timespec="seconds") if last else "",
+        hours_since=round(max(0.0, (now - last) / HOUR), 4) if last else 0.0,
+        put_back=tuple(
+            each.name for each in (standing.stable, *standing.canaries) if (each.name, each.model.digest) in taken_out
+        ),
+    )
 
 
 def rollback(target: DeploymentTarget, standing: Standing, faulty: Sequence[str], why: Why) -> Rollback:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.monitoring import performance, univariate, validity
 from pipelines.monitoring.columns import Columns, aligned, kinds_of
@@ -20,7 +20,7 @@ from pipelines.monitoring.multivariate import separation
 from pipelines.monitoring.reference import ReferenceSample
 from pipelines.monitoring.samples import EventLog, Sample, sample_of
 from pipelines.promotion.drift import evidence as facts
-from pipelines.promotion.drift.evidence import Against, Arm, Check, DomainTest, DriftEvidence, FeatureShift
+from pipelines.promotion.drift.evidence import Against, Arm, Automation, Check, DomainTest, DriftEvidence, FeatureShift
 from pipelines.promotion.drift.policy import DriftPolicy
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Question:
     """Name, digest and weight; the counts are filled in here."""
     canaries: tuple[Arm, ...] = ()
     split_of: SplitOf
+    automation: Automation = field(default_factory=Automation)
     maturity: timedelta | None = None
 
     @property
@@ -89,7 +90,8 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
         *validity.oddity_checks(labels, endpoint=question.inputs.endpoint),
         *_input_checks(samples, frames, reference=reference, baseline=baseline, columns=columns),
     )
-    shifts = _shifts(question, frames, baseline, policy)
+    times = {sample.arm: sample.times for sample in samples}
+    shifts = _shifts(question, frames, baseline, policy, times=times)
     evidence = DriftEvidence(
         endpoint=question.inputs.endpoint,
         stage=question.inputs.stage,
@@ -104,6 +106,7 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
         predictions=_prediction_shifts(question, predictions, policy),
         domain_tests=tuple(_domain_tests(question, frames, baseline, policy, known=_clear(shifts, policy))),
         features_tested=len(columns.compared),
+        automation=question.automation,
         versions=_versions(),
     )
     return Gathered(evidence=evidence, columns=columns, frames=frames, predictions=predictions, reference=baseline)
@@ -223,12 +226,32 @@ def _shifts(
     frames: "dict[str, pd.DataFrame]",
     baseline: "pd.DataFrame | None",
     policy: DriftPolicy,
+    *,
+    times: "dict[str, pd.Series[Any]]",
 ) -> tuple[FeatureShift, ...]:
-    return tuple(
-        shift
-        for arm, against, frame, other in _pairs(question, frames, baseline)
-        for shift in univariate.shifts(frame, other, arm=arm, against=against, policy=policy)
-    )
+    found: list[FeatureShift] = []
+    for arm, against, frame, other in _pairs(question, frames, baseline):
+        shifts = univariate.shifts(frame, other, arm=arm, against=against, policy=policy)
+        beside = times[question.arms[0]] if against == "stable" else None
+        found += univariate.lasting(shifts, _parts((frame, times[arm]), (other, beside), policy), policy)
+    return tuple(found)
+
+
+def _parts(
+    ours: "tuple[pd.DataFrame, pd.Series[Any]]",
+    theirs: "tuple[pd.DataFrame, pd.Series[Any] | None]",
+    policy: DriftPolicy,
+) -> "list[univariate.Part]":
+    """The window's parts: each beside stable's rows of the same time, or beside the whole training sample."""
+    (frame, times), (other, other_times) = ours, theirs
+    found: list[univariate.Part] = []
+    for mask in univariate.parts_of(times, policy):
+        rows = times[mask]
+        beside = other
+        if other_times is not None and len(rows):
+            beside = other[other_times.between(rows.min(), rows.max()).to_numpy()]
+        found.append((frame[mask.to_numpy()], beside))
+    return found
 
 
 def _clear(shifts: Sequence[FeatureShift], policy: DriftPolicy) -> frozenset[tuple[str, Against]]:

@@ -1,7 +1,7 @@
 """The logged inputs of one arm: one row per user, with what was predicted for it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import Exposure, Labels, LatencySample, Rows, Window
@@ -47,6 +47,8 @@ class Sample:
 
     arm: str
     features: "pd.DataFrame"
+    times: "pd.Series[Any]"
+    """When each row was predicted."""
     predictions: "pd.DataFrame"
     """One column ``prediction``: numbers where the log has numbers, else text."""
 
@@ -64,7 +66,8 @@ def sample_of(log: EventLog, window: Window, arm: str) -> tuple[Sample, tuple[st
     names = [str(name) for name in whole.columns[len(CONTEXT) :]]
     features = whole.iloc[:, len(CONTEXT) :].set_axis(names, axis=1)
     present = [name for name in names if features[name].notna().any()]  # union_by_name gives foreign files' columns
-    return Sample(arm=arm, features=features[present], predictions=_predictions(whole)), rows.unreadable
+    sample = Sample(arm=arm, features=features[present], times=whole["time"], predictions=_predictions(whole))
+    return sample, rows.unreadable
 
 
 def _predictions(rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -3,7 +3,8 @@
 Frames are aligned (:mod:`.columns`) and hold one row per user, since the tests assume independent rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.analysis.drift import ColumnDrift, DriftGate, compare_columns
@@ -13,6 +14,10 @@ from pipelines.promotion.drift.policy import DriftPolicy
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+
+Part = tuple["pd.DataFrame", "pd.DataFrame"]
+"""Rows of one part of the window, and those that they are compared with."""
 
 
 def shifts(
@@ -30,6 +35,36 @@ def shifts(
     result = compare_columns(_arrays(baseline), _arrays(frame), gate=gate)
     found = [s for column in result.columns for s in _both(column, frame, baseline, arm=arm, against=against)]
     return tuple(sorted(found, key=lambda s: (-s.effect, s.feature)))
+
+
+def parts_of(times: "pd.Series[Any]", policy: DriftPolicy) -> "list[pd.Series[bool]]":
+    """Masks of the window's parts, oldest first: as many users in each, as many parts as have users enough, or one."""
+    count = max(1, min(policy.windows, len(times) // policy.min_users))
+    order = times.rank(method="first") - 1
+    number = (order * count // max(1, len(times))).astype("int64")
+    return [number == part for part in range(count)]
+
+
+def lasting(found: Sequence[FeatureShift], parts: "Sequence[Part]", policy: DriftPolicy) -> tuple[FeatureShift, ...]:
+    """``found`` with the parts that show each shift counted; columns that have not shifted are not looked at again."""
+    moved = sorted({s.feature for s in found if s.q <= policy.fdr and s.effect >= policy.enter_effect})
+    gate = DriftGate(q=policy.window_p, effect=policy.enter_effect, minimum_rows=min(100, policy.min_users))
+    hits: dict[tuple[str, bool], int] = {}
+    for now, before in parts:
+        columns = compare_columns(_arrays(before[moved]), _arrays(now[moved]), gate=gate).columns if moved else ()
+        for column in columns:
+            is_shifted = column.q <= gate.q and column.effect >= gate.effect
+            is_lost = column.missing_q <= gate.q and _rise(column) >= gate.missing
+            hits[column.column, False] = hits.get((column.column, False), 0) + is_shifted
+            hits[column.column, True] = hits.get((column.column, True), 0) + is_lost
+    return tuple(
+        replace(s, hits=hits[s.feature, s.method == "missing"], parts=len(parts)) if s.feature in moved else s
+        for s in found
+    )
+
+
+def _rise(column: ColumnDrift) -> float:
+    return abs(column.missing_current - column.missing_reference)
 
 
 def _arrays(frame: "pd.DataFrame") -> "dict[str, NDArray[Any]]":
@@ -50,7 +85,7 @@ def _both(
             q=_rounded(column.q),
             direction=_direction(column, frame, baseline),
         )
-    rise = abs(column.missing_current - column.missing_reference)
+    rise = _rise(column)
     if rise >= DriftGate().missing:
         yield FeatureShift(
             feature=column.column,

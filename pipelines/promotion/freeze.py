@@ -1,4 +1,4 @@
-"""Promotion stands still while the world moves: the weights stay, the route says ``frozen``. Pure."""
+"""Promotion stands still while the world moves or people must decide: weights stay, the route is ``frozen``. Pure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ class Freeze:
     """Commit that last changed the endpoint when this was decided."""
     reason: str
     evidence: str
+    why: str = "the world moved"
+    """The end of the commit's subject."""
 
     @property
     def operation(self) -> str:
@@ -47,7 +49,7 @@ class Freeze:
 
     def _message(self, split: str) -> Message:
         return Message(
-            subject=f"{self.endpoint}: promotion frozen, the world moved",
+            subject=f"{self.endpoint}: promotion frozen, {self.why}",
             body=(self.reason,),
             trailers=Trailers(
                 operation=self.operation,

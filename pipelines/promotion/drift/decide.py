@@ -3,15 +3,20 @@
 Rules, in this order:
     1. a version whose users certainly fail beyond the guardrail is reverted, whatever else is wrong;
     2. evidence that is not valid decides nothing;
-    3. a canary that is worse than concurrent stable, beyond the margin, by an always-valid bound: revert;
+    3. a canary that is worse than concurrent stable, beyond the margin, by an always-valid bound: revert. Where all
+       users have one version, the version before is the control, scored on the same logged inputs;
     4. a canary that sees other inputs than stable: hold, since random routing gives both the same;
     5. stable's inputs left the training sample and no arm differs: the world moved, which no revert can mend;
     6. nothing of all that: healthy. It is no licence to promote; the promotion engine asks for more.
+
+A shift counts where the whole window shows it and k of its n parts do; once promotion is frozen, it counts until the
+whole window is below the lower exit level. A revert has limits (:mod:`.limits`): one a version, some a day, and a time
+to cool down.
 """
 
 from collections.abc import Iterator
 
-from pipelines.promotion.drift import faults, words
+from pipelines.promotion.drift import faults, limits, words
 from pipelines.promotion.drift.decision import (
     AlertOnly,
     DriftDecision,
@@ -37,12 +42,12 @@ def decide_drift(evidence: DriftEvidence, policy: DriftPolicy) -> DriftDecision:
     'Inconclusive'
     """
     if crashed := tuple(faults.beyond_guardrail(evidence, policy)):
-        return _revert(crashed)
+        return limits.within(_revert(crashed), evidence, policy, is_urgent=True)
     if invalid := _failed(evidence, "traffic") + faults.mismatch(evidence):
         return Inconclusive(reasons=invalid)
     worse, rest = faults.compared(evidence, policy)
     if worse:
-        return _revert(worse + tuple(_world(evidence, policy)))
+        return limits.within(_revert(worse + tuple(_world(evidence, policy))), evidence, policy, is_urgent=False)
     return _inputs(evidence, policy, told=_failed(evidence, "labels") + rest)
 
 
@@ -63,7 +68,7 @@ def _inputs(evidence: DriftEvidence, policy: DriftPolicy, *, told: tuple[Reason,
     features = _unique(s.feature for s in _shifted(evidence, policy, "reference", arm=evidence.stable.deployment))
     if evidence.canaries:
         return WorldMoved(features=features, reasons=moved + told)
-    return AlertOnly(features=features, reasons=(*moved, *told, _no_control(evidence)))
+    return AlertOnly(features=features, reasons=(*moved, *told, *_no_control(evidence)))
 
 
 def _revert(reasons: tuple[Reason, ...]) -> Revert:
@@ -90,11 +95,19 @@ def _invalid(name: str, subject: str, detail: str) -> Reason:
 def _shifted(
     evidence: DriftEvidence, policy: DriftPolicy, against: Against, *, arm: str | None = None
 ) -> list[FeatureShift]:
+    is_known = against == "reference" and evidence.automation.is_frozen
     return [
         s
         for s in evidence.shifts
-        if s.against == against and arm in (None, s.arm) and s.q <= policy.fdr and s.effect >= policy.enter_effect
+        if s.against == against and arm in (None, s.arm) and s.q <= policy.fdr and _counts(s, policy, is_known=is_known)
     ]
+
+
+def _counts(shift: FeatureShift, policy: DriftPolicy, *, is_known: bool) -> bool:
+    """Whether a significant shift is large and lasting enough; one that is known already needs less to stay so."""
+    if is_known:
+        return shift.effect >= policy.exit_effect
+    return shift.effect >= policy.enter_effect and shift.hits >= policy.needed_of(shift.parts)
 
 
 def _told_apart(evidence: DriftEvidence, policy: DriftPolicy, against: Against, *, arm: str) -> DomainTest | None:
@@ -156,9 +169,11 @@ def _calm(evidence: DriftEvidence) -> Reason:
     )
 
 
-def _no_control(evidence: DriftEvidence) -> Reason:
+def _no_control(evidence: DriftEvidence) -> Iterator[Reason]:
+    if evidence.shadow is not None:
+        return  # it has spoken among the comparisons
     text = f"{evidence.stable.deployment} answers all users: no concurrent version can say whether it is at fault"
-    return Reason(gate="control", subject=evidence.stable.deployment, text=text)
+    yield Reason(gate="control", subject=evidence.stable.deployment, text=text)
 
 
 def _unique(names: Iterator[str]) -> tuple[str, ...]:

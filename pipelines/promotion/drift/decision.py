@@ -76,4 +76,14 @@ class AlertOnly:
     action: Literal["alert"] = "alert"
 
 
-DriftDecision = WorldMoved | Revert | HoldRouting | Inconclusive | Healthy | AlertOnly
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halted:
+    """A version is at fault and automation has done what it may: freeze, and leave it to people."""
+
+    deployments: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    verdict: Literal["Halted"] = "Halted"
+    action: Literal["freeze"] = "freeze"
+
+
+DriftDecision = WorldMoved | Revert | HoldRouting | Inconclusive | Healthy | AlertOnly | Halted

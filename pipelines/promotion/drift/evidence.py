@@ -58,6 +58,10 @@ class FeatureShift:
     """p-value after the false-discovery-rate correction."""
     direction: str = ""
     """In words: ``mean 4.1 → 6.3``."""
+    hits: int = 1
+    """Parts of the window that show the shift too."""
+    parts: int = 1
+    """Parts that have users enough to be looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +152,45 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """The version before, scored on the logged inputs of the present one: the control where all users have one version.
+
+    Of each user the first labelled input. Classes are counted by who is wrong, numbers by the difference of the two
+    absolute errors (present less before).
+    """
+
+    deployment: str
+    model_digest: str
+    only_new_wrong: int = 0
+    only_old_wrong: int = 0
+    same: int = 0
+    differences: UserSums | None = None
+    old_error: float = 0.0
+    """Mean absolute error of the version before, where the labels are numbers."""
+
+    @property
+    def users(self) -> int:
+        """Users whose input both versions have scored."""
+        return self.differences.users if self.differences else self.only_new_wrong + self.only_old_wrong + self.same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Automation:
+    """What automation has done to this endpoint, as the log of commits says."""
+
+    is_frozen: bool = False
+    """Whether promotion stands still now."""
+    reverts_today: int = 0
+    """Reverts by automation in the last 24 hours."""
+    last_revert: str = ""
+    """When the newest of them was committed."""
+    hours_since: float = 0.0
+    """Hours since then; 0 where there was none."""
+    put_back: tuple[str, ...] = ()
+    """Deployments with users whose model automation took out before, and a person put back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """Which events were looked at. Times are RFC 3339 in UTC."""
 
@@ -188,5 +231,7 @@ class DriftEvidence:
     predictions: tuple[FeatureShift, ...] = ()
     domain_tests: tuple[DomainTest, ...] = ()
     features_tested: int = 0
+    shadow: Shadow | None = None
+    automation: Automation = field(default_factory=Automation)
     versions: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA

@@ -17,7 +17,7 @@ from pipelines.analysis.means import asymptotic_half_width
 from pipelines.analysis.multiple import split_alpha
 from pipelines.analysis.srm import judge_split
 from pipelines.analysis.verdict import Failed, Inconclusive, Verdict
-from pipelines.promotion.drift import words
+from pipelines.promotion.drift import paired, words
 from pipelines.promotion.drift.decision import Reason
 from pipelines.promotion.drift.evidence import Arm, DriftEvidence, Performance, UserSums, UserTally
 from pipelines.promotion.drift.policy import DriftPolicy
@@ -76,6 +76,8 @@ def _comparisons(evidence: DriftEvidence, policy: DriftPolicy) -> Iterator[tuple
         yield from _errors(arm, evidence.stable, policy, alpha=_alpha(evidence, policy, "errors"))
         if are_labels_valid:
             yield _performance(arm, evidence.stable, policy, alpha=_alpha(evidence, policy, "performance"))
+    if evidence.shadow is not None and not evidence.canaries:
+        yield paired.judged(evidence.stable, evidence.shadow, policy)
 
 
 def _errors(arm: Arm, stable: Arm, policy: DriftPolicy, *, alpha: float) -> Iterator[tuple[Reason, bool]]:

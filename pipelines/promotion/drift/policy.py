@@ -5,7 +5,10 @@ from typing import Final
 
 from mlflow_deploy_plugin.errors import ConfigError
 
-_POSITIVE: Final = ("alpha", "fdr", "enter_effect", "enter_auc", "min_users", "min_labelled_users")
+_POSITIVE: Final = (
+    "alpha", "fdr", "enter_effect", "exit_effect", "enter_auc", "min_users", "min_labelled_users", "windows",
+    "windows_needed", "window_p", "max_reverts_a_day",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,14 @@ class DriftPolicy:
     """Share of false alarms among the features that are called shifted (Benjamini-Hochberg)."""
     enter_effect: float = 0.1
     """Smallest D or total variation that matters: with enough rows any difference is significant."""
+    exit_effect: float = 0.08
+    """Effect below which a column that froze the promotion counts as calm again: lower, so that nothing flaps."""
+    windows: int = 4
+    """Parts of the window, of as many users each, in which a shift is looked for again (n of "k of n")."""
+    windows_needed: int = 3
+    """Parts that must show a shift before it counts (k): a peak of an hour is no drift of the week."""
+    window_p: float = 0.05
+    """Largest q-value in one part, beside the smallest effect; the whole window is held to ``fdr``."""
     enter_auc: float = 0.6
     """Smallest out-of-fold AUC of the domain classifier that matters."""
     min_users: int = 100
@@ -32,10 +43,24 @@ class DriftPolicy:
     """Ratio of users who met a failed attempt (0 to 1) by which a canary may be worse before it is at fault."""
     failure_guardrail: float = 0.05
     """Ratio of users who met a failed attempt that no version may certainly exceed, whatever stable does."""
+    cooldown_h: float = 1.0
+    """Hours after a revert in which no other follows, unless a version fails beyond the guardrail."""
+    max_reverts_a_day: int = 3
+    """Reverts of one endpoint within 24 hours; one more freezes instead, since something else is wrong by then."""
 
     def __post_init__(self) -> None:
         for name in _POSITIVE:
             if (value := getattr(self, name)) <= 0:
                 raise ConfigError(f"{name}={value} of the drift policy is not positive")
+        if self.windows_needed > self.windows or self.exit_effect > self.enter_effect:
+            raise ConfigError("the drift policy needs windows_needed ≤ windows and exit_effect ≤ enter_effect")
         if negative := [f.name for f in fields(self) if getattr(self, f.name) < 0]:
             raise ConfigError(f"{negative[0]} of the drift policy is negative; margins are 0 or more")
+
+    def needed_of(self, parts: int) -> int:
+        """How many of ``parts`` must show a shift: as large a share as ``windows_needed`` of ``windows``.
+
+        >>> [DriftPolicy().needed_of(parts) for parts in (1, 2, 3, 4)]
+        [1, 2, 3, 3]
+        """
+        return -(-self.windows_needed * parts // self.windows)

@@ -6,6 +6,7 @@ from pipelines.promotion.drift import words
 from pipelines.promotion.drift.decision import (
     AlertOnly,
     DriftDecision,
+    Halted,
     Healthy,
     HoldRouting,
     Inconclusive,
@@ -14,7 +15,7 @@ from pipelines.promotion.drift.decision import (
 )
 
 
-def headline(decision: DriftDecision) -> str:
+def headline(decision: DriftDecision) -> str:  # noqa: PLR0911  one return a verdict
     """What was found and what follows from it.
 
     >>> headline(WorldMoved(features=("age",), reasons=()))
@@ -31,13 +32,15 @@ def headline(decision: DriftDecision) -> str:
             return "inconclusive: hold, nothing can be said yet"
         case Healthy():
             return "healthy: inputs are those of the training sample and no version is certainly worse"
+        case Halted():
+            return f"{words.listed(decision.deployments)} at fault, and automation stops here: freeze, people decide"
         case AlertOnly():
             return "the world moved and there is no second version to compare with: alert only"
         case _:
             assert_never(decision)
 
 
-def advice(decision: DriftDecision) -> str:
+def advice(decision: DriftDecision) -> str:  # noqa: PLR0911  one return a verdict
     """What a person might do next; empty where nothing is needed."""
     match decision:
         case WorldMoved():
@@ -48,6 +51,8 @@ def advice(decision: DriftDecision) -> str:
             return "random routing gives both versions the same users: look at who reaches the canary, and how"
         case Inconclusive():
             return "more users, labels or a reference would tell; automation promotes nothing meanwhile"
+        case Halted():
+            return "take the version out with `python -m pipelines rollback`, or let it serve and approve"
         case AlertOnly():
             return "keep a small share on another version (a holdback) to have a control next time"
         case Healthy():

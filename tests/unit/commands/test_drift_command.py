@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,40 @@ def make_rival() -> "Callable[[World], None]":
         world.repository.rivals.append(push)
 
     return rival
+
+
+def test_a_version_that_a_person_put_back_after_its_revert_freezes_and_is_not_reverted_again(world: World) -> None:
+    world.join(weight=400)
+    world.traffic(world.people(900), wrong={"churn": 0.1, "churn-v2": 0.4})
+    world.drift("--revert")
+    world.split(churn=600, churn_v2=400)
+    assert world.drift("--revert") == 1
+    assert "automation stops here: freeze, people decide" in world.text
+    assert world.weights == {"churn": 600, "churn-v2": 400}
+    assert world.endpoint.route.phase == "frozen"
+    assert world.repository.head().subject.endswith("automation has reverted as often as it may")
+
+
+def test_a_second_bad_version_waits_until_the_first_revert_has_cooled_down(world: World) -> None:
+    world.join(weight=400)
+    world.traffic(world.people(900), wrong={"churn": 0.1, "churn-v2": 0.4})
+    world.drift("--revert")
+    world.join(weight=400, name="churn-v3", version=3)
+    world.traffic(world.people(900), prefix="new", wrong={"churn": 0.1, "churn-v3": 0.4})
+    world.now = world.repository.head().time + timedelta(minutes=30)
+    assert world.drift("--revert") == 0
+    assert "the next revert may follow after 1 hours" in world.text
+    world.now += timedelta(hours=1)
+    assert world.drift("--revert") == 1
+    assert world.weights == {"churn": 1000}
+
+
+def test_a_peak_in_one_part_of_the_window_is_no_drift(world: World) -> None:
+    world.join(weight=400)
+    world.traffic(world.people(900))
+    world.traffic(world.people(300, age=75.0), prefix="peak")
+    assert world.drift() == 0
+    assert "verdict: healthy" in world.text
 
 
 def test_last_looks_at_the_newest_predictions_alone(world: World) -> None:

@@ -22,6 +22,7 @@ from pipelines.promotion.drift.decision import (
 )
 from pipelines.promotion.drift.evidence import (
     Arm,
+    Automation,
     Check,
     DomainTest,
     DriftEvidence,
@@ -198,6 +199,7 @@ def test_every_decision_has_a_headline(make_evidence: Make) -> None:
         make_evidence(canaries=(arm("churn-v2", 800, 0.4, wrong=300),)),
         make_evidence(shifts=(shift("age", "churn-v2", "stable"),)),
         make_evidence(canaries=(), shifts=(shift("age", "churn"),)),
+        make_evidence(canaries=(arm("churn-v2", 800, 0.4, wrong=300),), automation=Automation(reverts_today=3)),
     )}  # fmt: skip
     assert kinds == set(get_args(DriftDecision))
     assert verdicts.headline(decide(make_evidence(shifts=both()))) == "the world moved: freeze promotion, no revert"
