@@ -100,7 +100,7 @@ class Home:
 
     @property
     def metrics(self) -> Path:
-        """Evidence that jobs leave for the agent to expose, one file for each endpoint."""
+        """Evidence that jobs leave for the agent to expose, one file for each endpoint and job."""
         return self.root / "metrics"
 
     @property

@@ -11,7 +11,7 @@ from mlflow_deploy_plugin.config.home import OWNER_ONLY
 from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ModelserveError
 from mlflow_deploy_plugin.manifests.model import Deployment
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
-from pipelines.commands import drift_apply, endpoints, summary
+from pipelines.commands import drift_apply, endpoints, exposing, summary
 from pipelines.commands.committing import Applied
 from pipelines.commands.doors import Doors
 from pipelines.commands.durations import duration, moment
@@ -60,7 +60,9 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     with doors.open_events(Path(options.events) if options.events else doors.home.events) as log:
         question = _question(options, target, standing, log, now)
         gathered = gather(log, question, reference=sample, policy=policy)
+        exposing.labels(doors, log, stage=target.stage_name, endpoint=options.endpoint, now=now)
     decided = record(gathered.evidence, policy)
+    exposing.drift(doors, decided, now=now)
     applied = drift_apply.apply(target, standing, decided, now=now, is_dry=options.dry_run) if options.revert else None
     folder = _folder(options, doors, now)
     (folder / DECISION_FILE).write_text(codec.encode(decided), encoding="utf-8")

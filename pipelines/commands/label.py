@@ -37,6 +37,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         EventStoreError: the store cannot be read or written.
     """
     from mlflow_deploy_plugin.spec.names import require_label  # noqa: PLC0415
+    from pipelines.commands import exposing  # noqa: PLC0415
     from pipelines.monitoring import label_files  # noqa: PLC0415  pandas
     from pipelines.monitoring.event_summaries import Window  # noqa: PLC0415
 
@@ -54,8 +55,9 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     )
     with doors.open_events(root) as store:
         news, strangers = store.news(given.table, reach)
-    if len(news):
-        label_files.write(root, news, stage=options.stage, endpoint=options.endpoint, arrived=now)
+        if len(news):
+            label_files.write(root, news, stage=options.stage, endpoint=options.endpoint, arrived=now)
+            exposing.labels(doors, store, stage=options.stage, endpoint=options.endpoint, now=now)
     counts = {
         "added": len(news),
         "known": len(given.table) - len(news),

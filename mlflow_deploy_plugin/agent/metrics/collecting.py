@@ -116,7 +116,7 @@ def _evidence(snapshot: Snapshot, evidence: Iterable[Evidence]) -> Families:
     for left in evidence:
         if left.stage != snapshot.status.stage or left.endpoint not in snapshot.routes:
             continue
-        yield "model_evidence_timestamp_seconds", [((left.endpoint,), left.time.timestamp())]
+        yield "model_evidence_timestamp_seconds", [((left.endpoint, left.source), left.time.timestamp())]
         for name, samples in left.samples.items():
             at = OF_EVIDENCE[name].labels.index("model_version")
             yield name, [(labels, value) for labels, value in samples if labels[at] in served]

@@ -1,4 +1,4 @@
-"""What the drift and label jobs computed, left in the home for the agent to expose: one file for each endpoint.
+"""What the drift and label jobs computed, left in the home for the agent: one file for each endpoint and job.
 
 Computed once by a job over the whole log, never by a worker, which would see its own slice alone. A file replaces the
 one before it in one step; one that cannot be read is passed over and named, and costs the scrape nothing else.
@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from mlflow_deploy_plugin.agent.atomic import replace_text
 from mlflow_deploy_plugin.agent.metrics.families import OF_EVIDENCE, Sample
 from mlflow_deploy_plugin.config.home import OWNER_ONLY
 from mlflow_deploy_plugin.errors import ConfigError
 from mlflow_deploy_plugin.spec.names import require_label
+
+Source = Literal["drift", "labels"]
+"""The job that left it."""
 
 MAX_SAMPLES: Final = 500
 """Series of one family of one endpoint."""
@@ -28,12 +31,15 @@ _log = logging.getLogger(__name__)
 class Evidence:
     """The samples of one endpoint, by family of :data:`~.families.OF_EVIDENCE`."""
 
+    source: Source
     stage: str
     endpoint: str
     time: datetime
     samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.source not in get_args(Source):
+            raise ConfigError(f"source {self.source!r} of evidence is none of {', '.join(get_args(Source))}")
         require_label(self.endpoint, what="endpoint")
         require_label(self.stage, what="stage")
         for name, samples in self.samples.items():
@@ -53,7 +59,7 @@ def leave(folder: Path, evidence: Evidence) -> Path:
         OSError: the disk refuses.
     """
     folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
-    path = folder / f"{evidence.stage}.{evidence.endpoint}.json"
+    path = folder / f"{evidence.stage}.{evidence.endpoint}.{evidence.source}.json"
     replace_text(path, json.dumps(_document(evidence), indent=1) + "\n")
     return path
 
@@ -71,6 +77,7 @@ def found_in(folder: Path) -> list[Evidence]:
 
 def _document(evidence: Evidence) -> dict[str, Any]:
     return {
+        "source": evidence.source,
         "stage": evidence.stage,
         "endpoint": evidence.endpoint,
         "time": evidence.time.isoformat(),
@@ -80,6 +87,7 @@ def _document(evidence: Evidence) -> dict[str, Any]:
 
 def _evidence(document: Mapping[str, Any]) -> Evidence:
     return Evidence(
+        source=document["source"],
         stage=document["stage"],
         endpoint=document["endpoint"],
         time=datetime.fromisoformat(document["time"]),

@@ -82,7 +82,8 @@ OF_EVIDENCE: Final = _by_name(
         "Effect from 0 to 1 between the logged inputs and the training sample",
         *("model_version", "feature_name", "method"),
     ),
-    _gauge("model_evidence_timestamp_seconds", "When the drift job last looked", "endpoint"),
+    _gauge("model_absolute_error", "Mean absolute error of matured labels", "model_version", "time_window"),
+    _gauge("model_evidence_timestamp_seconds", "When the job last looked", "endpoint", "source"),
 )
 """What the drift and label jobs computed, once, and left in the home."""
 

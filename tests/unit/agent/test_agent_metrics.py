@@ -184,14 +184,14 @@ def test_an_endpoint_that_is_gone_has_no_last_decision() -> None:
 
 def evidence(**samples: Any) -> Evidence:
     given = samples or {"model_accuracy": [(("churn", "1d"), 0.9), (("gone", "1d"), 0.1)]}
-    return Evidence(stage="production", endpoint="churn", time=NOW, samples=given)
+    return Evidence(source="drift", stage="production", endpoint="churn", time=NOW, samples=given)
 
 
 def test_what_a_job_leaves_is_shown_for_deployments_that_are_served(snapshot: Snapshot, tmp_path: Path) -> None:
     leave(tmp_path / "metrics", evidence())
     found = values(collect(snapshot, Attempts(), found_in(tmp_path / "metrics")))
     assert found["model_accuracy{model_version=churn,time_window=1d}"] == 0.9
-    assert found["model_evidence_timestamp_seconds{endpoint=churn}"] == NOW.timestamp()
+    assert found["model_evidence_timestamp_seconds{endpoint=churn,source=drift}"] == NOW.timestamp()
     assert not [name for name in found if "gone" in name]
 
 
