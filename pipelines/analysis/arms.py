@@ -96,14 +96,46 @@ class Latencies:
     order: Floats
     """When each was seen, on a clock that both arms share (seconds, say); shape (users,)."""
 
-    share: float | None = None
-    """Probability that the split assigns a user to this arm; None: no randomised split is known."""
+    period: Integers
+    """Period of constant split in which the experiment first saw the user, from 0; shape (users,)."""
+
+    shares: Floats | None = None
+    """Probability that the split assigns a user to this arm, shape (periods,); None: no randomised split is known."""
 
     def __post_init__(self) -> None:
         if self.values_ms.shape != self.order.shape:
             raise ConfigError(f"{len(self.values_ms)} latencies and {len(self.order)} times: must match")
-        if self.share is not None and not 0 < self.share < 1:
-            raise ConfigError(f"share is {self.share}: must lie between 0 and 1, both excluded")
+        if self.period.shape != self.order.shape:
+            raise ConfigError(f"{len(self.order)} latencies and {len(self.period)} periods of them: must match")
+        if self.shares is None:
+            return
+        if not ((self.shares > 0) & (self.shares < 1)).all():
+            raise ConfigError(f"shares are {self.shares.tolist()}: each must lie between 0 and 1, both excluded")
+        if self.period.size and int(self.period.max()) >= len(self.shares):
+            raise ConfigError(
+                f"period {int(self.period.max())} has no share among {self.shares.tolist()}: give one each"
+            )
+
+
+def user_latencies(
+    values_ms: ArrayLike, *, order: ArrayLike, period: ArrayLike | None = None, shares: ArrayLike | None = None
+) -> Latencies:
+    """Build :class:`Latencies` from one value per user; without ``period`` all belong to the first.
+
+    Raises:
+        ConfigError: NaN, a negative latency, shapes that do not match, shares outside (0, 1).
+
+    >>> user_latencies([20.0, 30.0], order=[1, 2], shares=0.1).period.tolist()
+    [0, 0]
+    """
+    values = sample(values_ms, "values_ms", minimum=0.0)
+    split = None if shares is None else sample(np.atleast_1d(np.asarray(shares, dtype=np.float64)), "shares")
+    return Latencies(
+        values_ms=values,
+        order=sample(order, "order"),
+        period=counts(np.zeros(values.shape) if period is None else period, "period"),
+        shares=split,
+    )
 
 
 def first_latencies(
@@ -129,7 +161,7 @@ def first_latencies(
     by_time = np.argsort(times, kind="stable")
     first = np.sort(np.unique(who[by_time], return_index=True)[1])
     kept = by_time[first]
-    return Latencies(values_ms=values[kept], order=times[kept], share=share)
+    return user_latencies(values[kept], order=times[kept], shares=share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

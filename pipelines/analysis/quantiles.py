@@ -9,7 +9,11 @@ The comparison puts the canary's latencies divided by ``1 + relative_margin`` an
 whether the canary has more users above it: with the threshold at stable's quantile that is the same as
 ``Q_canary > (1 + relative_margin) Q_stable``. The threshold is given (stable's own past), or is the quantile of
 stable's users so far: it is known before the user whom it judges, so "slow users fall on the arms by the split" stays
-exact. Assumes one value per user.
+exact. Assumes one value per user. Where the split changed, users are compared within the period of the split that dealt
+them, so that a slow hour in which the canary was small, or large, is not held against it.
+
+Exact for a canary that is not slower beyond the threshold. The first thresholds lie below stable's quantile (see
+:func:`thresholds`), so a canary whose p97 is slower and whose p99 is not may fail on few users; on many it does not.
 """
 
 import math
@@ -17,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlflow_deploy_plugin.errors import ConfigError
 from pipelines.analysis import event_share, rates, srm, two_rates
 from pipelines.analysis.arms import Latencies
 from pipelines.analysis.checks import Flags, Floats, Integers, level
@@ -65,7 +70,7 @@ def compare_quantile(stable: Latencies, canary: Latencies, gate: QuantileGate, *
 
     Args:
         stable: the control's users.
-        canary: the new version's users, over the same time.
+        canary: the new version's users, over the same periods.
         gate: quantile, margin, guardrail, threshold.
         alpha: chance, over all looks, of ``Failed`` for a canary within the margin, or ``Successful`` for one beyond.
 
@@ -73,8 +78,12 @@ def compare_quantile(stable: Latencies, canary: Latencies, gate: QuantileGate, *
         Failed, Successful or Inconclusive. Numbers: quantiles of both arms, users above the threshold, and the
         log e-values.
 
+    Raises:
+        ConfigError: arms with different periods, or a level outside (0, 1).
+
+    >>> from pipelines.analysis.arms import user_latencies
     >>> rng = np.random.default_rng(1)
-    >>> calm, slow = (Latencies(values_ms=rng.lognormal(3 + s, 0.5, n), order=np.arange(float(n)), share=n / 10_000)
+    >>> calm, slow = (user_latencies(rng.lognormal(3 + s, 0.5, n), order=np.arange(n), shares=n / 10_000)
     ...               for s, n in ((0.0, 9000), (0.7, 1000)))
     >>> type(compare_quantile(calm, slow, QuantileGate(), alpha=0.01)).__name__
     'Failed'
@@ -85,10 +94,15 @@ def compare_quantile(stable: Latencies, canary: Latencies, gate: QuantileGate, *
     if not stable.values_ms.size or not canary.values_ms.size:
         unseen = "the canary" if stable.values_ms.size else "stable"
         return Inconclusive(reason=f"no users of {unseen} were seen", numbers=numbers)
-    if stable.share is None or canary.share is None:
+    if stable.shares is None or canary.shares is None:
         return _verdict(gate, numbers, _by_arm(stable, canary, gate, alpha=alpha))
-    share = canary.share / (stable.share + canary.share)
-    mismatch = srm.judge_split([stable.values_ms.size, canary.values_ms.size], [1 - share, share], alpha=SRM_ALPHA)
+    if stable.shares.shape != canary.shares.shape:
+        raise ConfigError(
+            f"stable has {stable.shares.size} periods, the canary {canary.shares.size}: must be the same periods"
+        )
+    share = np.asarray(canary.shares / (stable.shares + canary.shares))
+    seen = np.stack([np.bincount(arm.period, minlength=share.size) for arm in (stable, canary)], axis=-1)
+    mismatch = srm.judge_split(seen, np.stack([1 - share, share], axis=-1), alpha=SRM_ALPHA)
     if isinstance(mismatch, Inconclusive):
         return Inconclusive(reason=mismatch.reason, numbers={**numbers, "srm_p": mismatch.numbers["p"]})
     return _verdict(gate, numbers, _by_threshold(stable, canary, gate, share=share, alpha=alpha))
@@ -134,18 +148,20 @@ class _Finding(NamedTuple):
     numbers: Numbers
 
 
-def _by_threshold(stable: Latencies, canary: Latencies, gate: QuantileGate, *, share: float, alpha: float) -> _Finding:
+def _by_threshold(stable: Latencies, canary: Latencies, gate: QuantileGate, *, share: Floats, alpha: float) -> _Finding:
     """Compare by the randomised split: on which arm do the users fall who are slower than stable's quantile?"""
     in_time = np.argsort(np.concatenate([stable.order, canary.order]), kind="stable")
     is_canary = np.repeat([False, True], [stable.order.size, canary.order.size])[in_time]
     scaled = np.concatenate([stable.values_ms, canary.values_ms / (1 + gate.relative_margin)])[in_time]
     above = thresholds(scaled[~is_canary], is_canary, gate)
     is_judged, is_slow = ~np.isnan(above), scaled > above
-    users = [float((is_judged & arm & kind).sum()) for arm in (~is_canary, is_canary) for kind in (~is_slow, is_slow)]
-    table = two_rates.Table(*(np.array([cell]) for cell in users))
-    worse, not_worse = (_log_e(table, np.array([share]), gate, is_upper=is_upper) for is_upper in (True, False))
+    period = np.concatenate([stable.period, canary.period])[in_time]
+    chosen = (is_judged & arm & kind for arm in (~is_canary, is_canary) for kind in (~is_slow, is_slow))
+    table = two_rates.Table(*(np.bincount(period[users], minlength=share.size).astype(np.float64) for users in chosen))
+    worse, not_worse = (_log_e(table, share, gate, is_upper=is_upper) for is_upper in (True, False))
     needed = -math.log(alpha)
-    found = {"stable_slow": users[1], "canary_slow": users[3], "judged": sum(users)}
+    slow = {"stable_slow": float(table.stable_with.sum()), "canary_slow": float(table.canary_with.sum())}
+    found = slow | {"judged": float(is_judged.sum())}
     evidence = {"log_e_worse": worse, "log_e_not_worse": not_worse, "log_e_needed": needed}
     return _Finding(is_worse=worse >= needed, is_not_worse=not_worse >= needed, numbers=found | evidence)
 

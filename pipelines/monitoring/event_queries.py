@@ -11,6 +11,9 @@ UNIT: Final = "coalesce(nullif(user_id, ''), request_id)"
 FAILED: Final = "(flags NOT IN ('', 'DC') OR status >= 500 OR status = 429)"
 """No answer, a cut one, or a refusal for want of capacity. A client that left (DC) and its own 4xx are no failures."""
 
+ANSWERED: Final = f"(deployment = assigned AND status BETWEEN 200 AND 499 AND NOT {FAILED})"
+"""The arm that was meant answered itself, and not by a refusal."""
+
 USERS: Final = f"""
 WITH assigned AS (
     SELECT {UNIT} AS unit, assigned AS arm, min(time) AS seen, arg_min(commit, time) AS commit,
@@ -37,11 +40,18 @@ SELECT arm, count(*) AS requests, count(*) FILTER (has_failed) AS failed,
 FROM request GROUP BY arm ORDER BY arm
 """  # noqa: S608
 
+# The sample is drawn from the users of all arms together, so that it keeps the split.
 LATENCIES: Final = f"""
-SELECT arg_min(latency_ms, time) AS latency_ms, epoch(min(time)) AS seen
-FROM {{attempts}}
-WHERE assigned = $deployment AND deployment = $deployment AND status BETWEEN 200 AND 499 AND NOT {FAILED}
-GROUP BY {UNIT} ORDER BY hash({UNIT}) LIMIT $limit
+WITH assigned AS (
+    SELECT {UNIT} AS unit, assigned AS arm, min(time) AS seen, arg_min(commit, time) AS commit,
+           arg_min(latency_ms, time) FILTER ({ANSWERED}) AS latency_ms, min(time) FILTER ({ANSWERED}) AS answered
+    FROM {{attempts}} WHERE assigned <> '' GROUP BY ALL
+), first_arm AS (
+    SELECT unit, arg_min({{{{'arm': arm, 'commit': commit, 'latency_ms': latency_ms, 'at': answered}}}}, seen) AS it
+    FROM assigned GROUP BY unit
+)
+SELECT it.arm AS arm, it.commit AS commit, it.latency_ms AS latency_ms, epoch(it.at) AS seen
+FROM first_arm WHERE list_contains($arms, it.arm) AND it.at IS NOT NULL ORDER BY hash(unit) LIMIT $limit
 """  # noqa: S608
 
 # Nobody can tell a label that will come from one that will not, unless newer ones have come: rows mature by the newest

@@ -93,8 +93,12 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencySample:
-    """One latency per user of one arm: that of the first request that the arm answered itself."""
+    """One latency per user: that of the first request that the user's first arm answered itself; shape (users,)."""
 
+    arm: "NDArray[np.object_]"
+    """Deployment that the split assigned first."""
+    commit: "NDArray[np.object_]"
+    """Commit whose split did."""
     values_ms: "NDArray[np.float64]"
     seen: "NDArray[np.float64]"
     """Seconds since the epoch."""

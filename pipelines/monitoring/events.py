@@ -90,9 +90,9 @@ class EventStore:
         """Users and requests of every arm."""
         return self.scanner.steady(lambda: self._exposure(window))
 
-    def latencies(self, window: Window, *, deployment: str, limit: int = 100_000) -> LatencySample:
-        """One latency per user of ``deployment``; beyond ``limit`` users a fixed sample of them."""
-        return self.scanner.steady(lambda: self._latencies(window, deployment, limit))
+    def latencies(self, window: Window, *, arms: Sequence[str], limit: int = 200_000) -> LatencySample:
+        """One latency per user of ``arms``; beyond ``limit`` users of them together a fixed sample of all."""
+        return self.scanner.steady(lambda: self._latencies(window, arms, limit))
 
     def labels(self, window: Window, cut: LabelCut) -> Labels:
         """Coverage and correctness of every arm."""
@@ -153,11 +153,17 @@ class EventStore:
             unreadable=scan.unreadable,
         )
 
-    def _latencies(self, window: Window, deployment: str, limit: int) -> LatencySample:
+    def _latencies(self, window: Window, arms: Sequence[str], limit: int) -> LatencySample:
         scan = self._scan("attempts", window)
         query = sql.LATENCIES.format(attempts=scan.source)
-        found = self.scanner.fetch(query, {"deployment": deployment, "limit": limit}).fetchnumpy()
-        return LatencySample(values_ms=found["latency_ms"], seen=found["seen"], unreadable=scan.unreadable)
+        found = self.scanner.fetch(query, {"arms": list(arms), "limit": limit}).fetchnumpy()
+        return LatencySample(
+            arm=found["arm"],
+            commit=found["commit"],
+            values_ms=found["latency_ms"],
+            seen=found["seen"],
+            unreadable=scan.unreadable,
+        )
 
     def _features(self, window: Window, choice: FeatureChoice) -> Rows:
         scan = self._scan("predictions", window)

@@ -31,6 +31,8 @@ class Period:
     """A stretch of time in which the arms' weights did not change, and the users first seen in it."""
 
     began: datetime
+    commits: tuple[str, ...]
+    """Those under which its users were first seen; a commit belongs to one period."""
     shares: Mapping[str, float]
     users: Mapping[str, int]
     failed: Mapping[str, int]
@@ -38,16 +40,20 @@ class Period:
 
 def periods(seen: Iterable[Seen], *, arms: Sequence[str], split_of: SplitOf) -> tuple[tuple[Period, ...], int]:
     """Periods in which every arm had weight, oldest first, and how many users fell into none of them."""
+    by_commit: dict[str, list[Seen]] = {}
+    for row in sorted(seen, key=lambda row: (row.began, row.arm)):
+        by_commit.setdefault(row.commit, []).append(row)
     found: list[Period] = []
     lost = 0
-    for row in sorted(seen, key=lambda row: (row.began, row.arm)):
-        shares = _shares(split_of(row.commit), arms)
-        if shares is None or row.arm not in shares:
-            lost += row.users
-            continue
-        if not found or found[-1].shares != shares:
-            found.append(Period(began=row.began, shares=shares, users={}, failed={}))
-        found[-1] = _joined(found[-1], row)
+    for commit, rows in by_commit.items():
+        shares = _shares(split_of(commit), arms)
+        for row in rows:
+            if shares is None or row.arm not in shares:
+                lost += row.users
+                continue
+            if not found or found[-1].shares != shares:
+                found.append(Period(began=row.began, commits=(), shares=shares, users={}, failed={}))
+            found[-1] = _joined(found[-1], row)
     return tuple(found), lost
 
 
@@ -65,6 +71,7 @@ def tally(found: Sequence[Period], arm: str) -> UserTally | None:
 def _joined(period: Period, row: Seen) -> Period:
     return Period(
         began=min(period.began, row.began),
+        commits=tuple(dict.fromkeys((*period.commits, row.commit))),
         shares=period.shares,
         users={**period.users, row.arm: period.users.get(row.arm, 0) + row.users},
         failed={**period.failed, row.arm: period.failed.get(row.arm, 0) + row.failed},

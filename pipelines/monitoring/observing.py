@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_counts
+import numpy as np
+
+from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_counts, user_latencies
 from pipelines.monitoring import performance
 from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import Window
@@ -14,6 +16,7 @@ from pipelines.promotion.observation import Observation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipelines.monitoring.event_summaries import LatencySample
     from pipelines.monitoring.samples import EventLog
     from pipelines.promotion.drift.evidence import UserTally
 
@@ -46,27 +49,18 @@ class EventObserver:
         ]
         found, _ = periods(seen, arms=(stable, canary), split_of=self.split_of)
         labels = self._labels(window, (stable, canary), found)
-        return Observation(
-            stable=self._arm(window, stable, found, labels),
-            canary=self._arm(window, canary, found, labels),
-            missing=_holes(exposure.unreadable),
-        )
+        sample = self.log.latencies(window, arms=(stable, canary))
 
-    def _arm(self, window: Window, name: str, found: "Sequence[Period]", labels: "dict[str, UserCounts]") -> Arm:
-        errors = tally(found, name)
-        return Arm(
-            name=name,
-            errors=_counts(errors) if errors and errors.users else Missing(reason="no users have been seen yet"),
-            labels=labels.get(name, Missing(reason="no labels have arrived")),
-            latency=self._latencies(window, name, found),
-        )
+        def arm(name: str) -> Arm:
+            errors = tally(found, name)
+            return Arm(
+                name=name,
+                errors=_counts(errors) if errors and errors.users else Missing(reason="no users have been seen yet"),
+                labels=labels.get(name, Missing(reason="no labels have arrived")),
+                latency=_latencies(sample, name, found),
+            )
 
-    def _latencies(self, window: Window, name: str, found: "Sequence[Period]") -> Latencies | Missing:
-        sample = self.log.latencies(window, deployment=name)
-        if not len(sample.values_ms):
-            return Missing(reason="no latencies have been seen yet")
-        share = found[0].shares[name] if len(found) == 1 else None
-        return Latencies(values_ms=sample.values_ms, order=sample.seen, share=share)
+        return Observation(stable=arm(stable), canary=arm(canary), missing=_holes(exposure.unreadable))
 
     def _labels(self, window: Window, arms: tuple[str, str], found: "Sequence[Period]") -> "dict[str, UserCounts]":
         cut = LabelCut(as_of=window.end, maturity=self.maturity)
@@ -74,6 +68,21 @@ class EventObserver:
         scored = performance.performances(labelled, arms=arms, found=found, coverage={}, task="classification")
         wrong = {arm: each.wrong for arm, each in scored.items()}
         return {arm: _counts(each, is_final=True) for arm, each in wrong.items() if each and each.users}
+
+
+def _latencies(sample: "LatencySample", name: str, found: "Sequence[Period]") -> Latencies | Missing:
+    """Users of one arm, each in the period whose split dealt them; users of no period are left out."""
+    period_of = {commit: index for index, period in enumerate(found) for commit in period.commits}
+    period = np.array([period_of.get(commit, -1) for commit in sample.commit], dtype=np.int64)
+    kept = (sample.arm == name) & (period >= 0)
+    if not kept.any():
+        return Missing(reason="no latencies have been seen yet")
+    return user_latencies(
+        sample.values_ms[kept],
+        order=sample.seen[kept],
+        period=period[kept],
+        shares=[each.shares[name] for each in found],
+    )
 
 
 def _counts(each: "UserTally", *, is_final: bool = False) -> UserCounts:

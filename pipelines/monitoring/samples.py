@@ -1,5 +1,6 @@
 """The logged inputs of one arm: one row per user, with what was predicted for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -24,8 +25,8 @@ class EventLog(Protocol):
         """Users and requests of every arm."""
         ...
 
-    def latencies(self, window: Window, *, deployment: str, limit: int = ...) -> LatencySample:
-        """One latency per user."""
+    def latencies(self, window: Window, *, arms: Sequence[str], limit: int = ...) -> LatencySample:
+        """One latency per user of ``arms``."""
         ...
 
     def features(self, window: Window, choice: FeatureChoice) -> Rows:

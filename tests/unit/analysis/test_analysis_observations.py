@@ -1,11 +1,17 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from mlflow_deploy_plugin.errors import ConfigError
-from pipelines.analysis.arms import Latencies, Missing, counter_increase, first_latencies, metric, user_counts
+from pipelines.analysis.arms import (
+    Missing,
+    counter_increase,
+    first_latencies,
+    metric,
+    user_counts,
+    user_latencies,
+)
 from pipelines.analysis.verdict import Error, Failed, Inconclusive, Successful, combine, word
 
 NAN = float("nan")
@@ -47,7 +53,13 @@ def test_latency_with_nan_is_refused() -> None:
 
 def test_latencies_without_their_times_are_refused() -> None:
     with pytest.raises(ConfigError, match="2 latencies and 1 times"):
-        Latencies(values_ms=np.array([1.0, 2.0]), order=np.array([1.0]))
+        user_latencies([1.0, 2.0], order=[1.0])
+
+
+@pytest.mark.parametrize("wrong", [{"period": [0]}, {"period": [0, 1], "shares": [0.1]}, {"shares": [1.0]}])
+def test_latencies_of_periods_that_cannot_be_are_refused(wrong: dict[str, list[float]]) -> None:
+    with pytest.raises(ConfigError):
+        user_latencies([1.0, 2.0], order=[1.0, 2.0], **wrong)
 
 
 @pytest.mark.parametrize("column", ["counts", "before"])

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from pipelines.analysis.arms import Latencies
+from mlflow_deploy_plugin.errors import ConfigError
+from pipelines.analysis.arms import Latencies, user_latencies
 from pipelines.analysis.gates import QuantileGate
 from pipelines.analysis.quantiles import compare_quantile, quantile_bounds, thresholds
 from pipelines.analysis.verdict import Failed, Inconclusive, Successful
@@ -16,7 +17,7 @@ def arms(
     is_canary = rng.random(users) < (share or 0.1)
     values = 40 * np.exp(0.5 * rng.standard_normal(users)) * np.where(is_canary, slowdown, 1.0)
     stable, canary = (
-        Latencies(values_ms=values[arm], order=np.flatnonzero(arm).astype(float), share=part)
+        user_latencies(values[arm], order=np.flatnonzero(arm), shares=part)
         for arm, part in ((~is_canary, share and 1 - share), (is_canary, share))
     )
     return stable, canary
@@ -77,7 +78,7 @@ def test_later_looks_find_the_same_thresholds() -> None:
 
 
 def test_without_stable_users_nothing_is_decided() -> None:
-    empty = Latencies(values_ms=np.array([]), order=np.array([]), share=0.9)
+    empty = user_latencies([], order=[], shares=0.9)
     verdict = compare_quantile(empty, arms(slowdown=2.0)[1], QuantileGate(), alpha=0.01)
     assert verdict.reason == "no users of stable were seen"
 
@@ -88,8 +89,28 @@ def test_few_users_decide_nothing() -> None:
 
 def test_a_split_that_was_not_kept_is_inconclusive() -> None:
     stable, canary = arms(slowdown=3.0, share=0.5)
-    wrong = Latencies(values_ms=canary.values_ms[:1000], order=canary.order[:1000], share=0.5)
+    wrong = user_latencies(canary.values_ms[:1000], order=canary.order[:1000], shares=0.5)
     assert "sample ratio mismatch" in compare_quantile(stable, wrong, QuantileGate(), alpha=0.01).reason
+
+
+def test_a_slow_night_while_the_canary_was_large_is_not_held_against_it() -> None:
+    """Pooled over both periods the canary's median is 4 times stable's, though every user is treated alike."""
+    rng = np.random.default_rng(5)
+    parts = []
+    for is_canary in (False, True):
+        users = (500, 9500) if is_canary else (9500, 500)
+        values = np.concatenate([50 * rng.lognormal(0, 0.3, users[0]), 200 * rng.lognormal(0, 0.3, users[1])])
+        order = np.concatenate([np.sort(rng.random(users[0])), 1 + np.sort(rng.random(users[1]))])
+        shares = (0.05, 0.95) if is_canary else (0.95, 0.05)
+        parts.append(user_latencies(values, order=order, period=np.repeat([0, 1], users), shares=shares))
+    for quantile in (0.5, 0.99):
+        assert not isinstance(compare_quantile(*parts, QuantileGate(quantile=quantile), alpha=0.01), Failed)
+
+
+def test_arms_of_other_periods_are_refused() -> None:
+    two = user_latencies([1.0, 2.0], order=[1, 2], period=[0, 1], shares=[0.5, 0.5])
+    with pytest.raises(ConfigError, match="same periods"):
+        compare_quantile(two, user_latencies([1.0], order=[1], shares=0.5), QuantileGate(), alpha=0.01)
 
 
 def test_the_interval_of_a_quantile_narrows_and_holds_it() -> None:

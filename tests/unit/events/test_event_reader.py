@@ -121,7 +121,7 @@ def test_an_empty_store_answers_with_nothing(store: EventStore, window: Window) 
     assert store.labels(window, EVENING).arms == {}
     assert store.features(window).frame.empty
     assert store.labelled(window, EVENING).frame.empty
-    assert len(store.latencies(window, deployment="v3").values_ms) == 0
+    assert len(store.latencies(window, arms=["v3"]).values_ms) == 0
 
 
 def test_latency_is_that_of_each_users_first_answer(build: Any, store: EventStore, window: Window) -> None:
@@ -132,9 +132,34 @@ def test_latency_is_that_of_each_users_first_answer(build: Any, store: EventStor
         {"request_id": "4", "user_id": "cy", "latency_ms": 1.0, "status": 500},
         {"request_id": "5", "user_id": "dee", "latency_ms": 2.0, "assigned": "v4", "attempt": 2},
     )
-    sample = store.latencies(window, deployment="v3")
+    sample = store.latencies(window, arms=["v3", "v4"])
     assert sorted(sample.values_ms) == [3.0, 4.0]
     assert set(sample.seen) == {NOON.timestamp()}
+    assert (set(sample.arm), set(sample.commit)) == ({"v3"}, {"c1"})
+
+
+def test_a_user_who_moves_to_the_canary_keeps_the_latency_of_the_first_arm(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    build.attempts({"request_id": "1", "user_id": "ann", "latency_ms": 9.0, "commit": "c1"})
+    moved = {"request_id": "2", "user_id": "ann", "latency_ms": 3.0, "commit": "c2", "time": NOON + minutes(1)}
+    build.attempts(moved, deployment="v4")
+    sample = store.latencies(window, arms=["v3", "v4"])
+    assert (list(sample.arm), list(sample.commit), list(sample.values_ms)) == (["v3"], ["c1"], [9.0])
+
+
+def test_a_user_whom_the_first_arm_never_answered_has_no_latency(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts({"request_id": "1", "user_id": "ann", "status": 503}, deployment="v4")
+    build.attempts({"request_id": "2", "user_id": "ann", "time": NOON + minutes(1)}, deployment="v3")
+    assert len(store.latencies(window, arms=["v3", "v4"]).values_ms) == 0
+
+
+def test_a_sample_of_latencies_keeps_the_split(build: Any, store: EventStore, window: Window) -> None:
+    build.attempts(*({"request_id": f"s{n}", "user_id": f"s{n}"} for n in range(900)), deployment="v3")
+    build.attempts(*({"request_id": f"c{n}", "user_id": f"c{n}"} for n in range(100)), deployment="v4")
+    arms = list(store.latencies(window, arms=["v3", "v4"], limit=500).arm)
+    assert len(arms) == 500
+    assert 30 <= arms.count("v4") <= 70
 
 
 # -- labels ------------------------------------------------------------------------------------------------------
