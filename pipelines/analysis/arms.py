@@ -87,6 +87,35 @@ def user_counts(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestCounts:
+    """Requests of one arm and those that failed, by a source that cannot see users: independence is assumed."""
+
+    requests: Integers
+    """Shape (periods,), over the same periods for both arms."""
+
+    failures: Integers
+    """Those of them that failed, shape (periods,)."""
+
+    def __post_init__(self) -> None:
+        if self.requests.shape != self.failures.shape or (self.failures > self.requests).any():
+            raise ConfigError(
+                f"failures {self.failures.tolist()} of requests {self.requests.tolist()}: one per period, never more"
+            )
+
+
+def request_counts(requests: ArrayLike, failures: ArrayLike) -> RequestCounts:
+    """Build :class:`RequestCounts` from numbers or sequences.
+
+    Raises:
+        ConfigError: NaN, negative or fractional counts, more failures than requests.
+
+    >>> request_counts(1000, 12).failures.tolist()
+    [12]
+    """
+    return RequestCounts(requests=counts(requests, "requests"), failures=counts(failures, "failures"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Latencies:
     """One latency per distinct user of one arm: that of their first request, so that a user counts once."""
 
@@ -212,7 +241,7 @@ class Arm:
     """All that was observed of one arm. What was not observed is Missing, and its gates are Inconclusive."""
 
     name: str
-    errors: UserCounts | Missing = field(default=Missing(reason="no errors were observed"))
+    errors: UserCounts | RequestCounts | Missing = field(default=Missing(reason="no errors were observed"))
     labels: UserCounts | Missing = field(default=Missing(reason="no labels have arrived"))
     """Users with a wrong prediction among those with a label."""
 

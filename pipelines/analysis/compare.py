@@ -7,7 +7,8 @@ so that the value of the current data is valid by itself, without the history of
 
 from typing import assert_never
 
-from pipelines.analysis.arms import Arm, Latencies, Metric, Missing, UserCounts
+from pipelines.analysis.arms import Arm, Latencies, Metric, Missing, RequestCounts, UserCounts
+from pipelines.analysis.counts import compare_requests
 from pipelines.analysis.error_ratio import compare_error_ratio
 from pipelines.analysis.gates import ErrorRatioGate, Gate, MeanGate, QuantileGate
 from pipelines.analysis.metrics import compare_mean
@@ -48,6 +49,8 @@ def _error_ratio(stable: Arm, canary: Arm, gate: ErrorRatioGate, *, alpha: float
     control, treated = (arm.errors if gate.source == "errors" else arm.labels for arm in (stable, canary))
     if isinstance(control, UserCounts) and isinstance(treated, UserCounts):
         return compare_error_ratio(control, treated, gate, alpha=alpha)
+    if isinstance(control, RequestCounts) and isinstance(treated, RequestCounts):
+        return compare_requests(control, treated, gate, alpha=alpha)
     return _unseen((stable, control), (canary, treated))
 
 

@@ -1,4 +1,8 @@
-"""Events counted without users: the Poisson canary test, which may hold or roll back and never promotes.
+"""Events counted without users: they may hold or roll back and never promote.
+
+Where requests are counted too (:func:`compare_requests`), the arms' shares of the requests take the place of the split
+and each request that of a user: Turner, Ly & Grünwald's 2x2 test (arXiv 2106.02693) by period. Where events alone are
+counted (:func:`compare_counts`), the Poisson canary test:
 
 The events of both arms are Poisson processes with one profile in time; given an event, it falls on the canary with
 probability ``share * r / (share * r + 1 - share)`` where r is the ratio of rates (Lindon & Malek, arXiv 2011.03567;
@@ -8,14 +12,63 @@ Assumes independent events: one user who retries in a loop breaks it. Where user
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from pipelines.analysis.arms import Missing
+from pipelines.analysis.arms import Missing, RequestCounts, user_counts
 from pipelines.analysis.checks import counts, level
+from pipelines.analysis.error_ratio import compare_error_ratio
 from pipelines.analysis.event_share import ShareTest
-from pipelines.analysis.gates import CountGate
-from pipelines.analysis.verdict import Failed, Inconclusive, Verdict
+from pipelines.analysis.gates import CountGate, ErrorRatioGate
+from pipelines.analysis.verdict import Error, Failed, Inconclusive, Successful, Verdict
+
+NO_PROMOTION = "counts without users do not promote"
+ASSUMED = "assumes independence"
+
+
+def compare_requests(
+    stable: RequestCounts, canary: RequestCounts, gate: ErrorRatioGate, *, alpha: float
+) -> Failed | Inconclusive:
+    """Judge the canary's share of failed requests against stable's, within periods that both arms served.
+
+    Args:
+        stable: requests of the control, by period.
+        canary: requests of the new version, over the same periods.
+        gate: margins and guardrail; ``minimum_users`` has no meaning here.
+        alpha: chance, over all looks, of ``Failed`` for a canary within the margin, if requests are independent.
+
+    Returns:
+        Failed or Inconclusive: never Successful. Numbers as of :func:`.compare_error_ratio`, of requests.
+
+    Raises:
+        ConfigError: arms with other periods.
+
+    >>> from pipelines.analysis.arms import request_counts
+    >>> found = compare_requests(request_counts(9000, 90), request_counts(1000, 60), ErrorRatioGate(), alpha=0.01)
+    >>> found.reason
+    'error ratio 6.00% against 1.00% of stable: worse by more than 0.00 pp [+2.6, +8.1] (assumes independence)'
+    """
+    served = (stable.requests > 0) & (canary.requests > 0)
+    if not served.any():
+        return Inconclusive(reason="no period in which both arms had requests")
+    share = canary.requests[served] / (stable.requests + canary.requests)[served]
+    control, treated = (
+        user_counts(arm.requests[served], arm.failures[served], shares=part, is_final=True)
+        for arm, part in ((stable, 1 - share), (canary, share))
+    )
+    match _in_requests(compare_error_ratio(control, treated, gate, alpha=alpha)):
+        case Failed(reason=reason, numbers=numbers):
+            return Failed(reason=f"{reason} ({ASSUMED})", numbers=numbers)
+        case Successful(reason=reason, numbers=numbers):
+            return Inconclusive(reason=f"{reason}; {NO_PROMOTION}", numbers=numbers)
+        case Inconclusive(reason=reason, numbers=numbers) | Error(reason=reason, numbers=numbers):
+            return Inconclusive(reason=f"{reason} ({ASSUMED})", numbers=numbers)
+
+
+def _in_requests(verdict: Verdict) -> Verdict:
+    """The same verdict with its numbers named after what was counted."""
+    return replace(verdict, numbers={name.replace("_users", "_requests"): n for name, n in verdict.numbers.items()})
 
 
 def compare_counts(
@@ -54,7 +107,5 @@ def compare_counts(
     found = f"{on_canary[0]} events of the canary and {on_stable[0]} of stable at a share of {share:.0%}"
     rate = f"more than {1 + gate.relative_margin:.2f} times the rate"
     if evidence >= needed:
-        return Failed(reason=f"{found}: {rate} (assumes independence)", numbers=numbers)
-    return Inconclusive(
-        reason=f"{found}: not {rate} with certainty; counts without users do not promote", numbers=numbers
-    )
+        return Failed(reason=f"{found}: {rate} ({ASSUMED})", numbers=numbers)
+    return Inconclusive(reason=f"{found}: not {rate} with certainty; {NO_PROMOTION}", numbers=numbers)

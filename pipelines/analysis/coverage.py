@@ -11,10 +11,12 @@ import numpy as np
 from pipelines.analysis import judges, rates, simulate, two_rates
 from pipelines.analysis.arms import metric
 from pipelines.analysis.checks import Flags, Floats
+from pipelines.analysis.gates import MeanGate
 from pipelines.analysis.means import asymptotic_half_width, betting_bounds
 from pipelines.analysis.measures import Alarms
-from pipelines.analysis.metrics import estimate
+from pipelines.analysis.metrics import compare_mean, estimate
 from pipelines.analysis.simulate import Scene
+from pipelines.analysis.verdict import Failed, Successful, Verdict
 
 USERS = 5000
 LOOKS = 15
@@ -27,7 +29,7 @@ def coverage(*, repetitions: int, seed: int, alpha: float = 0.05) -> list[Alarms
     """Count streams in which an interval ever misses the truth.
 
     >>> len(coverage(repetitions=2, seed=1))
-    6
+    8
     """
     missed = {
         "rate of one arm (1 %), every user": _rate_misses(0.01, repetitions, seed, alpha=alpha),
@@ -35,7 +37,9 @@ def coverage(*, repetitions: int, seed: int, alpha: float = 0.05) -> list[Alarms
         "difference of rates, lower end": _difference_misses(repetitions, seed + 2, alpha=alpha, is_upper=True),
         "difference of rates, upper end": _difference_misses(repetitions, seed + 2, alpha=alpha, is_upper=False),
         f"mean in [0, 1], betting, {LOOKS} looks": _betting_misses(repetitions, seed + 3, alpha=alpha),
-        "difference of means, asymptotic, from 1,000 users": _mean_misses(repetitions, seed + 4, alpha=alpha),
+        f"difference of means in [0, 1], betting, {LOOKS} looks": _bounded_misses(repetitions, seed + 5, alpha=alpha),
+        "ratio of sums by user, asymptotic, from 1,000 users": _ratio_misses(repetitions, seed + 4, alpha=alpha),
+        "mean of a skewed metric, asymptotic, from 1,000 users": _skewed_misses(repetitions, seed + 6, alpha=alpha),
     }
     return [
         Alarms(
@@ -72,7 +76,40 @@ def _is_ever_missed(values: Floats, *, alpha: float) -> bool:
     return False
 
 
-def _mean_misses(repetitions: int, seed: int, *, alpha: float) -> int:
+def _bounded_misses(repetitions: int, seed: int, *, alpha: float) -> int:
+    """The same law on both arms: the difference is zero, and the gate's interval must hold it."""
+    rng = np.random.default_rng(seed)
+    gate = MeanGate(margin=0.0, bounds=(0.0, 1.0), minimum_users=2)
+    misses = 0
+    for _ in range(repetitions):
+        values, is_canary = rng.beta(0.5, 2.0, USERS), rng.random(USERS) < SHARE
+        misses += any(
+            isinstance(_compared(values[:look], is_canary[:look], gate, alpha=alpha), Failed | Successful)
+            for look in np.geomspace(50, USERS, LOOKS).astype(int)
+        )
+    return misses
+
+
+def _compared(values: Floats, is_canary: Flags, gate: MeanGate, *, alpha: float) -> Verdict:
+    """Failed or Successful exactly where zero lies outside the interval, since the margin is zero."""
+    return compare_mean(metric(values[~is_canary]), metric(values[is_canary]), gate, alpha=alpha)
+
+
+def _skewed_misses(repetitions: int, seed: int, *, alpha: float) -> int:
+    """Revenue, say: log-normal with a standard deviation of the logarithm of 1.5, equal on both arms."""
+    rng = np.random.default_rng(seed)
+    gate = MeanGate(margin=0.0, minimum_users=2)
+    misses = 0
+    for _ in range(repetitions):
+        values, is_canary = rng.lognormal(0.0, 1.5, 2 * USERS), rng.random(2 * USERS) < SHARE
+        misses += any(
+            isinstance(_compared(values[:look], is_canary[:look], gate, alpha=alpha), Failed | Successful)
+            for look in np.geomspace(BURN_IN, 2 * USERS, LOOKS).astype(int)
+        )
+    return misses
+
+
+def _ratio_misses(repetitions: int, seed: int, *, alpha: float) -> int:
     """Ratio of sums over users who send 1 to many requests, equal on both arms: the difference is zero."""
     rng = np.random.default_rng(seed)
     misses = 0

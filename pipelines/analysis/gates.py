@@ -61,10 +61,16 @@ class QuantileGate:
     calibration_users: int = 30
     """Users of stable that set the first threshold where none is given; nothing is compared before."""
 
+    caution: float = 1.0
+    """Standard errors by which a threshold lies below stable's quantile so far. At 0 half of the first thresholds lie
+    above the true quantile, where nearly nobody is, and learn slowly; at 2 a p99 begins as a test of the p95. 1 was
+    chosen for that reason; ``laws`` shows all three on a seed of their own."""
+
     minimum_users: int = 100
     """Canary users below which nothing is Successful."""
 
     def __post_init__(self) -> None:
+        _not_negative(self.caution, "caution")
         if not 0 < self.quantile < 1:
             raise ConfigError(f"quantile is {self.quantile}: must lie between 0 and 1; the p99 is 0.99")
         _not_negative(self.relative_margin, "relative_margin")
@@ -91,9 +97,15 @@ class MeanGate:
     metric: str = "metric"
     """What the metric is called in reasons."""
 
+    bounds: tuple[float, float] | None = None
+    """Least and largest value that a user can have, known beforehand: then the comparison is exact at every n and needs
+    no burn-in. None: any value, asymptotic."""
+
     def __post_init__(self) -> None:
         _not_negative(self.margin, "margin")
         _at_least_one(self.minimum_users, "minimum_users")
+        if self.bounds is not None and not (self.bounds[0] < self.bounds[1] and all(map(math.isfinite, self.bounds))):
+            raise ConfigError(f"bounds are {self.bounds}: two finite numbers, the smaller first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

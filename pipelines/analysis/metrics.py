@@ -3,6 +3,9 @@
 The interval of the difference is the asymptotic confidence sequence of :mod:`.means`: valid at every look after the
 burn-in that the gate's ``minimum_users`` asks for. The variance of a ratio of sums is the delta method's (Deng,
 Knoblich & Lu, KDD 2018, arXiv 1803.06336): a user's requests are not independent, so requests are no sample.
+
+A metric whose values are bounded beforehand gets one betting interval per arm instead, joined by the union bound:
+exact at every n, for users in the order of time, and wider.
 """
 
 import math
@@ -14,8 +17,8 @@ from mlflow_deploy_plugin.errors import ConfigError
 from pipelines.analysis.arms import Metric
 from pipelines.analysis.checks import Floats, level
 from pipelines.analysis.gates import MeanGate
-from pipelines.analysis.means import asymptotic_half_width, cuped, cuped_theta
-from pipelines.analysis.verdict import Failed, Inconclusive, Successful, Verdict
+from pipelines.analysis.means import asymptotic_half_width, betting_bounds, cuped, cuped_theta
+from pipelines.analysis.verdict import Failed, Inconclusive, Numbers, Successful, Verdict
 
 
 class Estimate(NamedTuple):
@@ -76,11 +79,15 @@ def compare_mean(stable: Metric, canary: Metric, gate: MeanGate, *, alpha: float
     Args:
         stable: the control's users.
         canary: the new version's users, over the same time.
-        gate: margin in the metric's unit, which direction is good, burn-in.
-        alpha: chance (asymptotically) of a wrong ``Failed``, and of a wrong ``Successful``, over all looks.
+        gate: margin in the metric's unit, which direction is good, burn-in, bounds.
+        alpha: chance (asymptotically, unless bounded) of a wrong ``Failed``, and of a wrong ``Successful``, over all
+            looks.
 
     Returns:
         Failed, Successful or Inconclusive. Numbers: both values, difference with ``low`` and ``high``, users.
+
+    Raises:
+        ConfigError: values outside the gate's bounds, or a ratio of sums with bounds.
 
     >>> rng = np.random.default_rng(1)
     >>> from pipelines.analysis.arms import metric
@@ -89,27 +96,53 @@ def compare_mean(stable: Metric, canary: Metric, gate: MeanGate, *, alpha: float
     'metric 8.892 against 9.988 of stable: worse by more than 0.2 [-1.335, -0.8563]'
     """
     users = {"stable_users": stable.sums.size, "canary_users": canary.sums.size, "alpha": level(alpha)}
-    if min(stable.sums.size, canary.sums.size) < max(gate.minimum_users, 2):
-        fewest = min(stable.sums.size, canary.sums.size)
+    fewest = min(stable.sums.size, canary.sums.size)
+    if fewest < max(gate.minimum_users, 2):
         return Inconclusive(reason=f"{fewest} users of an arm are fewer than {gate.minimum_users}", numbers=users)
     if any(arm.counts is not None and not arm.counts.any() for arm in (stable, canary)):
         return Inconclusive(reason=f"{gate.metric} has no denominator", numbers=users)
+    found = _asymptotic(stable, canary, alpha) if gate.bounds is None else _exact(stable, canary, gate.bounds, alpha)
+    return _verdict(found, gate, users)
+
+
+class _Difference(NamedTuple):
+    stable: float
+    canary: float
+    low: float
+    high: float
+
+
+def _asymptotic(stable: Metric, canary: Metric, alpha: float) -> _Difference:
     control, treated = (estimate(arm) for arm in adjusted(stable, canary))
     difference = treated.value - control.value
     half = float(asymptotic_half_width(control.variance + treated.variance, control.users + treated.users, alpha=alpha))
-    low, high = difference - half, difference + half
+    return _Difference(control.value, treated.value, difference - half, difference + half)
+
+
+def _exact(stable: Metric, canary: Metric, bounds: tuple[float, float], alpha: float) -> _Difference:
+    """Ends of the two arms' betting intervals, each wrong with probability alpha/2 at most."""
+    if stable.counts is not None or canary.counts is not None:
+        raise ConfigError("a ratio of sums has no bounds of its own: leave bounds out, or give one value per user")
+    least, largest = bounds
+    width = largest - least
+    (stable_low, stable_high), (canary_low, canary_high) = (
+        betting_bounds((arm.sums - least) / width, alpha=alpha) for arm in (stable, canary)
+    )
+    return _Difference(
+        stable=float(stable.sums.mean()),
+        canary=float(canary.sums.mean()),
+        low=width * (canary_low - stable_high),
+        high=width * (canary_high - stable_low),
+    )
+
+
+def _verdict(seen: _Difference, gate: MeanGate, users: Numbers) -> Verdict:
     sign = 1 if gate.better == "higher" else -1
-    loss = sorted((-sign * low, -sign * high))
-    numbers = users | {
-        "stable": control.value,
-        "canary": treated.value,
-        "difference": difference,
-        "low": low,
-        "high": high,
-    }
-    found = f"{gate.metric} {treated.value:.4g} against {control.value:.4g} of stable"
-    interval = f"{gate.margin:g} [{low:+.4g}, {high:+.4g}]"
-    if not math.isfinite(half):
+    loss = sorted((-sign * seen.low, -sign * seen.high))
+    numbers = {**users, "difference": seen.canary - seen.stable, **seen._asdict()}
+    found = f"{gate.metric} {seen.canary:.4g} against {seen.stable:.4g} of stable"
+    interval = f"{gate.margin:g} [{seen.low:+.4g}, {seen.high:+.4g}]"
+    if not math.isfinite(seen.high - seen.low):
         return Inconclusive(reason=f"{found}: the variance is not a number", numbers=numbers)
     if loss[0] > gate.margin:
         return Failed(reason=f"{found}: worse by more than {interval}", numbers=numbers)

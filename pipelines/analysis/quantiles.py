@@ -112,8 +112,8 @@ def thresholds(stable_ms: Floats, is_canary: Flags, gate: QuantileGate) -> Float
     """Threshold for each user, from stable's users before them; NaN for users before the first ``calibration_users``.
 
     The first users of stable give the first threshold, and each growth by a fifth another: a threshold never knows the
-    user that it judges, and later looks find the same ones. It is the quantile at p less its standard error
-    ``sqrt(p (1 - p) / n)``, which vanishes: a threshold too high by chance has nobody above it and learns slowly.
+    user that it judges, and later looks find the same ones. It is the quantile at p less ``caution`` standard errors
+    ``sqrt(p (1 - p) / n)``, which vanish: a threshold too high by chance has nobody above it and learns slowly.
 
     Args:
         stable_ms: stable's latencies in the order of time, shape (stable users,).
@@ -133,13 +133,13 @@ def thresholds(stable_ms: Floats, is_canary: Flags, gate: QuantileGate) -> Float
     growth = math.log(max(stable_ms.size, gate.calibration_users) / gate.calibration_users) / math.log(GROWTH)
     marks = np.unique(np.ceil(gate.calibration_users * GROWTH ** np.arange(math.floor(growth) + 1)).astype(np.int64))
     marks = marks[marks <= stable_ms.size]
-    levels = np.array([math.nan, *(_cautious(stable_ms[:mark], gate.quantile) for mark in marks)])
+    levels = np.array([math.nan, *(_cautious(stable_ms[:mark], gate) for mark in marks)])
     return np.asarray(levels[np.searchsorted(marks, known, side="right")], dtype=np.float64)
 
 
-def _cautious(values: Floats, quantile: float) -> float:
-    below = math.sqrt(quantile * (1 - quantile) / values.size)
-    return float(np.quantile(values, max(0.0, quantile - below)))
+def _cautious(values: Floats, gate: QuantileGate) -> float:
+    below = gate.caution * math.sqrt(gate.quantile * (1 - gate.quantile) / values.size)
+    return float(np.quantile(values, max(0.0, gate.quantile - below)))
 
 
 class _Finding(NamedTuple):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.config.home import Home
     from mlflow_deploy_plugin.targets.base import DeploymentTarget
     from pipelines.monitoring.events import EventStore
+    from pipelines.monitoring.prometheus import Prometheus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Doors:
     """The answer: standard output."""
     warn: Callable[[str], None]
     """What a person should know besides: standard error."""
+    open_prometheus: "Callable[[str], Prometheus]" = field(default_factory=lambda: _prometheus)
 
     @classmethod
     def real(cls, environment: Mapping[str, str]) -> Self:
@@ -62,6 +64,12 @@ def _events(root: Path) -> "AbstractContextManager[EventStore]":
     from pipelines.monitoring.events import EventStore  # noqa: PLC0415  DuckDB
 
     return EventStore(root)
+
+
+def _prometheus(url: str) -> "Prometheus":
+    from pipelines.monitoring.prometheus import HttpPrometheus  # noqa: PLC0415
+
+    return HttpPrometheus(url=url)
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from mlflow_deploy_plugin.errors import EXIT_DONE
+from pipelines.commands import sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``plan``."""
     parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to look at")
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
-    parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
+    sources.add_arguments(parser)
 
 
 def run(options: argparse.Namespace, doors: "Doors") -> int:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE
+from pipelines.commands import sources
 
 if TYPE_CHECKING:
     from pipelines.commands.doors import Doors
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``promote``."""
     parser.add_argument("--endpoint", default="", metavar="NAME", help="endpoint to move one step (default: all)")
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
-    parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
+    sources.add_arguments(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="say what would be committed")
     how.add_argument(

@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mlflow_deploy_plugin.errors import EXIT_DONE
+from pipelines.commands import sources
 
 if TYPE_CHECKING:
     from pipelines.commands.doors import Doors
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``status``."""
     parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to look at")
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
-    parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
+    sources.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the whole record as JSON")
 
 

@@ -4,19 +4,17 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from mlflow_deploy_plugin.manifests.tree import rollout_file
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
-from pipelines.commands import endpoints
+from pipelines.commands import endpoints, sources
 from pipelines.commands.committing import Applied, Wish, commit
 from pipelines.commands.doors import Doors
 from pipelines.commands.endpoints import Standing
-from pipelines.monitoring.observing import EventObserver
 from pipelines.promotion import codec
 from pipelines.promotion.decide import findings, settle
 from pipelines.promotion.decision import Abort, Advance, Decision, Expire, Findings, Promote, Unchanged
-from pipelines.promotion.observation import Observation, nothing
+from pipelines.promotion.observation import Observation
 from pipelines.promotion.plan import Plan
 from pipelines.promotion.record import PromotionRecord
 from pipelines.promotion.rollback import Why
@@ -103,7 +101,7 @@ def look(options: Namespace, doors: Doors) -> Tick:
     plan = read_plan(text, path=path) if text else None
     began = endpoints.rollout_began(target, standing) if standing.canaries else None
     state = state_of(standing.endpoint, began=began, retired=endpoints.retired(target, standing))
-    found, decision = _decide(plan, state, lambda: _observe(options, doors, target, state, now), now)
+    found, decision = _decide(plan, state, lambda: sources.observe(options, doors, target, state, now), now)
     record = PromotionRecord(plan=text, state=state, findings=found, now=now, decision=decision)
     return Tick(now=now, target=target, standing=standing, plan=plan, record=record)
 
@@ -130,17 +128,3 @@ def _decide(
         return Findings(), Unchanged(reason=reason)
     found = findings(plan, state, observe()) if state.is_running else Findings()
     return found, settle(plan, state, found, now)
-
-
-def _observe(options: Namespace, doors: Doors, target: DeploymentTarget, state: State, now: datetime) -> Observation:
-    since = state.began or state.since
-    if state.candidate is None or since is None:
-        return nothing(state.stable, "")
-    with doors.open_events(Path(options.events) if options.events else doors.home.events) as log:
-        observer = EventObserver(
-            log=log,
-            stage=state.stage,
-            endpoint=state.endpoint,
-            split_of=endpoints.Splits(target, state.endpoint),
-        )
-        return observer.observe(stable=state.stable, canary=state.candidate.deployment, since=since, now=now)

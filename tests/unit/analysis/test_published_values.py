@@ -9,7 +9,7 @@ from statsmodels.stats.power import NormalIndPower, TTestIndPower
 from statsmodels.stats.proportion import proportion_effectsize, samplesize_proportions_2indep_onetail
 
 from mlflow_deploy_plugin.errors import ConfigError
-from pipelines.analysis import means, paired
+from pipelines.analysis import means, paired, srm
 from pipelines.analysis.arms import metric
 from pipelines.analysis.bayes import Posterior, compare_posteriors
 from pipelines.analysis.gates import MeanGate
@@ -218,3 +218,55 @@ def test_peeking_inflates_a_z_test_as_published(looks: int, inflated: float) -> 
     z = np.cumsum(steps, axis=1) / np.sqrt(np.arange(1, looks + 1))
     alarms = (np.abs(z) > stats.norm.isf(0.025)).any(axis=1).mean()
     assert alarms == pytest.approx(inflated, abs=0.004)
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(-0.3, Failed), (0.0, Successful)])
+def test_bounded_values_are_compared_without_a_burn_in(shift: float, expected: type) -> None:
+    rng = np.random.default_rng(9)
+    stable, canary = metric(rng.beta(8, 2, 3000)), metric(np.clip(rng.beta(8, 2, 400) + shift, 0, 1))
+    gate = MeanGate(margin=0.1, bounds=(0.0, 1.0), minimum_users=100)
+    verdict = compare_mean(stable, canary, gate, alpha=0.01)
+    assert isinstance(verdict, expected), verdict
+
+
+def test_bounds_scale_with_the_unit() -> None:
+    rng = np.random.default_rng(10)
+    arms = rng.beta(2, 5, 500), rng.beta(2, 5, 200)
+    narrow, wide = (
+        compare_mean(
+            *(metric(scale * arm) for arm in arms),
+            MeanGate(margin=0.1, bounds=(0.0, scale), minimum_users=2),
+            alpha=0.05,
+        ).numbers
+        for scale in (1.0, 250.0)
+    )
+    assert [250 * narrow[end] for end in ("low", "high")] == pytest.approx([wide[end] for end in ("low", "high")])
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.0, float("inf")), (float("nan"), 1.0)])
+def test_bounds_that_bound_nothing_are_refused(bounds: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match="bounds"):
+        MeanGate(margin=0.1, bounds=bounds)
+
+
+def test_values_outside_their_bounds_and_ratios_with_bounds_are_refused() -> None:
+    gate = MeanGate(margin=0.1, bounds=(0.0, 1.0), minimum_users=2)
+    for arm in (metric([0.5, 1.5]), metric([0.5, 1.0], counts=[1.0, 2.0])):
+        with pytest.raises(ConfigError):
+            compare_mean(arm, arm, gate, alpha=0.01)
+
+
+def test_one_mean_against_another_has_the_standard_error_of_welch() -> None:
+    rng = np.random.default_rng(11)
+    first, second = rng.normal(0, 1, 900), rng.normal(0, 3, 300)
+    ours = estimate(metric(first)).variance + estimate(metric(second)).variance
+    theirs = stats.ttest_ind(second, first, equal_var=False)
+    assert theirs.statistic == pytest.approx((second.mean() - first.mean()) / np.sqrt(ours))
+
+
+def test_a_mismatch_that_chi_square_finds_once_costs_the_sequential_test_its_looks() -> None:
+    """The classic example of 821,588 against 815,482 users at an even split (Fabijan et al., KDD 2019)."""
+    observed = [821_588, 815_482]
+    assert stats.chisquare(observed).pvalue == pytest.approx(1.8e-6, rel=0.03)
+    assert float(srm.sequential_p(observed, [0.5, 0.5])) == pytest.approx(0.00146, rel=0.01)
+    assert float(srm.sequential_p([818_588, 818_482], [0.5, 0.5])) == 1.0

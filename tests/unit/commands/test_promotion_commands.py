@@ -1,8 +1,13 @@
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+
+from pipelines.cli import main
+from pipelines.monitoring.counter_source import selectors
+from pipelines.monitoring.prometheus import CannedPrometheus
 
 World = Any
 
@@ -142,3 +147,46 @@ def test_a_wrong_plan_is_refused_with_its_field(planned: World) -> None:
 def test_schema_prints_every_field_with_its_reason(world: World) -> None:
     assert world.run("schema") == 0
     assert "least time at this weight" in world.text
+
+
+def scraped(world: World, prometheus: CannedPrometheus, *, failing: int) -> None:
+    """Ten minutes of counters since now; of 100 requests a minute ``failing`` fail on the canary, 1 on stable."""
+    for minute in range(11):
+        for arm, failures in (("churn", 1), ("churn-v2", failing)):
+            chosen = selectors("model", arm)
+            at = world.now + timedelta(minutes=minute)
+            prometheus.record(chosen.alive, at, 1, instance="a")
+            prometheus.record(chosen.requests, at, 100 * minute, instance="a")
+            prometheus.record(chosen.failures, at, failures * minute, instance="a")
+    world.now += timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(("failing", "code", "said"), [(1, 0, "does not promote"), (60, 1, "assumes independence")])
+def test_prometheus_holds_or_aborts_and_never_promotes(planned: World, failing: int, code: int, said: str) -> None:
+    world, prometheus = planned, CannedPrometheus()
+    world.now = world.repository.head().time
+    tick(world)
+    world.now = world.repository.head().time
+    scraped(world, prometheus, failing=failing)
+    doors = replace(world.doors, open_prometheus=lambda _: prometheus.client())
+    arguments = ["promote", "--endpoint", "churn", "--source", "prometheus=http://prometheus.invalid"]
+    world.said.clear()
+    assert main(arguments, doors=doors) == code, world.warned
+    assert said in world.text
+    assert world.weights == ({"churn": 1000} if code else {"churn": 900, "churn-v2": 100})
+
+
+def test_a_prometheus_that_is_away_changes_nothing_and_is_tried_later(planned: World) -> None:
+    world, prometheus = planned, CannedPrometheus(is_away=True)
+    tick(world)
+    head = world.head
+    doors = replace(world.doors, open_prometheus=lambda _: prometheus.client())
+    assert main(["promote", "--endpoint", "churn", "--source", "prometheus=http://p.invalid"], doors=doors) == 75
+    assert world.head == head
+
+
+@pytest.mark.parametrize("source", ["prometheus", "prometheus=", "graphite=http://x", "events=here"])
+def test_a_source_that_is_none_is_refused(planned: World, source: str) -> None:
+    tick(planned)
+    assert tick(planned, "promote", "--source", source) == 2
+    assert "is not known; write events, or prometheus=" in planned.warned[0]
