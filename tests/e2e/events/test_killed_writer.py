@@ -1,5 +1,6 @@
 """A process that logs is killed without warning, or stopped with one: what readers find afterwards."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -83,8 +84,10 @@ def test_a_killed_process_loses_at_most_the_flush_interval(tmp_path: Path, attem
     assert unreadable == ()
     lost = [(number, moment) for number, moment in handed if number not in kept]
     oldest_loss_s = max((killed_at - moment for _, moment in lost), default=0.0)
-    # One interval, and the time that a flush in progress takes: the thread shares two busy cores with other tests.
-    assert oldest_loss_s < FLUSH_S + 1.0
+    # One interval, and the time that a flush in progress takes; who lets this process wait lets its flush wait.
+    moments = [moment for _, moment in handed]
+    starved_s = max(after - before for before, after in itertools.pairwise(moments))
+    assert oldest_loss_s < FLUSH_S + 1.0 + 5 * starved_s
     assert len(kept) > 100
 
 

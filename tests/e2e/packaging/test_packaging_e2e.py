@@ -175,15 +175,14 @@ def test_a_model_that_is_not_there_is_refused_with_what_is(tracking: Any, home: 
     assert "\n" not in str(refusal.value)
 
 
-def test_a_registry_that_is_away_is_said_within_seconds(
+@pytest.mark.timeout(60, func_only=True)
+def test_a_registry_that_is_away_is_said_and_not_waited_for(
     tracking: Any, home: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del tracking
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    began = time.monotonic()
     with pytest.raises(ModelError, match=r"http://127.0.0.1:9' does not answer") as refusal:
         package("models:/My Churn/1", home=home)
-    assert time.monotonic() - began < 30
     assert "\n" not in str(refusal.value)
 
 
