@@ -25,7 +25,12 @@ from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.manifests.model import Deployment, Files, ModelIdentity
 from mlflow_deploy_plugin.repository import Message, Repository, Trailers
 
-collect_ignore = ["fake_agent.py", "fake_bento.py", "load.py"]  # programs, and doctest would import them
+collect_ignore = [
+    "fake_agent.py",
+    "fake_bento.py",
+    "light_agent.py",
+    "load.py",
+]  # programs, and doctest would import them
 
 HERE = Path(__file__).parent
 FAKE_AGENT = (sys.executable, str(HERE / "fake_agent.py"))
@@ -252,3 +257,8 @@ def machine_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mach
 @pytest.fixture(scope="session")
 def make_deployment() -> Callable[..., Deployment]:
     return deployment
+
+
+@pytest.fixture(scope="session")
+def make_port() -> Callable[[], int]:
+    return free_port
