@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test style types contracts unit small-laws e2e laws clean
+.PHONY: help setup demo test style types contracts unit small-laws e2e laws fuzz clean
 
 help: ## show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ e2e: setup ## tests with real Envoy, Bentos and git servers
 
 laws: setup ## what the statistics promise, on long simulations (some minutes)
 	$(BIN)/python -m pipelines laws
+
+fuzz: setup ## 100,000 spoiled bodies in every REST protocol (some minutes)
+	$(BIN)/pytest tests/e2e/serving/test_fuzz.py -s --fuzz-bodies 100000
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist .demo *.egg-info

@@ -17,6 +17,15 @@ OURS = ("MODELSERVE_", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEP
 os.environ.update(QUIET)  # before the first import of mlflow or bentoml, which read them once
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-bodies", type=int, default=1600, help="spoiled bodies to send, over all models")
+
+
+@pytest.fixture(scope="session")
+def fuzz_bodies(pytestconfig: pytest.Config) -> int:
+    return int(pytestconfig.getoption("--fuzz-bodies"))
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty MODELSERVE_HOME, and none of the caller's settings."""

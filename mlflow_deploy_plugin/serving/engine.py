@@ -128,7 +128,7 @@ class Engine:
 
     def _refuse(self, visit: _Visit, request: Request | None, error: RequestError) -> Reply:
         codec, call = visit.codec, visit.call
-        reply = codec.encode_error(error, call, request)
+        reply = self._words(visit, request, error)
         latency_s = perf_counter() - visit.began
         self._metrics.failed(RouteKey(codec.name, call.route.path, reply.status), error.fault, latency_s=latency_s)
         if request is not None and not error.fault.is_clients:
@@ -137,6 +137,14 @@ class Engine:
                 Prediction(call.caller, visit.arrived, codec.name, "error", latency_s * 1000, rows, payload, None)
             )
         return reply
+
+    def _words(self, visit: _Visit, request: Request | None, error: RequestError) -> Reply:
+        codec, call = visit.codec, visit.call
+        try:
+            return codec.encode_error(error, call, request)
+        except Exception:  # some inputs cannot even be quoted, such as one nested almost too deep to be read
+            _logger.exception("%s has no words for the failure of request %s", codec.name, call.caller.request_id)
+            return codec.encode_error(RequestError(error.fault, error.message), call)
 
     async def warm_up(self, codec: Codec, call: Call) -> RequestError | None:
         """One call through the whole way, without trace in metrics and log; the error, where it failed."""

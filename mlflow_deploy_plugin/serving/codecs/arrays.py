@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import orjson
 
+from mlflow_deploy_plugin.serving.codecs.fields import YEARS
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Frame, Matrix, Raw, Tensor, Tensors
 from mlflow_deploy_plugin.serving.signature import NUMPY_TYPES, Signature
@@ -163,16 +164,22 @@ def _fit_column(column: Column, vector: Array) -> Array:
         case "binary":
             return _objects([_as_bytes(value, column.name) for value in vector.tolist()])
         case "datetime":
-            try:
-                return _decoded(vector, column.name).astype("datetime64[ns]")
-            except ValueError as error:
-                raise RequestError(
-                    Fault.INVALID, f"input {column.name!r} must hold times such as 2026-01-02T03:04:05"
-                ) from error
+            return _moments(_decoded(vector, column.name), column.name)
         case "complex":
             return _objects([_json_or_text(value) for value in vector.tolist()])
         case _:
             return fit(vector, np.dtype(NUMPY_TYPES[column.type]), column.name)
+
+
+def _moments(texts: Array, name: str) -> Array:
+    try:
+        coarse = texts.astype("datetime64[s]")
+    except ValueError as error:
+        raise RequestError(Fault.INVALID, f"input {name!r} must hold times such as 2026-01-02T03:04:05") from error
+    years = coarse.astype("datetime64[Y]").astype(int) + 1970
+    if not (np.isnat(coarse) | ((years >= YEARS[0]) & (years <= YEARS[-1]))).all():  # NumPy would wrap them around
+        raise RequestError(Fault.INVALID, f"input {name!r} must hold times of the years {YEARS[0]} to {YEARS[-1]}")
+    return texts.astype("datetime64[ns]")
 
 
 def _fit_tensor(spec: TensorSpec, array: Array, name: str) -> Array:

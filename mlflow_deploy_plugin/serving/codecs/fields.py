@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.signature import Column
 
 
+YEARS: Final = range(1678, 2262)
+"""Whole years that 64 bits of nanoseconds reach; NumPy and pandas hold a model's times so."""
+
+
 class FieldError(ModelserveError):
     """A value does not fit its field; the message says what was wanted and what came."""
 
@@ -81,9 +85,12 @@ def _binary(value: Any) -> bytes:  # noqa: ANN401
 
 def _moment(value: Any) -> datetime:  # noqa: ANN401
     try:
-        return datetime.fromisoformat(_string(value)).replace(tzinfo=None)
+        moment = datetime.fromisoformat(_string(value)).replace(tzinfo=None)
     except ValueError as error:
         raise FieldError("must be a time such as 2026-01-02T03:04:05") from error
+    if moment.year not in YEARS:
+        raise FieldError(f"must be a time of the years {YEARS[0]} to {YEARS[-1]}")
+    return moment
 
 
 def _anything(value: Any) -> Any:  # noqa: ANN401

@@ -7,10 +7,13 @@ differential test runs them against the server itself for every MLflow that we a
 from __future__ import annotations
 
 import io
+import json
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Reply
+from mlflow_deploy_plugin.serving.codecs.tables import check_density
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Frame, Raw, Tensor, Tensors
 
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 JSON_TYPE: Final = "application/json"
 CSV_TYPE: Final = "text/csv"
 PARQUET_TYPE: Final = "application/vnd.apache.parquet"
+MOST_INPUTS: Final = 10_000
+"""Named inputs of one body. MLflow makes an array of each and quotes all of them in a refusal, which takes seconds."""
+QUOTED: Final = 1000
+"""Entries of a list or an object that a refusal quotes."""
 
 
 class Read(NamedTuple):
@@ -103,10 +110,29 @@ class Reader:
     def _json(self, body: bytes) -> Read:
         from mlflow.pyfunc import scoring_server  # noqa: PLC0415
 
-        parsed = scoring_server._parse_json_data(body, self._metadata, self._metadata.get_input_schema())  # noqa: SLF001
+        document = _document(body)
+        parsed = scoring_server._parse_json_data(document, self._metadata, self._metadata.get_input_schema())  # noqa: SLF001
         is_raw = parsed.is_unified_llm_input or self._metadata._is_signature_from_type_hint()  # noqa: SLF001
         payload = Raw(value=parsed.data) if is_raw else _payload(parsed.data)
         return Read(payload, parsed.params, parsed.is_unified_llm_input)
+
+
+def _document(body: bytes) -> Any:  # noqa: ANN401
+    """The JSON object, once it is known not to be far larger as a table; else the bytes, for MLflow to refuse."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(document, dict):
+        return body
+    for data in document.values():
+        if isinstance(data, list):
+            check_density(data)
+        elif isinstance(data, dict) and len(data) > MOST_INPUTS:
+            raise RequestError(
+                Fault.MALFORMED, f"the body has {len(data)} inputs; send a table of so many columns as dataframe_split"
+            )
+    return document
 
 
 def _parquet(body: bytes) -> Any:  # noqa: ANN401
@@ -144,9 +170,18 @@ def error(message: str, code: str, **details: str) -> Exception:
 
 def with_data(cause: Any, data: Any) -> Exception:  # noqa: ANN401
     """MLflow's exception of a failed prediction, with the data in its message as MLflow's server puts it."""
-    cause.message = f"Failed to predict data '{data}'. \nError: {cause.message}"
+    cause.message = f"Failed to predict data '{_quoted(data)}'. \nError: {cause.message}"
     told: Exception = cause
     return told
+
+
+def _quoted(data: Any) -> str:  # noqa: ANN401
+    """``data`` as MLflow writes it, but only the beginning of a long one: NumPy and pandas abbreviate by themselves."""
+    if isinstance(data, dict) and len(data) > QUOTED:
+        return f"{dict(islice(data.items(), QUOTED))} and {len(data) - QUOTED} more"
+    if isinstance(data, list) and len(data) > QUOTED:
+        return f"{data[:QUOTED]} and {len(data) - QUOTED} more"
+    return str(data)
 
 
 def refusal(cause: Any) -> Reply:  # noqa: ANN401

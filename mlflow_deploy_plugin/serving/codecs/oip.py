@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mlflow_deploy_plugin.serving.codecs import oip_tensors
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.blame import status_of
 from mlflow_deploy_plugin.serving.codecs.json_body import json_type, loads_object, retry_headers
 from mlflow_deploy_plugin.serving.codecs.oip_model import OipModel
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
@@ -91,7 +92,7 @@ class OipCodec:
             }
             described = [_output(name, array, binary.get(name)) for name, array in arrays.items()]
         except (TypeError, ValueError, RecursionError) as error:
-            raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from error
+            raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from None
         document = {"model_name": self._name(call), "model_version": self._model.version, "outputs": described}
         head = oip_tensors.dumps({"id": asked.id, **document} if asked.id else document)
         if not binary:
@@ -100,7 +101,7 @@ class OipCodec:
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
         """``{"error": …}``."""
-        status = 400 if error.fault is Fault.INVALID else error.fault.value
+        status = status_of(error, request, self._description.signature)
         return Reply(status, JSON, oip_tensors.dumps({"error": error.message}), retry_headers(error))
 
     def _check_version(self, call: Call) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mlflow_deploy_plugin.serving.codecs import grpc_status, oip_messages
 from mlflow_deploy_plugin.serving.codecs.base import Answer, Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.blame import as_told
 from mlflow_deploy_plugin.serving.codecs.oip_messages import MESSAGES
 from mlflow_deploy_plugin.serving.codecs.oip_model import OipModel
 from mlflow_deploy_plugin.serving.codecs.protobuf import parse
@@ -43,6 +44,7 @@ class OipGrpcCodec:
     def __init__(self, host: Host) -> None:
         self._is_ready = host.is_ready
         self._model = OipModel(host.model)
+        self._signature = host.model.signature
 
     def routes(self) -> Sequence[Route]:
         """A path for each method, as gRPC has it."""
@@ -77,12 +79,12 @@ class OipGrpcCodec:
         try:
             oip_messages.add_outputs(message, self._model.outputs(response, asked.outputs), is_raw=asked.is_raw)
         except (TypeError, ValueError, RecursionError) as error:
-            raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from error
+            raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from None
         return grpc_status.answer(message.SerializeToString())
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
         """A status of gRPC and a message."""
-        return grpc_status.refusal(error)
+        return grpc_status.refusal(as_told(error, request, self._signature))
 
     def _server_live(self, call: Call) -> Reply:  # noqa: ARG002  all servers are alike
         return _reply("ServerLiveResponse", live=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from mlflow_deploy_plugin.serving import json_text
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.blame import is_inputs_fault
 from mlflow_deploy_plugin.serving.codecs.json_body import error_reply, json_type, loads_object
 from mlflow_deploy_plugin.serving.codecs.rows import RowReader
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
@@ -38,7 +39,7 @@ class RestCodec:
         self._classes = host.model.classes
         self._wants: Wants = "probability" if host.model.has_probability else "prediction"
         self._reader = RowReader(host.model.signature)
-        self._has_signature = bool(host.model.signature.inputs)
+        self._signature = host.model.signature
 
     def routes(self) -> Sequence[Route]:
         """One row, and many."""
@@ -73,18 +74,12 @@ class RestCodec:
         try:
             return Reply(200, JSON, json_text.dumps(body))
         except (TypeError, ValueError, RecursionError) as error:
-            raise RequestError(Fault.MODEL_FAILED, str(error)) from error
+            raise RequestError(Fault.MODEL_FAILED, str(error)) from None  # a cause would be the input's
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
-        """The reason in plain words.
-
-        A value that the model itself refuses is the client's to mend, and so is whatever goes wrong where no signature
-        has said beforehand what the model takes.
-        """
-        may_be_input = isinstance(error.__cause__, ValueError) or not self._has_signature
-        if error.fault is Fault.MODEL_FAILED and request is not None and may_be_input:
-            return error_reply(error, status=422)
-        return error_reply(error)
+        """The reason in plain words; a value that the model itself refuses is as one that its signature does."""
+        is_inputs = is_inputs_fault(error, request, self._signature)
+        return error_reply(error, status=Fault.INVALID.value if is_inputs else None)
 
     def _probabilities(self, predictions: Any, probability: Any) -> list[float] | None:  # noqa: ANN401
         """The predicted class's probability, row by row."""

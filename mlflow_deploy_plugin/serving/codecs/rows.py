@@ -8,7 +8,7 @@ import numpy as np
 
 from mlflow_deploy_plugin.serving.codecs.fields import FieldError, check
 from mlflow_deploy_plugin.serving.codecs.json_body import json_type
-from mlflow_deploy_plugin.serving.codecs.tables import TablePlan
+from mlflow_deploy_plugin.serving.codecs.tables import TablePlan, check_density
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Frame, Matrix, Raw, Tensor, Tensors
 from mlflow_deploy_plugin.serving.signature import NUMPY_TYPES, Signature
@@ -152,6 +152,7 @@ def _untyped(rows: list[Any]) -> Payload:
     if all(isinstance(row, dict) for row in rows):
         import pandas as pd  # noqa: PLC0415
 
+        check_density(rows)
         return Frame(frame=pd.DataFrame(rows))
     try:
         return Tensor(array=np.array(rows))

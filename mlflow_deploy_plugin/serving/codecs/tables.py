@@ -9,16 +9,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mlflow_deploy_plugin.serving.signature import Signature
+
+
+SPARSE_CELLS: Final = 1_000_000
+"""Cells that a table may have however few of them are filled."""
+
+
+def check_density(rows: Sequence[Any]) -> None:
+    """Refuse objects that share so few names that a table of them would be nearly empty, and far larger than the body.
+
+    Raises:
+        RequestError: MALFORMED.
+    """
+    records = [row for row in rows if isinstance(row, dict)]
+    names = set().union(*records)
+    if len(names) * len(records) > max(SPARSE_CELLS, 10 * sum(map(len, records))):
+        raise RequestError(
+            Fault.MALFORMED,
+            f"the {len(records)} rows have {len(names)} different names in all; send rows of the same names",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

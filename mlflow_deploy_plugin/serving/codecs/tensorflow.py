@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mlflow_deploy_plugin.serving.codecs import tensorflow_values as values
 from mlflow_deploy_plugin.serving.codecs.arrays import ArrayReader
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.blame import status_of
 from mlflow_deploy_plugin.serving.codecs.json_body import json_type, retry_headers
 from mlflow_deploy_plugin.serving.codecs.tensorflow_metadata import signature_definition
 from mlflow_deploy_plugin.serving.codecs.tensorflow_model import SIGNATURE, check_signature, check_version, version_of
@@ -78,11 +79,11 @@ class TensorflowCodec:
         try:
             return Reply(200, JSON, values.dumps(self._answer(response, request, call.route.verb)))
         except (TypeError, ValueError, RecursionError) as error:
-            raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from error
+            raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from None
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
         """``{"error": …}``."""
-        status = 400 if error.fault is Fault.INVALID else error.fault.value
+        status = status_of(error, request, self._model.signature)
         return Reply(status, JSON, values.dumps({"error": error.message}), retry_headers(error))
 
     def _answer(self, response: Response, request: Request, verb: str) -> dict[str, Any]:

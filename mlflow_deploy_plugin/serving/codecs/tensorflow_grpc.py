@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from mlflow_deploy_plugin.serving.codecs import grpc_status, tensorflow_messages
 from mlflow_deploy_plugin.serving.codecs.arrays import ArrayReader
 from mlflow_deploy_plugin.serving.codecs.base import Answer, Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.blame import as_told
 from mlflow_deploy_plugin.serving.codecs.protobuf import parse
 from mlflow_deploy_plugin.serving.codecs.tensorflow_messages import MESSAGES
 from mlflow_deploy_plugin.serving.codecs.tensorflow_metadata import signature_definition
@@ -79,12 +80,12 @@ class TensorflowGrpcCodec:
             for name in asked.outputs or arrays:
                 tensorflow_messages.fill(message.outputs[name], arrays[name])
         except (TypeError, ValueError, RecursionError) as error:
-            raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from error
+            raise RequestError(Fault.MODEL_FAILED, f"the model's output is no tensor: {error}") from None
         return grpc_status.answer(message.SerializeToString())
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
         """A status of gRPC and a message."""
-        return grpc_status.refusal(error)
+        return grpc_status.refusal(as_told(error, request, self._model.signature))
 
     def _check(self, spec: Any) -> None:  # noqa: ANN401  a ModelSpec
         version = str(spec.version.value) if spec.HasField("version") else ""

@@ -38,9 +38,11 @@ def loads(body: bytes) -> dict[str, Any]:
 
 def _loads_tolerant(body: bytes) -> Any:  # noqa: ANN401
     try:
-        return json.loads(body)
+        document = json.loads(body.decode())  # of bytes json would guess the encoding, and let halves of pairs through
+        json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise RequestError(Fault.MALFORMED, f"the body is not JSON: {error}") from error
+    return document
 
 
 def dumps(document: Any) -> bytes:  # noqa: ANN401

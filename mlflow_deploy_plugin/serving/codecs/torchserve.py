@@ -14,6 +14,7 @@ import orjson
 
 from mlflow_deploy_plugin.serving import json_text
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.blame import status_of
 from mlflow_deploy_plugin.serving.codecs.json_body import loads, retry_headers
 from mlflow_deploy_plugin.serving.codecs.rows import RowReader
 from mlflow_deploy_plugin.serving.codecs.torchserve_body import form_files, item_rows, media_type
@@ -89,11 +90,11 @@ class TorchserveCodec:
         try:
             return Reply(200, JSON, json_text.dumps(predictions[0] if is_single else predictions))
         except (TypeError, ValueError, RecursionError) as error:
-            raise RequestError(Fault.MODEL_FAILED, str(error)) from error
+            raise RequestError(Fault.MODEL_FAILED, str(error)) from None
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
         """``{"code", "type", "message"}``."""
-        status = 400 if error.fault is Fault.INVALID else error.fault.value
+        status = status_of(error, request, self._model.signature)
         return _error(status, error.message, retry_headers(error))
 
     def _files(self, files: list[bytes]) -> Payload:

@@ -138,6 +138,15 @@ def test_a_torn_form_is_refused(files: Any, body: bytes) -> None:
     assert files.ask("POST", PREDICT, body, form(b"")[1]).status == 400
 
 
+def test_headers_of_a_part_are_bounded(files: Any) -> None:
+    body, headers = form(b"x", name="n" * 9000)
+    assert files.ask("POST", PREDICT, body, headers).status == 400
+
+
+def test_a_form_without_a_boundary_is_refused(files: Any) -> None:
+    assert files.ask("POST", PREDICT, form(b"x")[0], {"content-type": "multipart/form-data"}).status == 400
+
+
 @pytest.mark.parametrize("body", [[], {"data": []}, [1], [1, "x"], {"age": 1}, "x", None, [[1, 2], [3]]])
 def test_items_that_do_not_fit_are_refused_in_torchserves_words(table: Any, body: Any) -> None:
     status, answer = table.post(PREDICT, body)
