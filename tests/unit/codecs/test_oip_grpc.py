@@ -151,12 +151,16 @@ def test_bad_input_is_refused_in_its_own_words(table: Any, fields: dict[str, Any
     assert words in found[1]
 
 
-def test_a_model_that_raises_is_internal(loopback: Any) -> None:
+def test_a_model_that_raises_is_internal_and_one_that_refuses_a_value_is_not(loopback: Any) -> None:
     def broken(_: object) -> None:
-        raise ValueError("boom")
+        raise KeyError("boom")
+
+    def choosy(_: object) -> None:
+        raise ValueError("no NaN")
 
     inputs = [typed("age", "FP64", [1.0]), typed("income", "FP64", [1.0])]
-    assert infer(loopback(factory=OipGrpcCodec, model=broken), inputs=inputs) == (13, "boom")
+    assert infer(loopback(factory=OipGrpcCodec, model=broken), inputs=inputs) == (13, "'boom'")
+    assert infer(loopback(factory=OipGrpcCodec, model=choosy), inputs=inputs) == (3, "no NaN")
     objects = loopback(factory=OipGrpcCodec, model=lambda _: [{1, 2}])
     assert infer(objects, inputs=inputs)[0] == 13
 

@@ -118,7 +118,7 @@ def test_statuses_and_what_stands_beside_them(serving: Any) -> None:
         )
 
     failed, malformed, beside, answer = speak(served, ask)
-    assert failed == ("INTERNAL", "the model raised ValueError: poison -1.0")
+    assert failed == ("INVALID_ARGUMENT", "the model raised ValueError: poison -1.0")
     assert (malformed, answer[0]) == ("INVALID_ARGUMENT", "INVALID_ARGUMENT")
     assert beside["x-model-version"] == "churn-v4"
     assert [one.status for one in served.recorder.predictions] == ["error"]
