@@ -55,13 +55,8 @@ class Home:
 
     @property
     def agent(self) -> Path:
-        """The agent's lock, status, log and process records."""
+        """The agent's lock, status and log."""
         return self.root / "agent"
-
-    @property
-    def processes(self) -> Path:
-        """One JSON record of each process that the agent started."""
-        return self.agent / "processes"
 
     @property
     def logs(self) -> Path:

@@ -58,3 +58,40 @@ class Ledger:
         self.head()
         path = endpoint_folder(self.stage_name, endpoint) if endpoint else stage_folder(self.stage_name)
         return self.open().history(path=path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerTarget:
+    """The half of a target that reads: whoever applies its commits, what they say is in the ledger."""
+
+    uri: str
+    ledger: Ledger
+
+    @property
+    def stage_name(self) -> str:
+        """Which stage."""
+        return self.ledger.stage_name
+
+    def head(self) -> str:
+        """The newest commit; empty where there is none."""
+        return self.ledger.head()
+
+    def files(self) -> Files:
+        """The newest tree."""
+        return self.ledger.files()
+
+    def files_at(self, commit: str) -> Files:
+        """The tree of ``commit``; empty where there is none."""
+        return self.ledger.files_at(commit)
+
+    def stage(self) -> Stage:
+        """The newest tree's say on this stage."""
+        return self.ledger.stage()
+
+    def read(self) -> Reading:
+        """The newest commit and its say on this stage, in one look."""
+        return self.ledger.read()
+
+    def history(self, endpoint: str = "") -> tuple[Commit, ...]:
+        """Commits that touched the stage, or one endpoint of it; newest first."""
+        return self.ledger.history(endpoint)

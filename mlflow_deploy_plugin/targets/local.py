@@ -8,13 +8,13 @@ from mlflow_deploy_plugin.agent.client import Applied, Refused, TimedOut
 from mlflow_deploy_plugin.agent.client import Outcome as Word
 from mlflow_deploy_plugin.agent.status import AgentStatus
 from mlflow_deploy_plugin.errors import AgentError, ConflictError, ModelserveError
-from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Stage
+from mlflow_deploy_plugin.manifests.model import Endpoint, Files
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.packaging.gpu import Gpus
-from mlflow_deploy_plugin.repository import Commit, CommitResult, Intent
-from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Reading, Standing
+from mlflow_deploy_plugin.repository import CommitResult, Intent
+from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Standing
 from mlflow_deploy_plugin.targets.intents import operation_id
-from mlflow_deploy_plugin.targets.ledger import Ledger
+from mlflow_deploy_plugin.targets.ledger import LedgerTarget
 from mlflow_deploy_plugin.targets.restoring import restore
 from mlflow_deploy_plugin.targets.wording import short
 
@@ -44,43 +44,12 @@ class Agent(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalTarget:
+class LocalTarget(LedgerTarget):
     """Commits, waits for the agent's word, and takes an endpoint back that could not be brought to life."""
 
-    uri: str
-    ledger: Ledger
     agent: Agent
     count: Callable[[], Gpus]
     say: Callable[[str], None]
-
-    @property
-    def stage_name(self) -> str:
-        """Which stage."""
-        return self.ledger.stage_name
-
-    def head(self) -> str:
-        """The newest commit; empty where there is none."""
-        return self.ledger.head()
-
-    def files(self) -> Files:
-        """The newest tree."""
-        return self.ledger.files()
-
-    def files_at(self, commit: str) -> Files:
-        """The tree of ``commit``; empty where there is none."""
-        return self.ledger.files_at(commit)
-
-    def stage(self) -> Stage:
-        """The newest tree's say on this stage."""
-        return self.ledger.stage()
-
-    def read(self) -> Reading:
-        """The newest commit and its say on this stage, in one look."""
-        return self.ledger.read()
-
-    def history(self, endpoint: str = "") -> tuple[Commit, ...]:
-        """Commits that touched the stage, or one endpoint of it; newest first."""
-        return self.ledger.history(endpoint)
 
     def gpus(self) -> Gpus | None:
         """GPUs of this machine."""

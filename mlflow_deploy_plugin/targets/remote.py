@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow_deploy_plugin.errors import ConfigError
-from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Stage
+from mlflow_deploy_plugin.manifests.model import Endpoint
 from mlflow_deploy_plugin.packaging.gpu import Gpus
-from mlflow_deploy_plugin.repository import Commit, Intent
-from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Reading, Standing
-from mlflow_deploy_plugin.targets.ledger import Ledger
+from mlflow_deploy_plugin.repository import Intent
+from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Standing
+from mlflow_deploy_plugin.targets.ledger import LedgerTarget
 from mlflow_deploy_plugin.targets.wording import short
 
 
@@ -17,43 +17,12 @@ def _silently(_text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteTarget:
+class RemoteTarget(LedgerTarget):
     """Commits and pushes; every deployment is ``pending``, since nobody here sees it run."""
 
-    uri: str
-    ledger: Ledger
     gateway_url: str = ""
     say: Callable[[str], None] = _silently
     """Takes what a person should read besides the answer."""
-
-    @property
-    def stage_name(self) -> str:
-        """Which stage."""
-        return self.ledger.stage_name
-
-    def head(self) -> str:
-        """The newest commit; empty where there is none."""
-        return self.ledger.head()
-
-    def files(self) -> Files:
-        """The newest tree."""
-        return self.ledger.files()
-
-    def files_at(self, commit: str) -> Files:
-        """The tree of ``commit``; empty where there is none."""
-        return self.ledger.files_at(commit)
-
-    def stage(self) -> Stage:
-        """The newest tree's say on this stage."""
-        return self.ledger.stage()
-
-    def read(self) -> Reading:
-        """The newest commit and its say on this stage, in one look."""
-        return self.ledger.read()
-
-    def history(self, endpoint: str = "") -> tuple[Commit, ...]:
-        """Commits that touched the stage, or one endpoint of it; newest first."""
-        return self.ledger.history(endpoint)
 
     def gpus(self) -> Gpus | None:
         """Unknown: the models run elsewhere."""
