@@ -28,6 +28,7 @@ VERBS: Final = {
     "history": "an endpoint's audit log, rebuilt from git alone",
     "replay": "recompute a recorded decision from its evidence, byte for byte",
     "schema": "the fields of rollout.yaml, as JSON Schema",
+    "simulate": "what the drift gate does on simulated traffic: reverts, delays, false alarms",
     "laws": "what the statistics promise, measured on simulated streams",
 }
 """Verb and what it does; module ``pipelines.commands.VERB`` has it. Imported when a verb is named, not before."""

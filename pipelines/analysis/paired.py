@@ -9,6 +9,7 @@ e-value at every look, also for few users. Without a margin that is the e-proces
 The unit is the user: of a user's inputs, the first that was scored by both.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -67,15 +68,8 @@ def log_e(pairs: Pairs, *, margin: float = 0.0, is_upper: bool = True) -> float:
     """
     if not -1 < margin < 1:
         raise ConfigError(f"margin is {margin}: a difference of shares lies between -1 and 1; a per cent is 0.01")
-    points = _alternatives(margin, is_upper=is_upper)
-    null_old = _project(points, margin)
-    null_new = np.clip(null_old + margin, EDGE, 1.0)
-    null_same = np.clip(1 - null_old - null_new, EDGE, 1.0)
-    evidence = (
-        pairs.only_new_wrong * (np.log(points.new) - np.log(null_new))
-        + pairs.only_old_wrong * (np.log(points.old) - np.log(null_old))
-        + pairs.same * (np.log(points.same) - np.log(null_same))
-    )
+    ratios = _log_ratios(margin, is_upper=is_upper)
+    evidence = pairs.only_new_wrong * ratios.new + pairs.only_old_wrong * ratios.old + pairs.same * ratios.same
     return float(logsumexp(evidence) - math.log(evidence.size))
 
 
@@ -158,6 +152,20 @@ class _Points(NamedTuple):
     new: Floats
     old: Floats
     same: Floats
+
+
+@functools.lru_cache(maxsize=64)
+def _log_ratios(margin: float, *, is_upper: bool) -> _Points:
+    """Log likelihood ratio of each alternative to its projection onto the null, by cell."""
+    points = _alternatives(margin, is_upper=is_upper)
+    null_old = _project(points, margin)
+    null_new = np.clip(null_old + margin, EDGE, 1.0)
+    null_same = np.clip(1 - null_old - null_new, EDGE, 1.0)
+    return _Points(
+        new=np.log(points.new) - np.log(null_new),
+        old=np.log(points.old) - np.log(null_old),
+        same=np.log(points.same) - np.log(null_same),
+    )
 
 
 def _alternatives(margin: float, *, is_upper: bool) -> _Points:

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         raise ConfigError(
             f"--seed and --tuning-seed are both {options.seed}: what was chosen by a seed is judged by it"
         )
-    before = _read(options.write)
+    before = read_document(options.write)
     if options.write:
         written(before, dict.fromkeys((COMMAND, *NAMES), ""), path=options.write)  # refused before the minutes
     found = tables(repetitions=options.repetitions, seed=options.seed, tuning_seed=options.tuning_seed)
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         doors.say(text)
         summary.append(options.summary, text)
     if options.write:
-        _replace(options.write, written(before, {COMMAND: _command(options), **found}, path=options.write))
+        write_document(options.write, written(before, {COMMAND: _command(options), **found}, path=options.write))
     return EXIT_DONE
 
 
@@ -85,8 +85,12 @@ def _command(options: argparse.Namespace) -> str:
     return f"    python -m pipelines laws {told}"
 
 
-def _read(path: str) -> str:
-    """The document that will be written; read first, so that a wrong path costs no minutes."""
+def read_document(path: str) -> str:
+    """The document that will be written; read first, so that a wrong path costs no minutes.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     if not path:
         return ""
     try:
@@ -97,7 +101,12 @@ def _read(path: str) -> str:
         ) from error
 
 
-def _replace(path: str, text: str) -> None:
+def write_document(path: str, text: str) -> None:
+    """Put ``text`` into the file ``path``.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
