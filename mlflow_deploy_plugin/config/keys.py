@@ -102,6 +102,11 @@ class ProcessKeys(ServingKeys):
         kind="the path of a CSV or Parquet file",
         about="training sample that drift is measured against; empty: the one logged with the model",
     )
+    compile: values.CompileValue = key(
+        "auto",
+        kind="auto or off",
+        about="serve a compiled form that needs neither MLflow nor scikit-learn, where it answers as the model does",
+    )
     wait_s: values.Seconds = key(
         120.0, kind=_ABOVE_0, unit="s", about="how long the command waits until the deployment answers"
     )

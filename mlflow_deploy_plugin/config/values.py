@@ -29,6 +29,11 @@ def _switch(value: object) -> object:
     return "on" if text in ON else "off" if text in OFF else value
 
 
+def _auto(value: object) -> object:
+    word = _switch(value)
+    return "auto" if word == "on" else word
+
+
 def _log_mode(value: object) -> object:
     word = _switch(value)
     return "full" if word == "on" else word
@@ -142,6 +147,7 @@ Share = Annotated[float, Number, Field(ge=0, le=1)]
 Weight = Annotated[int, BeforeValidator(per_mille)]
 Gpu = Annotated[Annotated[int, Field(ge=0)] | Literal["auto"], BeforeValidator(_gpu)]
 SwitchValue = Annotated[Literal["on", "off"], BeforeValidator(_switch)]
+CompileValue = Annotated[Literal["auto", "off"], BeforeValidator(_auto)]
 LogValue = Annotated[Literal["off", "predictions", "full"], BeforeValidator(_log_mode)]
 Quantity = Annotated[str, BeforeValidator(_quantity)]
 Device = Annotated[str, _matching(_DEVICE)]

@@ -1,4 +1,4 @@
-"""A registry in memory and a builder without BentoML, for tests of whoever packages or deploys."""
+"""A registry in memory, a builder without BentoML and a compiler without a process, for tests of whoever packages."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlflow_deploy_plugin.errors import ModelError
 from mlflow_deploy_plugin.packaging.build import BuildJob
+from mlflow_deploy_plugin.packaging.compiling import CompileJob, Outcome
 from mlflow_deploy_plugin.packaging.registry import Entry
 
 
@@ -85,3 +86,19 @@ class FakeBuilder:
             raise self.fails
         (bento / "bento.yaml").write_text(f"name: {job.name}\nversion: {job.version}\n", encoding="utf-8")
         return bento
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeCompiler:
+    """Says what it was told to say, and writes a file where that is a form; remembers its jobs."""
+
+    outcome: Outcome = field(default_factory=lambda: Outcome(reason="a fake compiles nothing"))
+    jobs: list[CompileJob] = field(default_factory=list)
+
+    def __call__(self, job: CompileJob, *, keep_open: tuple[int, ...] = ()) -> Outcome:
+        """The outcome that was given."""
+        del keep_open
+        self.jobs.append(job)
+        job.out.mkdir(parents=True)
+        (job.out / "check.json").write_text("{}\n", encoding="utf-8")
+        return self.outcome

@@ -1,13 +1,14 @@
 """From a model URI to a Bento in the store: fetch, read, describe, build, publish. Once per identity.
 
-Nothing is published before it is whole: all work lies in a workspace that one rename leaves. Nothing here loads the
-model; whether it loads and answers is the process's to show before it gets traffic.
+Nothing is published before it is whole: all work lies in a workspace that one rename leaves. Only the process that
+compiles (:mod:`.compiling`) loads the model; whether it answers is the Bento's to show before it gets traffic.
 """
 
+import logging
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
@@ -16,19 +17,31 @@ from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import PackagingError
 from mlflow_deploy_plugin.packaging import digest, environment, mlmodel, reference, requirements, serving_code, store
 from mlflow_deploy_plugin.packaging.build import Builder, BuildJob, build
+from mlflow_deploy_plugin.packaging.compiling import CompileJob, Compiler, Outcome, compile_model
 from mlflow_deploy_plugin.packaging.mlflow_registry import MlflowRegistry
 from mlflow_deploy_plugin.packaging.registry import Registry
 from mlflow_deploy_plugin.packaging.resolve import Resolved, resolve
 from mlflow_deploy_plugin.packaging.work import Workspace, exclusive, workspace
-from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER, REFERENCE_FILE, SERVICE_IMPORT, SPEC_FILE, BentoSpec
+from mlflow_deploy_plugin.spec.bento import (
+    COMPILED_FOLDER,
+    MODEL_FOLDER,
+    REFERENCE_FILE,
+    SERVICE_IMPORT,
+    SPEC_FILE,
+    BentoSpec,
+)
 from mlflow_deploy_plugin.spec.names import slug
 
 VERSION_DIGITS: Final = 16
+COMPILERS: Final = ("skl2onnx", "onnxruntime")
 OLDEST_PYTHON: Final = (3, 11)
 """What the serving code runs on; a model of an older Python is served by this one."""
 
 LEFT_OUT: Final = frozenset({"registered_model_meta", "__pycache__", ".DS_Store"})
 """What downloading and loading write beside a model; not part of it, and different on each machine."""
+
+
+_logger = logging.getLogger("modelserve.packaging")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +51,8 @@ class PackagingOptions:
     env_manager: Literal["local", "uv"] = "local"
     reference: str = ""
     """Path of a CSV or Parquet file; empty: the reference that was logged with the model, if any."""
+    compile: Literal["auto", "off"] = "auto"
+    """Whether a form that needs no MLflow is made, where it answers alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +61,7 @@ class Doors:
 
     registry: Registry = field(default_factory=MlflowRegistry)
     build: Builder = build
+    compile: Compiler = compile_model
     code: Path = serving_code.PACKAGE
     installed: requirements.Installed = requirements.installed_here
 
@@ -143,18 +159,27 @@ def _draft(resolved: Resolved, work: Path, options: PackagingOptions, doors: Doo
         serving_digest=serving_digest,
         environment_digest=digest.of_lines(needs.lines),
         env_manager=options.env_manager,
+        compile=options.compile,
         python_version=_servable(needs.python),
         requirements=needs.lines,
         reference_digest=digest.of_file(context / REFERENCE_FILE) if sample is not None else "",
         metadata=_metadata(facts, needs.python),
     )
+    tools = _tools(options, doors)
     return _Draft(
-        tag=f"{slug(resolved.name)}:{_identity(spec)}",
+        tag=f"{slug(resolved.name)}:{_identity(spec, tools)}",
         spec=spec,
         model=model,
         context=context,
         needs=needs,
     )
+
+
+def _tools(options: PackagingOptions, doors: Doors) -> tuple[str, ...]:
+    """What a compiled form depends on beside the model, our code and the environment."""
+    if options.compile == "off":
+        return ("compile=off",)
+    return tuple(f"{name}=={doors.installed(name) or 'none'}" for name in COMPILERS)
 
 
 def _needs(model: Path, facts: mlmodel.ModelFile, doors: Doors) -> _Needs:
@@ -176,23 +201,65 @@ def _published(draft: _Draft, home: Home, work: Workspace, doors: Doors) -> Pack
     name = draft.tag.partition(":")[0]
     with exclusive(home, f"bento-{name}"):
         found = store.find(home, draft.tag)
-        path = found or _built(draft, work, doors)
-        python = environment.ensure(home, draft.spec, path / store.SOURCE)
+        source = found / store.SOURCE if found else _source(draft, work)
+        python = environment.ensure(home, draft.spec, source)
+        path = found or store.publish(home, _built(draft, python, work, doors), draft.tag)
         return Packaged(
             tag=draft.tag,
-            path=found or store.publish(home, path, draft.tag),
-            spec=draft.spec,
+            path=path,
+            spec=_named(store.read_spec(path), draft.spec),
             python=python,
             warnings=draft.needs.warnings if python is None else _unlike(draft.spec),
             is_new=found is None,
         )
 
 
-def _built(draft: _Draft, work: Workspace, doors: Doors) -> Path:
-    (draft.context / SPEC_FILE).write_text(draft.spec.to_json(), encoding="utf-8")
-    built = doors.build(_job(draft, work.folder), keep_open=(work.lock,))
+def _source(draft: _Draft, work: Workspace) -> Path:
+    """A folder in which the model lies as in the Bento, for requirements that name its files."""
+    source = work.folder / "source"
+    source.mkdir()
+    (source / MODEL_FOLDER).symlink_to(draft.model)
+    return source
+
+
+def _built(draft: _Draft, python: Path | None, work: Workspace, doors: Doors) -> Path:
+    outcome = _compiled(draft, python, work, doors)
+    lines = requirements.joined(draft.spec.requirements, outcome.requirements)
+    spec = replace(
+        draft.spec,
+        predictor="compiled" if outcome.form else "pyfunc",
+        predictor_reason=outcome.reason if outcome.form else f"not compiled: {outcome.reason}",
+        requirements=lines,
+        environment_digest=digest.of_lines(lines),
+    )
+    (draft.context / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+    built = doors.build(_job(replace(draft, spec=spec), work.folder), keep_open=(work.lock,))
     draft.model.rename(built / store.SOURCE / MODEL_FOLDER)
+    _logger.info("%s will be served by %s: %s", spec.model_uri, spec.predictor, spec.predictor_reason)
     return built
+
+
+def _compiled(draft: _Draft, python: Path | None, work: Workspace, doors: Doors) -> Outcome:
+    if draft.spec.compile == "off":
+        return Outcome(reason="compile=off")
+    out = draft.context / COMPILED_FOLDER
+    job = CompileJob(python=python, code=draft.context, model=draft.model, out=out)
+    outcome = doors.compile(job, keep_open=(work.lock,))
+    if not outcome.form:
+        shutil.rmtree(out, ignore_errors=True)
+    return outcome
+
+
+def _named(stored: BentoSpec, asked: BentoSpec) -> BentoSpec:
+    """What the Bento says of its content, under the name that was asked for: two versions may share a content."""
+    return replace(
+        stored,
+        model_uri=asked.model_uri,
+        model_name=asked.model_name,
+        model_version=asked.model_version,
+        run_id=asked.run_id,
+        model_id=asked.model_id,
+    )
 
 
 def _unlike(spec: BentoSpec) -> tuple[str, ...]:
@@ -241,11 +308,11 @@ def _fetch(resolved: Resolved, work: Path, registry: Registry) -> Path:
     return model
 
 
-def _identity(spec: BentoSpec) -> str:
+def _identity(spec: BentoSpec, tools: tuple[str, ...]) -> str:
     """What makes two Bentos the same: all that lies in them, not where the model came from."""
     parts = (
         *(spec.model_digest, spec.serving_digest, spec.environment_digest),
-        *(spec.env_manager, spec.python_version, spec.reference_digest, spec.predictor),
+        *(spec.env_manager, spec.python_version, spec.reference_digest, *tools),
     )
     return digest.of_lines(parts).removeprefix(digest.PREFIX)[:VERSION_DIGITS]
 

@@ -65,6 +65,18 @@ def with_serving(lines: Iterable[str], *, mlflow_version: str) -> tuple[str, ...
     return (*(line for line in own if line.startswith("-")), *sorted(packages, key=str.lower))
 
 
+def joined(lines: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
+    """``lines``, in their order, and those of ``more`` whose package none of them names.
+
+    >>> joined(["--pre", "numpy==2.0", "pandas"], ["onnxruntime==1.32.0", "numpy"])
+    ('--pre', 'numpy==2.0', 'onnxruntime==1.32.0', 'pandas')
+    """
+    own = list(lines)
+    named = {_name(line) for line in own}
+    packages = [line for line in (*own, *(line for line in more if _name(line) not in named)) if line[0] != "-"]
+    return (*(line for line in own if line.startswith("-")), *sorted(packages, key=str.lower))
+
+
 def python_version(folder: Path, *, otherwise: str) -> str:
     """``MAJOR.MINOR`` of the Python that logged the model.
 

@@ -23,7 +23,7 @@ from mlflow_deploy_plugin.serving.codecs import make_codecs, make_grpc_codecs
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Call, Host, Reply
 from mlflow_deploy_plugin.serving.engine import Engine
 from mlflow_deploy_plugin.serving.events import open_labels, open_recorder
-from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+from mlflow_deploy_plugin.serving.faults import AsleepError, Fault, RequestError
 from mlflow_deploy_plugin.serving.lifecycle import Lifecycle
 from mlflow_deploy_plugin.serving.metrics import Metrics, RouteKey
 from mlflow_deploy_plugin.serving.own_routes import OwnRoutes
@@ -163,15 +163,17 @@ class Application:
     async def _warm(self, engine: Engine) -> None:
         """Answer one request before the first client's: lazy imports and caches are paid for here."""
         description = self._model.description
-        example = samples.invocation(description.signature) if description.example is None else description.example
+        examples = [description.example, samples.invocation(description.signature)]
         match = self._router.match("POST", "/invocations")
-        if example is None or not isinstance(match, InferMatch):
+        error: RequestError | None = AsleepError(lambda: None)  # what is asleep needs no warm-up: take the next
+        for example in examples:
+            if example is not None and isinstance(match, InferMatch) and isinstance(error, AsleepError):
+                call = Call("POST", match.route, {}, {}, b"", orjson.dumps(example), Caller(request_id="warm-up"))
+                error = await engine.warm_up(match.codec, call, may_wake=not self._model.loaded.is_lean)
+        if isinstance(error, AsleepError):
             _logger.info("no warm-up: the model has neither an input example nor a signature that makes one")
-        else:
-            call = Call("POST", match.route, {}, {}, b"", orjson.dumps(example), Caller(request_id="warm-up"))
-            error = await engine.warm_up(match.codec, call)
-            if error is not None:
-                _logger.warning("the warm-up request was answered with an error: %s", error.message)
+        elif error is not None:
+            _logger.warning("the warm-up request was answered with an error: %s", error.message)
         await self._open_grpc(engine)
         self.lifecycle.warmed_up()
         _logger.info("ready")

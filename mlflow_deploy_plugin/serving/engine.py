@@ -11,17 +11,17 @@ import asyncio
 import logging
 import time
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mlflow_deploy_plugin.serving.codecs.base import StreamingCodec
-from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+from mlflow_deploy_plugin.serving.faults import AsleepError, Fault, RequestError
 from mlflow_deploy_plugin.serving.metrics import RouteKey
 from mlflow_deploy_plugin.serving.payloads import row_count
 from mlflow_deploy_plugin.serving.record import Prediction
 from mlflow_deploy_plugin.serving.request import Raw, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from mlflow_deploy_plugin.serving.codecs.base import Call, Codec, Reply
     from mlflow_deploy_plugin.serving.lifecycle import Lifecycle
@@ -75,6 +75,7 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._period_s = min(0.25, timeout_s / 4)
         self._sweep_timer = self._loop.call_later(self._period_s, self._sweep)
+        self._wakings: dict[Callable[[], None], asyncio.Task[None]] = {}
 
     @property
     def in_flight(self) -> int:
@@ -86,9 +87,12 @@ class Engine:
         """Rows that wait for the model."""
         return self._scheduler.waiting_rows
 
-    async def answer(self, codec: Codec, call: Call, is_gone: Callable[[], bool]) -> Reply | StreamReply:
+    def answer(self, codec: Codec, call: Call, is_gone: Callable[[], bool]) -> Coroutine[Any, Any, Reply | StreamReply]:
         """The reply to one call; never raises but for cancellation."""
-        visit = _Visit(codec, call, time.time(), perf_counter())
+        return self._answer(_Visit(codec, call, time.time(), perf_counter()), is_gone)
+
+    async def _answer(self, visit: _Visit, is_gone: Callable[[], bool]) -> Reply | StreamReply:
+        codec, call = visit.codec, visit.call
         request: Request | None = None
         try:
             is_large = len(call.body) >= LARGE_BODY
@@ -96,6 +100,9 @@ class Engine:
             if request.is_stream and isinstance(codec, StreamingCodec):
                 return await self._streams.open(codec, request)
             return await self._predict(visit, request, is_gone)
+        except AsleepError as asleep:
+            failure = await self._wake(asleep)
+            return await self._answer(visit, is_gone) if failure is None else self._refuse(visit, request, failure)
         except RequestError as error:
             return self._refuse(visit, request, error)
         except Exception:  # a bug of ours must not cost the connection, and must be seen
@@ -126,6 +133,20 @@ class Engine:
         )
         return reply
 
+    async def _wake(self, asleep: AsleepError) -> RequestError | None:
+        """Load what a request needs, once for all who wait for it; why it does not load."""
+        task = self._wakings.get(asleep.wake)
+        if task is None:
+            task = self._loop.create_task(asyncio.to_thread(asleep.wake))
+            self._wakings[asleep.wake] = task
+            task.add_done_callback(lambda _: self._wakings.pop(asleep.wake))
+        try:
+            await asyncio.shield(task)
+        except Exception as error:
+            _logger.exception("what a request needs does not load")
+            return RequestError(Fault.MODEL_FAILED, f"what this request needs does not load: {error}")
+        return None
+
     def _refuse(self, visit: _Visit, request: Request | None, error: RequestError) -> Reply:
         codec, call = visit.codec, visit.call
         reply = self._words(visit, request, error)
@@ -146,7 +167,7 @@ class Engine:
             _logger.exception("%s has no words for the failure of request %s", codec.name, call.caller.request_id)
             return codec.encode_error(RequestError(error.fault, error.message), call)
 
-    async def warm_up(self, codec: Codec, call: Call) -> RequestError | None:
+    async def warm_up(self, codec: Codec, call: Call, *, may_wake: bool) -> RequestError | None:
         """One call through the whole way, without trace in metrics and log; the error, where it failed."""
         try:
             request = codec.decode(call)
@@ -154,6 +175,10 @@ class Engine:
                 return None
             output = await self._scheduler.probe(request)
             codec.encode(Response(prediction=output.prediction, probability=output.probability), request, call)
+        except AsleepError as asleep:
+            if not may_wake or await self._wake(asleep) is not None:
+                return asleep
+            return await self.warm_up(codec, call, may_wake=True)
         except RequestError as error:
             return error
         return None

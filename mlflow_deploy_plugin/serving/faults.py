@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from mlflow_deploy_plugin.errors import ModelserveError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Fault(Enum):
@@ -37,3 +41,11 @@ class RequestError(ModelserveError):
         self.fault = fault
         self.message = message
         self.retry_after_s = retry_after_s
+
+
+class AsleepError(RequestError):
+    """What this request needs is not imported yet. Whoever catches it calls ``wake`` in a thread, and tries again."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        super().__init__(Fault.UNAVAILABLE, "what this request needs is being loaded; try again", retry_after_s=5)
+        self.wake = wake

@@ -12,15 +12,15 @@ import orjson
 from mlflow_deploy_plugin.errors import ModelError
 from mlflow_deploy_plugin.serving import predictors
 from mlflow_deploy_plugin.serving.codecs.base import ModelDescription
+from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
 from mlflow_deploy_plugin.serving.predictors import samples
 from mlflow_deploy_plugin.serving.predictors.base import Loaded, LoadRequest
 from mlflow_deploy_plugin.serving.predictors.checks import why_not_batch
 from mlflow_deploy_plugin.serving.signature import parse_signature
-from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER, SPEC_FILE, BentoSpec
+from mlflow_deploy_plugin.spec.bento import COMPILED_FOLDER, MODEL_FOLDER, SPEC_FILE, BentoSpec
 from mlflow_deploy_plugin.spec.names import slug
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from mlflow_deploy_plugin.spec.settings import ServingSettings
@@ -48,9 +48,10 @@ def load(bento_src: Path, settings: ServingSettings, *, worker: int = 0) -> Serv
     """
     spec = _read_spec(bento_src / SPEC_FILE)
     folder = (bento_src / MODEL_FOLDER).resolve()  # MLflow refuses a model that it reaches over a symbolic link
-    mlmodel = _read_mlmodel(folder)
+    mlmodel = read_mlmodel(folder)
     request = LoadRequest(
         folder=folder,
+        compiled=bento_src / COMPILED_FOLDER,
         mlmodel=mlmodel,
         signature=parse_signature(mlmodel),
         spec=spec,
@@ -60,7 +61,12 @@ def load(bento_src: Path, settings: ServingSettings, *, worker: int = 0) -> Serv
     loaded = _check_batching(predictors.load(request), request)
     for fallback in loaded.fallbacks:
         _logger.info("not taken: %s", fallback)
-    _logger.info("%s is served by %s: %s", spec.model_uri, loaded.predictor.name, loaded.reason)
+    reason = (
+        loaded.reason
+        if spec.predictor == "compiled"
+        else "; ".join(filter(None, (loaded.reason, spec.predictor_reason)))
+    )
+    _logger.info("%s is served by %s: %s", spec.model_uri, loaded.predictor.name, reason)
     return ServedModel(spec=spec, description=_describe(request, loaded), loaded=loaded)
 
 
@@ -101,20 +107,6 @@ def _read_spec(path: Path) -> BentoSpec:
         return BentoSpec.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path} is no description of a Bento of ours ({error}); package the model again") from error
-
-
-def _read_mlmodel(folder: Path) -> Mapping[str, Any]:
-    import yaml  # noqa: PLC0415  BentoML and MLflow bring it
-
-    path = folder / "MLmodel"
-    try:
-        text = path.read_text(encoding="utf-8")
-        parsed = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  a safe loader
-    except (OSError, yaml.YAMLError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); package the model again") from error
-    if not isinstance(parsed, dict):
-        raise ModelError(f"{path} is no MLmodel file; package the model again")
-    return parsed
 
 
 def _read_example(request: LoadRequest) -> Any:  # noqa: ANN401  any JSON value

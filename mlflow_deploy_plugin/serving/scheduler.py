@@ -19,6 +19,7 @@ from mlflow_deploy_plugin.serving.batching import Batcher, Ticket
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.outputs import UnsplittableError, split
 from mlflow_deploy_plugin.serving.payloads import group, join, row_count
+from mlflow_deploy_plugin.serving.request import Matrix, Tensor, Tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 INLINE_S: Final = 0.003
 """A call that is expected to take less runs on the event loop, where the predictor allows it: handing it to the thread
 and fighting for the interpreter's lock would cost more than the loop's standing still does."""
+
+ARRAYS: Final = frozenset({Matrix, Tensor, Tensors})
+"""Payloads whose computation is the model's alone."""
 
 _logger = logging.getLogger("modelserve.scheduler")
 
@@ -204,7 +208,8 @@ class Scheduler:
         self._running = batch
         self._busy_since = perf_counter()
         jobs = [ticket.item for ticket in batch]
-        if self._may_run_inline and self._batcher.expected_s(sum(job.rows for job in jobs)) < INLINE_S:
+        is_array = type(jobs[0].request.payload) in ARRAYS  # a frame may be anything, in any time
+        if self._may_run_inline and is_array and self._batcher.expected_s(sum(job.rows for job in jobs)) < INLINE_S:
             self._settle(*_outcome(self._compute, jobs))
             self._pump_after_turn(-1)  # when the answers are written
         else:

@@ -6,6 +6,7 @@
     src/service.py               the BentoML service; imports mlflow_deploy_plugin.serving
     src/modelserve.json          this module's BentoSpec
     src/model/                   the MLflow model, as logged
+    src/compiled/                a form of it that needs no MLflow, where one answers alike
     src/reference.parquet        the training sample, where one was logged
     src/mlflow_deploy_plugin/    errors, version, spec and serving: all that the process imports of ours
 """
@@ -17,6 +18,7 @@ from typing import Any, Final, Self
 
 SPEC_FILE: Final = "modelserve.json"
 MODEL_FOLDER: Final = "model"
+COMPILED_FOLDER: Final = "compiled"
 REFERENCE_FILE: Final = "reference.parquet"
 SERVICE_IMPORT: Final = "service:ModelService"
 
@@ -47,9 +49,12 @@ class BentoSpec:
     requirements: tuple[str, ...] = ()
     reference_digest: str = ""
     """``sha256:`` of the reference file; empty where there is none."""
+    compile: str = "auto"
+    """Whether a compiled form was asked for: ``auto`` or ``off``."""
     predictor: str = "pyfunc"
-    """Which predictor packaging found equal to the pyfunc: its registered name."""
+    """Registered name of the predictor that serves: ``pyfunc``, or ``compiled`` where that was found equal to it."""
     predictor_reason: str = ""
+    """How it was found equal, or why the model is not compiled."""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:

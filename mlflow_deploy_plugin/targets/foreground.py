@@ -50,7 +50,7 @@ def serve_in_foreground(name: str, model_uri: str, config: RunLocalConfig, *, do
     """
     require_label(name, what="deployment")
     gpus = _gpus(config)
-    options = PackagingOptions(env_manager=config.env_manager, reference=config.reference)
+    options = PackagingOptions(env_manager=config.env_manager, reference=config.reference, compile=config.compile)
     packaged = doors.packager.package(model_uri, options)
     with _listening(config) as listener, _terminable():
         address = listener.getsockname()

@@ -12,7 +12,6 @@ from mlflow_deploy_plugin.config.keys import (
     DeleteConfig,
     DeploymentConfig,
     EndpointConfig,
-    EnvManager,
     PlacementKeys,
     ResourceValues,
     UpdateConfig,
@@ -92,7 +91,7 @@ class Lifecycle:
         if model_uri is not None:
             packaged = self._package(model_uri, config, current=before)
             after = _serving(after, packaged)
-        elif config.explicit & {"env_manager", "reference"}:
+        elif config.explicit & {"env_manager", "reference", "compile"}:
             after = _serving(after, self._package(before.model.uri, config, current=before))
         if config.image:
             after = replace(after, image=config.image)
@@ -150,17 +149,18 @@ class Lifecycle:
         return self.target.commit(edit, operation=operation, endpoint=endpoint, wait_s=wait_s)
 
     def _package(self, model_uri: str, config: PlacementKeys, *, current: Deployment | None) -> Packaged:
-        env_manager = config.env_manager
-        if current is not None and "env_manager" not in config.explicit:
-            env_manager = self._env_manager(current) or env_manager
-        return self.packager.package(model_uri, PackagingOptions(env_manager=env_manager, reference=config.reference))
+        """Packaged as the keys say; what they leave open is as the deployment's Bento on this machine has it now."""
+        options = PackagingOptions(env_manager=config.env_manager, reference=config.reference, compile=config.compile)
+        known = None if current is None else self._packaged(current)
+        if known is not None and "env_manager" not in config.explicit:
+            options = replace(options, env_manager="uv" if known.env_manager == "uv" else "local")
+        if known is not None and "compile" not in config.explicit:
+            options = replace(options, compile="off" if known.compile == "off" else "auto")
+        return self.packager.package(model_uri, options)
 
-    def _env_manager(self, deployment: Deployment) -> EnvManager | None:
-        """What the packaged model runs in now, where its Bento lies on this machine."""
+    def _packaged(self, deployment: Deployment) -> BentoSpec | None:
         path = self.home.bento(deployment.model.bento) / "src" / SPEC_FILE
-        if not path.is_file():
-            return None
-        return "uv" if BentoSpec.from_json(path.read_text(encoding="utf-8")).env_manager == "uv" else "local"
+        return BentoSpec.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def _with_resources(self, before: Deployment, config: UpdateConfig) -> Deployment:
         run: _Run = {

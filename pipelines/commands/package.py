@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model-uri", required=True, metavar="URI", help="model, such as models:/churn/4")
     parser.add_argument("--env-manager", choices=("local", "uv"), default="local", help="what the model will run in")
     parser.add_argument("--reference", default="", metavar="PATH", help="training sample, CSV or Parquet")
+    parser.add_argument(
+        "--compile", choices=("auto", "off"), default="auto", help="serve a compiled form (default auto)"
+    )
     parser.add_argument("--out", metavar="DIR", help="folder of the archive (default: none is written)")
     parser.add_argument("--summary", default="", metavar="FILE", help="add a Markdown table to FILE")
 
@@ -28,7 +31,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     from mlflow_deploy_plugin.packaging import PackagingOptions, package  # noqa: PLC0415  MLflow, BentoML
     from pipelines.commands import summary  # noqa: PLC0415
 
-    config = PackagingOptions(env_manager=options.env_manager, reference=options.reference)
+    config = PackagingOptions(env_manager=options.env_manager, reference=options.reference, compile=options.compile)
     packaged = package(options.model_uri, home=doors.home, config=config)
     for warning in packaged.warnings:
         doors.warn(warning)

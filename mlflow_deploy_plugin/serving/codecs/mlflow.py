@@ -76,10 +76,15 @@ class MlflowCodec:
         )
 
     def decode(self, call: Call) -> Request:
-        """Read a body of any shape that MLflow reads."""
+        """Read a body of any shape that MLflow reads.
+
+        Raises:
+            AsleepError: MLflow must read it, and is not imported yet.
+        """
         kind = mlflow_exact.media_type(call.headers.get(b"content-type"))
         request = self._fast.read(call.body) if kind == mlflow_exact.JSON_TYPE else None
         if request is None:
+            mlflow_exact.require_awake()
             read = self._exact.read(call.body, kind)
             request = Request(payload=read.payload, params=read.params, echo=read.is_llm)
         asks = self._model.is_streamable and _asks_for_stream(request)

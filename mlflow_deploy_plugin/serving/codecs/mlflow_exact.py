@@ -1,20 +1,23 @@
 """Bodies read, and errors written, by MLflow's own functions: slower, and right by construction.
 
-MLflow's functions are imported on first use. They are plain functions of its scoring server, internal by name, so the
-differential test runs them against the server itself for every MLflow that we are tested with.
+MLflow's functions are imported on first use, which takes seconds, so :func:`require_awake` asks for a thread. They are
+plain functions of its scoring server, internal by name, so the differential test runs them against the server itself
+for every MLflow that we are tested with.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import sys
 from functools import cached_property
+from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Reply
 from mlflow_deploy_plugin.serving.codecs.tables import check_density
-from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+from mlflow_deploy_plugin.serving.faults import AsleepError, Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Frame, Raw, Tensor, Tensors
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ MOST_INPUTS: Final = 10_000
 """Named inputs of one body. MLflow makes an array of each and quotes all of them in a refusal, which takes seconds."""
 QUOTED: Final = 1000
 """Entries of a list or an object that a refusal quotes."""
+SCORING_SERVER: Final = "mlflow.pyfunc.scoring_server"
 
 
 class Read(NamedTuple):
@@ -61,6 +65,20 @@ def media_type(header: bytes | None) -> str:
             f"This predictor only supports the following content types: Types: {known}. Got '{text}'.",
         )
     return kind
+
+
+def require_awake() -> None:
+    """Nothing, where MLflow's functions are imported already.
+
+    Raises:
+        AsleepError: they are not.
+    """
+    if SCORING_SERVER not in sys.modules:
+        raise AsleepError(_wake)
+
+
+def _wake() -> None:
+    import_module(SCORING_SERVER)
 
 
 class Reader:

@@ -1,6 +1,7 @@
 """Model kinds. A predictor is known by the name that ``BentoSpec.predictor`` carries; adding one: a module and a line.
 
-``pyfunc`` serves every MLflow model, and takes a straight path by itself where one is proven equal.
+``pyfunc`` serves every MLflow model, and takes a straight path by itself where one is proven equal. ``compiled`` serves
+what packaging has compiled, without MLflow.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from mlflow_deploy_plugin.errors import ConfigError
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.predictors.base import Loaded, Loader, LoadRequest
 
-LOADERS: Final = {"pyfunc": "pyfunc"}
+LOADERS: Final = {"pyfunc": "pyfunc", "compiled": "compiled"}
 """Registered name → module of this package with a function ``load``; imported only when it is asked for."""
 
 

@@ -46,6 +46,8 @@ class LoadRequest:
 
     folder: Path
     """The MLflow model folder."""
+    compiled: Path
+    """Folder of the compiled form; it may not be there."""
     mlmodel: Mapping[str, Any]
     """Its MLmodel file, parsed."""
     signature: Signature
@@ -69,6 +71,8 @@ class Loaded:
     can_batch: bool = True
     may_run_inline: bool = False
     """Pure computation that always returns: short calls may run on the event loop."""
+    is_lean: bool = False
+    """Whether the generic path sleeps until a request needs it, so that the warm-up must not wake it."""
     fallbacks: tuple[str, ...] = field(default=())
     """Paths that were tried and not taken, each with its reason."""
 

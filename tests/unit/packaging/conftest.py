@@ -9,7 +9,7 @@ import pytest
 
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.packaging import Doors, Packaged, PackagingOptions, package
-from mlflow_deploy_plugin.packaging.fake import FakeBuilder, FakeRegistry
+from mlflow_deploy_plugin.packaging.fake import FakeBuilder, FakeCompiler, FakeRegistry
 from mlflow_deploy_plugin.packaging.registry import Entry
 from mlflow_deploy_plugin.packaging.serving_code import FILES, PACKAGE
 
@@ -62,6 +62,7 @@ class Bench:
     code: Path
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     builder: FakeBuilder = field(default_factory=FakeBuilder)
+    compiler: FakeCompiler = field(default_factory=FakeCompiler)
     installed: dict[str, str] | None = None
 
     def register(self, name: str, version: str, folder: Path) -> None:
@@ -75,7 +76,9 @@ class Bench:
     def doors(self) -> Doors:
         versions = self.installed
         installed = (lambda _: "2.0.0") if versions is None else versions.get
-        return Doors(registry=self.registry, build=self.builder, code=self.code, installed=installed)
+        return Doors(
+            registry=self.registry, build=self.builder, compile=self.compiler, code=self.code, installed=installed
+        )
 
     def bentos(self) -> list[str]:
         return sorted(f"{path.parent.name}:{path.name}" for path in self.home.bentos.glob("*/*") if path.is_dir())

@@ -1,0 +1,11 @@
+"""Forms of a model that need neither MLflow nor scikit-learn: what they are, how they lie in a Bento, how they answer.
+
+::
+
+    src/compiled/check.json       a CompileRecord: which form, what it was compared on, how far it was off
+    src/compiled/linear.json      a linear form: scaling steps and one matrix, in float64
+    src/compiled/model.onnx       an ONNX graph with double inputs
+
+A form answers tables of finite numbers. It is made and compared by :mod:`..compiling` when the model is packaged;
+nothing here makes one. Adding a kind: a module with a :class:`.form.Form`, and its lines in :mod:`.store`.
+"""

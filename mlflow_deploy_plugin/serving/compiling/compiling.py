@@ -1,0 +1,163 @@
+"""From a model's folder to a form that was held against it, or the reason why there is none."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+import orjson
+
+from mlflow_deploy_plugin.serving.compiled import store
+from mlflow_deploy_plugin.serving.compiled.linear import LinearForm
+from mlflow_deploy_plugin.serving.compiled.onnx import OnnxForm
+from mlflow_deploy_plugin.serving.compiled.store import CompileRecord
+from mlflow_deploy_plugin.serving.compiling import candidates, estimators, rows, to_linear, to_onnx
+from mlflow_deploy_plugin.serving.compiling.compare import compare, typing_of
+from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError
+from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
+from mlflow_deploy_plugin.serving.predictors import sklearn
+from mlflow_deploy_plugin.serving.predictors.pyfunc import PyfuncPredictor
+from mlflow_deploy_plugin.serving.request import Matrix
+from mlflow_deploy_plugin.serving.signature import Signature, parse_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlflow_deploy_plugin.serving.compiled.form import Answers, Form, Typing
+
+NEEDED: Final = {"linear": (), "onnx": ("onnxruntime",)}
+"""Packages that serving a form needs beside its own."""
+RECORDED: Final = ("numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime", "mlflow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of a try."""
+
+    form: str
+    """Empty: the generic path serves."""
+    reason: str
+    requirements: tuple[str, ...] = ()
+    """Lines that the Bento's environment needs for the form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """A loaded model and its own answers to the rows of the comparison."""
+
+    estimator: Any
+    typing: Typing
+    values: np.ndarray[Any, Any]
+    expected: Any
+
+
+def compile_model(folder: Path, out: Path) -> Verdict:
+    """Write the form of the model in ``folder`` to ``out``, where it has one that answers alike.
+
+    Raises:
+        ModelError: the folder holds no model that can be read.
+    """
+    mlmodel = read_mlmodel(folder)
+    signature = parse_signature(mlmodel)
+    if reason := candidates.why_not(mlmodel, signature):
+        return Verdict(form="", reason=reason)
+    try:
+        subject = _subject(folder, signature, cast("Answers", candidates.predict_fn(mlmodel)))
+    except RefusedError as error:
+        return Verdict(form="", reason=str(error))
+    reasons: list[str] = []
+    for form in _forms(subject, out, reasons):
+        try:
+            return _taken(form, subject, out)
+        except RefusedError as error:
+            reasons.append(str(error))
+    return Verdict(form="", reason="; ".join(reasons))
+
+
+def _subject(folder: Path, signature: Signature, answers: Answers) -> _Subject:
+    import mlflow.pyfunc  # noqa: PLC0415  seconds
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = mlflow.pyfunc.load_model(str(folder))
+        except Exception as error:  # whatever unpickling raises
+            raise RefusedError(f"it does not load here ({type(error).__name__})") from error
+        estimator = sklearn.estimator_of(model)
+        columns = tuple(column.name for column in signature.columns)
+        kind = signature.matrix_type
+        tried = rows.compared(
+            kind, len(columns), example=_example(folder, columns), edges=estimators.thresholds_of(estimator)
+        ).astype(kind)
+        try:
+            matrix = Matrix(values=tried, columns=columns)
+            expected = PyfuncPredictor(model, sklearn.classifier(model)).predict(matrix, None, "probability")
+        except Exception as error:
+            raise RefusedError(f"it refuses generated rows ({type(error).__name__})") from error
+    classes = getattr(estimator, "classes_", None) if answers == "predict" else None
+    typing = typing_of(expected, answers=answers, classes=classes)
+    return _Subject(estimator=estimator, typing=typing, values=tried, expected=expected)
+
+
+def _forms(subject: _Subject, out: Path, reasons: list[str]) -> Iterator[Form]:
+    """Forms that may be it, the simplest first; why there is none of a kind goes to ``reasons``."""
+    try:
+        yield from to_linear.forms(subject.estimator)
+    except RefusedError as error:
+        reasons.append(str(error))
+    path = out / store.FILES["onnx"]
+    try:
+        to_onnx.write(subject.estimator, path, features=subject.values.shape[1])
+        yield OnnxForm.of_file(path)
+    except ImportError:
+        reasons.append("onnxruntime is not installed; pip install 'modelserve[onnx]'")
+    except RefusedError as error:
+        reasons.append(str(error))
+    except RuntimeError as error:
+        reasons.append(f"onnxruntime refuses the graph ({str(error)[:120]})")
+
+
+def _taken(form: Form, subject: _Subject, out: Path) -> Verdict:
+    comparison = compare(form, subject.typing, subject.values, subject.expected)
+    path = out / store.FILES[form.name]
+    if isinstance(form, LinearForm):
+        path.write_bytes(orjson.dumps(form.to_document()))
+    record = CompileRecord(
+        form=form.name,
+        digest=store.digest_of(path),
+        typing=subject.typing,
+        comparison=comparison,
+        versions=_versions(RECORDED),
+    )
+    store.write(out, record)
+    exactly = "to the last bit" if not comparison.worst else f"within {comparison.tolerance:g} ({comparison.worst:.1g})"
+    needed = tuple(f"{name}=={version}" for name, version in _versions(NEEDED[form.name]).items())
+    return Verdict(
+        form=form.name, reason=f"the pyfunc's answers on {comparison.rows} rows, {exactly}", requirements=needed
+    )
+
+
+def _example(folder: Path, columns: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
+    """The rows of the saved input example, where they are finite numbers."""
+    path = folder / "serving_input_example.json"
+    try:
+        split = orjson.loads(path.read_bytes())["dataframe_split"]
+        values = np.array(split["data"], dtype=np.float64)
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+    fits = split.get("columns") == list(columns) and values.ndim == 2 and np.isfinite(values).all()  # noqa: PLR2004
+    return values if fits else None
+
+
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
