@@ -53,6 +53,8 @@ class Trailers:
     reason: str = ""
     evidence: str = ""
     """Path of the evidence file, or its digest."""
+    by: str = ""
+    """Who said so, where it is not the commit's author."""
 
     def render(self) -> str:
         """The trailer block, without a line end."""

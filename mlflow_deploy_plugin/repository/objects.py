@@ -4,6 +4,7 @@ Never a checkout: a tree is written through an index file of its own. Two proces
 size.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Final
 
 from mlflow_deploy_plugin.errors import GitError
 from mlflow_deploy_plugin.manifests.model import Files
-from mlflow_deploy_plugin.repository.git import Completed, GitDoor, failure
+from mlflow_deploy_plugin.repository.git import Completed, Git, GitDoor, failure
 from mlflow_deploy_plugin.repository.model import Commit
 from mlflow_deploy_plugin.repository.signing import signing_options
 
@@ -21,7 +22,8 @@ MAX_BLOB_BYTES: Final = 4 * 1024 * 1024
 """A larger file is no text of the tree; it is left alone and not read."""
 _TEXT_MODES: Final = frozenset({"100644", "100755"})
 _NEW_MODE: Final = "100644"
-_FALLBACK: Final = ("-c", "user.name=modelserve", "-c", "user.email=modelserve@localhost")
+FALLBACK_EMAIL: Final = "modelserve@localhost"
+_FALLBACK: Final = ("-c", "user.name=modelserve", "-c", f"user.email={FALLBACK_EMAIL}")
 """Who commits where the user has configured no identity."""
 _TRUE: Final = frozenset({"true", "yes", "on", "1", ""})
 _LOG_FORMAT: Final = "%H%x00%P%x00%an%x00%ae%x00%cI%x00%B"
@@ -126,6 +128,13 @@ class Objects:
     def resolve(self, reference: str) -> str:
         """The commit that a reference names; empty where there is none."""
         return self.git.run(self.folder, ["rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}"]).text
+
+
+def configured_author(git: GitDoor | None = None) -> str:
+    """The address that commits of this user carry, by git's own configuration."""
+    found = (git or Git()).run(Path(os.devnull), ["config", "--get-regexp", r"^(user|author)\.email$"]).text
+    said = dict(line.split(" ", 1) for line in found.splitlines() if " " in line)
+    return said.get("author.email") or said.get("user.email") or FALLBACK_EMAIL
 
 
 def _commit(row: list[str]) -> Commit:

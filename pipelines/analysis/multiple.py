@@ -4,7 +4,7 @@ Guardrails are not corrected among themselves (any may stop a rollout) beyond th
 controls the false discovery rate; arms against one control use Dunnett or Holm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -49,6 +49,30 @@ def holm(p_values: ArrayLike) -> Floats:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def step_down(rejects: Callable[[str, float], bool], names: Sequence[str], *, alpha: float) -> tuple[str, ...]:
+    """Hypotheses that Holm's steps reject, where a test answers at a level instead of giving a p-value.
+
+    All are asked at ``alpha`` over their number; when some are rejected, the rest anew at ``alpha`` over the rest's.
+    The same set as :func:`holm` finds. Tests that hold at every look make the family hold at every look.
+
+    Args:
+        rejects: whether the hypothesis of that name is rejected at that level.
+        names: all hypotheses, also those that nothing is known of yet.
+        alpha: chance of one wrong rejection or more.
+
+    >>> p = {"a": 0.01, "b": 0.04, "c": 0.03}
+    >>> step_down(lambda name, level: p[name] <= level, tuple(p), alpha=0.05)
+    ('a',)
+    >>> step_down(lambda name, level: p[name] <= level, tuple(p), alpha=0.07)
+    ('a', 'b', 'c')
+    """
+    left, rejected = list(names), list[str]()
+    while hit := [name for name in left if rejects(name, level(alpha) / len(left))]:
+        rejected += hit
+        left = [name for name in left if name not in hit]
+    return tuple(rejected)
 
 
 def dunnett(control: ArrayLike, *arms: ArrayLike, seed: int = 0) -> Floats:

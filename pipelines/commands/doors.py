@@ -24,6 +24,8 @@ class Doors:
     open_target: "Callable[[str], DeploymentTarget]"
     open_events: "Callable[[Path], AbstractContextManager[EventStore]]"
     now: Callable[[], datetime]
+    identity: Callable[[], str]
+    """Who runs this: a person's address, as their commits carry it."""
     say: Callable[[str], None]
     """The answer: standard output."""
     warn: Callable[[str], None]
@@ -38,6 +40,7 @@ class Doors:
             open_target=lambda uri: _target(uri, environment),
             open_events=_events,
             now=lambda: datetime.now(UTC),
+            identity=lambda: _identity(environment),
             say=_say,
             warn=_warn,
         )
@@ -58,6 +61,13 @@ def _target(uri: str, environment: Mapping[str, str]) -> "DeploymentTarget":
     from mlflow_deploy_plugin.targets import open_target  # noqa: PLC0415  a second
 
     return open_target(uri, environment=environment, say=_warn)
+
+
+def _identity(environment: Mapping[str, str]) -> str:
+    from mlflow_deploy_plugin.repository.objects import configured_author  # noqa: PLC0415
+    from pipelines.commands import people  # noqa: PLC0415
+
+    return people.acting(environment) or people.who(configured_author())
 
 
 def _events(root: Path) -> "AbstractContextManager[EventStore]":

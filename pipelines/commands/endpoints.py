@@ -2,18 +2,23 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import GitError, ManifestError, NotFoundError
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
+from mlflow_deploy_plugin.manifests.tree import rollout_file
 from mlflow_deploy_plugin.repository.model import Commit
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
+from pipelines.commands import people
 from pipelines.promotion import marks
 from pipelines.promotion.drift.evidence import Automation
+from pipelines.promotion.plan import Plan
 from pipelines.promotion.rollback import Rollback, Why, last_good
+from pipelines.promotion.schema import read_plan
+from pipelines.promotion.state import Word
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
@@ -28,19 +33,25 @@ class Standing:
     changed: str
     """The newest that touched this endpoint: what a decision on it is decided on."""
     endpoint: Endpoint
+    holdback: str = ""
+    """The version before stable, where it kept users after the promotion and nobody else has any; empty: none."""
 
     @property
     def stable(self) -> Deployment:
-        """The control."""
-        return self.endpoint.deployments[self.endpoint.route.stable]
+        """The control: stable, or what it took over from as long as that keeps a holdback."""
+        return self.endpoint.deployments[self.holdback or self.endpoint.route.stable]
 
     @property
     def canaries(self) -> tuple[Deployment, ...]:
-        """Deployments beside stable that have users."""
-        route = self.endpoint.route
-        return tuple(
-            self.endpoint.deployments[name] for name, weight in route.weights.items() if weight and name != route.stable
-        )
+        """Deployments beside the control that have users."""
+        weights, control = self.endpoint.route.weights, self.stable.name
+        return tuple(self.endpoint.deployments[name] for name, weight in weights.items() if weight and name != control)
+
+    @property
+    def shadow(self) -> str:
+        """The deployment that is sent copies; empty: none."""
+        mirror = self.endpoint.route.mirror
+        return mirror.deployment if mirror else ""
 
 
 def read(target: DeploymentTarget, name: str) -> Standing:
@@ -56,7 +67,56 @@ def read(target: DeploymentTarget, name: str) -> Standing:
         known = ", ".join(stage.endpoints) or "none"
         raise NotFoundError(f"endpoint {name!r} not found in stage {stage.name!r}; known: {known}")
     commits = target.history(name)
-    return Standing(commit=head, changed=commits[0].sha if commits else head, endpoint=endpoint)
+    standing = Standing(commit=head, changed=commits[0].sha if commits else head, endpoint=endpoint)
+    return replace(standing, holdback=_holdback(target, standing))
+
+
+def _holdback(target: DeploymentTarget, standing: Standing) -> str:
+    """Who was left as a control when the version that is stable now was promoted."""
+    if standing.endpoint.route.phase != marks.SUCCESSFUL or len(standing.canaries) != 1:
+        return ""
+    (beside,) = standing.canaries
+    return beside.name if beside.name in retired(target, standing) else ""
+
+
+def plan_of(target: DeploymentTarget, standing: Standing) -> Plan | None:
+    """The plan of the endpoint; ``None`` where it has none.
+
+    Raises:
+        ManifestError: it breaks a rule.
+    """
+    path = rollout_file(target.stage_name, standing.endpoint.route.endpoint)
+    text = target.files_at(standing.commit).get(path, "")
+    return read_plan(text, path=path) if text else None
+
+
+def word(target: DeploymentTarget, standing: Standing, *, override: str = "") -> Word:
+    """What people have said about the versions beside stable, by the log of commits.
+
+    An approval is for exactly the state that it was given on: any later commit that touches the endpoint voids it.
+    """
+    name = standing.endpoint.route.endpoint
+    approvers: list[str] = []
+    for commit in target.history(name):
+        if commit.trailers is None or commit.trailers.action != "approve":
+            break
+        approvers.append(people.who(commit.trailers.by or commit.email))
+    return Word(author=_author(target, standing), approvers=tuple(dict.fromkeys(approvers)), override=override)
+
+
+def _author(target: DeploymentTarget, standing: Standing) -> str:
+    """Who brought the newest version beside stable in, with the model that it has now."""
+    found, author = standing.endpoint.deployments, ""
+    beside = [name for name in found if name != standing.endpoint.route.stable]
+    if not beside:
+        return ""
+    newest = beside[-1]
+    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+        then = endpoint.deployments.get(newest)
+        if then is None or then.model.digest != found[newest].model.digest:
+            break
+        author = people.who((commit.trailers.by if commit.trailers else "") or commit.email)
+    return author
 
 
 def past(target: DeploymentTarget, name: str) -> Iterator[tuple[Commit, Endpoint]]:
@@ -87,7 +147,7 @@ def rollout_began(target: DeploymentTarget, standing: Standing) -> datetime | No
 def retired(target: DeploymentTarget, standing: Standing) -> frozenset[str]:
     """Deployments beside stable that were stable before with the model that they have now."""
     found = standing.endpoint.deployments
-    others = {name for name in found if name != standing.stable.name}
+    others = {name for name in found if name != standing.endpoint.route.stable}
     known: set[str] = set()
     for _, endpoint in past(target, standing.endpoint.route.endpoint):
         if known == others:

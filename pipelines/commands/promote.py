@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="commit what takes a version back, which nobody need approve; say what else would be committed",
     )
+    parser.add_argument(
+        "--override",
+        default="",
+        metavar="REASON",
+        help="go on although a hold or a freeze says no; the commit says why",
+    )
     parser.add_argument("--output", default="", metavar="FILE", help="add waits=NAME to FILE for what was only said")
     parser.add_argument(
         "--summary", default="", metavar="FILE", help="add splits, gates and users moved to FILE, Markdown"

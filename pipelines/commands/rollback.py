@@ -1,7 +1,8 @@
 """Take a version out of an endpoint's split, back to the last good one, as a new commit.
 
-Without --deployment: every canary that has users; where there is none, stable itself, whether it took over from another
-deployment or had its model replaced in place (`mlflow deployments update`): split and model come back together.
+Without --deployment: every canary that has users, or else the version in the shadow; where there is neither, stable
+itself, whether it took over from another deployment or had its model replaced in place (`mlflow deployments update`):
+split and model come back together.
 The version is held: automation does not bring it back. Needs no approval, knows no freeze. A second time changes
 nothing. Exit codes: 0 done or nothing to do, 2 what you can fix, 3 a program failed, 75 try again later.
 """
@@ -77,7 +78,9 @@ def _faulty(target: "DeploymentTarget", standing: "Standing", named: str | None)
             raise NotFoundError(
                 f"deployment {named!r} not found in endpoint {standing.endpoint.route.endpoint!r}; known: {known}"
             )
-        return (named,) if weights.get(named, 0) else ()
+        return (named,) if weights.get(named, 0) or named == standing.shadow else ()
+    if standing.shadow and not standing.canaries:
+        return (standing.shadow,)
     if standing.canaries:
         return tuple(canary.name for canary in standing.canaries)
     return () if is_rolled_back(target, standing) else (standing.stable.name,)

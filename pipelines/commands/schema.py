@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, doors: "Doors") -> int:  # noqa: ARG001  takes no arguments
     """Print the schema."""
-    from pipelines.promotion.schema import RolloutFile  # noqa: PLC0415
+    from pipelines.promotion.schema import RolloutForm  # noqa: PLC0415
 
-    doors.say(json.dumps(RolloutFile.model_json_schema(), indent=1))
+    doors.say(json.dumps(RolloutForm.model_json_schema(), indent=1))
     return EXIT_DONE

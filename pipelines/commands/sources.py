@@ -1,8 +1,9 @@
 """Where an observation comes from: the event store, or Prometheus where no event store can be reached."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,8 +13,10 @@ from mlflow_deploy_plugin.errors import ConfigError
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.targets.base import DeploymentTarget
     from pipelines.commands.doors import Doors
-    from pipelines.promotion.observation import Observation, Observer
-    from pipelines.promotion.state import State
+    from pipelines.monitoring.samples import EventLog
+    from pipelines.promotion.observation import Observation, Observed, Observer
+    from pipelines.promotion.plan import Plan
+    from pipelines.promotion.state import Comparison, State
 
 EVENTS: Final = "events"
 PROMETHEUS: Final = "prometheus"
@@ -34,27 +37,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def observe(
-    options: argparse.Namespace,
-    doors: "Doors",
-    target: "DeploymentTarget",
-    state: "State",
-    now: datetime,
-) -> "Observation":
-    """What the chosen source saw since the rollout began; nothing before that.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The observers of one tick."""
 
-    Raises:
-        ConfigError: there is no such source.
-        EventStoreError: the event store cannot be read.
-        RetryLaterError: Prometheus is away.
-    """
-    from pipelines.promotion.observation import nothing  # noqa: PLC0415
+    options: argparse.Namespace
+    doors: "Doors"
+    target: "DeploymentTarget"
+    state: "State"
+    plan: "Plan"
 
-    address, since = _address(options.source), state.began or state.since
-    if state.candidate is None or since is None:
-        return nothing(state.stable, "")
-    with _observer(options, doors, target, state, address=address) as observer:
-        return observer.observe(stable=state.stable, canary=state.candidate.deployment, since=since, now=now)
+    def observe(self, wanted: "Iterable[Comparison]", now: datetime) -> "Observed":
+        """What was seen of each comparison.
+
+        Raises:
+            ConfigError: there is no such source.
+            EventStoreError: the event store cannot be read.
+            RetryLaterError: Prometheus is away.
+        """
+        return tuple(self._seen(each, now) for each in wanted)
+
+    def _seen(self, each: "Comparison", now: datetime) -> "Observation":
+        with self._observer(each) as observer:
+            return observer.observe(stable=each.stable, canary=each.canary, since=each.since, now=now)
+
+    @contextmanager
+    def _observer(self, each: "Comparison") -> "Iterator[Observer]":
+        from pipelines.commands import endpoints  # noqa: PLC0415
+        from pipelines.monitoring.counter_source import CounterObserver  # noqa: PLC0415  scipy
+        from pipelines.monitoring.observing import EventObserver  # noqa: PLC0415
+
+        address = _address(self.options.source)
+        if address and not each.is_shadow:
+            changes = tuple(_changes(self.target, self.state.endpoint, each.since))
+            prometheus = self.doors.open_prometheus(address)
+            yield CounterObserver(prometheus=prometheus, changes=changes, counters=self.options.counters)
+            return
+        folder = Path(self.options.events) if self.options.events else self.doors.home.events
+        with self.doors.open_events(folder) as log:
+            if each.is_shadow:
+                yield self._shadow(each, log)
+            else:
+                splits = endpoints.Splits(self.target, self.state.endpoint)
+                yield EventObserver(log=log, stage=self.state.stage, endpoint=self.state.endpoint, split_of=splits)
+
+    def _shadow(self, each: "Comparison", log: "EventLog") -> "Observer":
+        """Copies are no attempts, so counters do not tell them apart: the prediction log alone does."""
+        from pipelines.monitoring.shadowing import ShadowObserver  # noqa: PLC0415
+        from pipelines.promotion.strategies.shadow import Shadow  # noqa: PLC0415
+
+        shadow, strategy = self.state.find(each.canary), self.plan.strategy
+        return ShadowObserver(
+            log=log,
+            stage=self.state.stage,
+            endpoint=self.state.endpoint,
+            share=shadow.mirrored if shadow else 0,
+            tolerance=strategy.tolerance if isinstance(strategy, Shadow) else 0.0,
+        )
 
 
 def _address(source: str) -> str:
@@ -63,23 +102,6 @@ def _address(source: str) -> str:
     if source != EVENTS and not (kind == PROMETHEUS and address):
         raise ConfigError(f"--source {source!r} is not known; write events, or prometheus=http://HOST:9090")
     return address
-
-
-@contextmanager
-def _observer(
-    options: argparse.Namespace, doors: "Doors", target: "DeploymentTarget", state: "State", *, address: str
-) -> "Iterator[Observer]":
-    from pipelines.commands import endpoints  # noqa: PLC0415
-    from pipelines.monitoring.counter_source import CounterObserver  # noqa: PLC0415  scipy
-    from pipelines.monitoring.observing import EventObserver  # noqa: PLC0415
-
-    if address:
-        changes = tuple(_changes(target, state.endpoint, state.began or state.since))
-        yield CounterObserver(prometheus=doors.open_prometheus(address), changes=changes, counters=options.counters)
-        return
-    splits = endpoints.Splits(target, state.endpoint)
-    with doors.open_events(Path(options.events) if options.events else doors.home.events) as log:
-        yield EventObserver(log=log, stage=state.stage, endpoint=state.endpoint, split_of=splits)
 
 
 def _changes(target: "DeploymentTarget", endpoint: str, since: datetime | None) -> Iterator[datetime]:

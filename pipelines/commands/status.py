@@ -35,15 +35,23 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
 
 def lines(tick: "Tick") -> list[str]:
     """The state, the gates and the decision, for people."""
+    from mlflow_deploy_plugin.manifests.diff import percent  # noqa: PLC0415
     from pipelines.promotion import wording  # noqa: PLC0415
 
     route, found = tick.standing.endpoint.route, tick.record.findings
-    steps = len(tick.plan.steps) if tick.plan else 0
     told = [
         f"{route.endpoint} ({route.stage}): {wording.shares(route.weights)}, stable {route.stable}",
-        f"phase: {route.phase or 'none'}, step {route.step + 1 if route.rollout else 0} of {steps}",
+        f"phase: {route.phase or 'none'}, {tick.plan.strategy.where(tick.state) if tick.plan else 'no plan'}",
     ]
+    if route.mirror:
+        told.append(
+            f"shadow: {route.mirror.deployment} is sent copies of {percent(route.mirror.share)} of the requests"
+        )
+    if tick.state.word.approvers:
+        told.append(f"approved by: {', '.join(tick.state.word.approvers)}")
     if route.hold:
         told.append(f"hold: {route.hold.deployment}: {route.hold.reason}")
-    told += [f"gate {gate.gate}: {gate.verdict}: {gate.reason}" for gate in found.gates]
+    told += [
+        f"gate {' '.join(filter(None, (gate.arm, gate.gate)))}: {gate.verdict}: {gate.reason}" for gate in found.gates
+    ]
     return [*told, f"next: {tick.decision.kind.lower()}: {tick.decision.reason}"]

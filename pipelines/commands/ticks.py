@@ -1,26 +1,40 @@
 """One look at a rollout: everything gathered, one decision made, nothing written yet."""
 
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
 
 from mlflow_deploy_plugin.manifests.tree import rollout_file
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
-from pipelines.commands import endpoints, sources
+from pipelines.commands import endpoints
 from pipelines.commands.committing import Applied, Wish, commit
 from pipelines.commands.doors import Doors
 from pipelines.commands.endpoints import Standing
-from pipelines.promotion import codec
+from pipelines.commands.sources import Sources
+from pipelines.promotion import record as records
 from pipelines.promotion.decide import findings, settle
-from pipelines.promotion.decision import Abort, Advance, Decision, Expire, Findings, Promote, Unchanged
-from pipelines.promotion.observation import Observation
+from pipelines.promotion.decision import (
+    Abort,
+    Advance,
+    Conclude,
+    Decision,
+    Expire,
+    Findings,
+    Hold,
+    Promote,
+    Retire,
+    SetMirror,
+    SetWeights,
+    Unchanged,
+)
+from pipelines.promotion.observation import Observed
 from pipelines.promotion.plan import Plan
 from pipelines.promotion.record import PromotionRecord
 from pipelines.promotion.rollback import Why
 from pipelines.promotion.rollout import Move
 from pipelines.promotion.schema import read_plan
-from pipelines.promotion.state import State, state_of
+from pipelines.promotion.state import State, comparisons, state_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +60,15 @@ class Tick:
     @property
     def takes_back(self) -> bool:
         """Whether what follows takes a version out, which nobody need approve."""
-        return isinstance(self.decision, Abort) or (
-            isinstance(self.decision, Expire) and self.decision.action == "abort"
-        )
+        match self.decision:
+            case Abort() | Expire(action="abort"):
+                return True
+            case SetWeights(dropped=dropped):
+                return bool(dropped)
+            case Conclude(ends_split=ends_split):
+                return ends_split
+            case _:
+                return False
 
     def wish(self) -> Wish | None:
         """What the decision asks to be committed; ``None``: nothing.
@@ -57,32 +77,31 @@ class Tick:
             NotFoundError: there is no split to go back to.
         """
         match self.decision:
-            case Advance() | Promote():
+            case Advance() | SetWeights() | SetMirror() | Promote() | Conclude() | Retire():
                 return self._move(self.decision)
-            case Expire(action="promote", reason=reason, gates=gates):
-                return self._move(Promote(reason=reason, gates=gates))
-            case Abort() | Expire(action="abort"):
-                return self._rollback(self.decision.reason)
-            case _:
+            case Expire(action="promote", deployment=name, reason=reason, gates=gates):
+                return self._move(Promote(deployment=name, reason=reason, gates=gates))
+            case Expire(action="abort", deployment=name):
+                return self._rollback((name,), self.decision.reason)
+            case Abort(deployments=names):
+                return self._rollback(names, self.decision.reason)
+            case Expire() | Hold() | Unchanged():
                 return None
+            case _:
+                assert_never(self.decision)
 
-    def _move(self, decision: Advance | Promote) -> Wish | None:
-        if self.state.candidate is None or self.plan is None:
-            return None
+    def _move(self, decision: Advance | SetWeights | SetMirror | Promote | Conclude | Retire) -> Wish:
         return Move(
             state=self.state,
-            candidate=self.state.candidate,
             decision=decision,
             decided_on=self.standing.changed,
-            holdback=self.plan.holdback,
-            evidence=codec.encode(self.record),
+            holdback=self.plan.terms.holdback if self.plan else 0,
+            evidence=records.encode(self.record),
         )
 
-    def _rollback(self, reason: str) -> Wish | None:
-        if self.state.candidate is None:
-            return None
-        why = Why(reason=reason, evidence=codec.encode(self.record))
-        return endpoints.rollback(self.target, self.standing, (self.state.candidate.deployment,), why)
+    def _rollback(self, names: tuple[str, ...], reason: str) -> Wish:
+        why = Why(reason=reason, evidence=records.encode(self.record))
+        return endpoints.rollback(self.target, self.standing, names, why)
 
 
 def look(options: Namespace, doors: Doors) -> Tick:
@@ -99,10 +118,18 @@ def look(options: Namespace, doors: Doors) -> Tick:
     path = rollout_file(target.stage_name, options.endpoint)
     text = target.files_at(standing.commit).get(path, "")
     plan = read_plan(text, path=path) if text else None
-    began = endpoints.rollout_began(target, standing) if standing.canaries else None
-    state = state_of(standing.endpoint, began=began, retired=endpoints.retired(target, standing))
-    found, decision = _decide(plan, state, lambda: sources.observe(options, doors, target, state, now), now)
-    record = PromotionRecord(plan=text, state=state, findings=found, now=now, decision=decision)
+    state = state_of(
+        standing.endpoint,
+        began=endpoints.rollout_began(target, standing) if standing.canaries else None,
+        retired=endpoints.retired(target, standing),
+        word=endpoints.word(target, standing, override=getattr(options, "override", "")),
+    )
+    wanted = tuple(comparisons(state))
+    seen: Observed = ()
+    if plan and wanted:
+        seen = Sources(options=options, doors=doors, target=target, state=state, plan=plan).observe(wanted, now)
+    found, decision = _decide(plan, state, seen, now)
+    record = PromotionRecord(plan=records.plan_text(text), state=state, findings=found, now=now, decision=decision)
     return Tick(now=now, target=target, standing=standing, plan=plan, record=record)
 
 
@@ -120,11 +147,9 @@ def apply(tick: Tick, *, is_dry: bool) -> Applied:
     return commit(tick.target, wish, now=tick.now, is_dry=is_dry, done=done)
 
 
-def _decide(
-    plan: Plan | None, state: State, observe: Callable[[], Observation], now: datetime
-) -> tuple[Findings, Decision]:
+def _decide(plan: Plan | None, state: State, seen: Observed, now: datetime) -> tuple[Findings, Decision]:
     if plan is None:
         reason = "rollout.yaml has no plan, so automation promotes nothing; `python -m pipelines schema` says how"
         return Findings(), Unchanged(reason=reason)
-    found = findings(plan, state, observe()) if state.is_running else Findings()
+    found = findings(plan, state, seen)
     return found, settle(plan, state, found, now)

@@ -152,6 +152,36 @@ STRANGERS: Final = """
 SELECT count(*) AS strangers FROM incoming ANTI JOIN {predictions} known USING (request_id, row)
 """
 
+SHADOWED: Final = f"""
+WITH live AS (
+    SELECT request_id, row, min({UNIT}) AS unit, min(time) AS time, bool_or(status <> 'success') AS has_failed,
+           arg_min(prediction, time) AS prediction, arg_min(prediction_text, time) AS text, min(latency_ms) AS ms
+    FROM {{predictions}} WHERE assigned = deployment AND deployment <> $shadow GROUP BY request_id, row
+), copy AS (
+    SELECT request_id, row, bool_or(status <> 'success') AS has_failed,
+           arg_min(prediction, time) AS prediction, arg_min(prediction_text, time) AS text, min(latency_ms) AS ms
+    FROM {{predictions}} WHERE deployment = $shadow AND assigned NOT IN ('', $shadow) GROUP BY request_id, row
+), pair AS (
+    SELECT unit, request_id, min(live.time) AS time, bool_or(live.has_failed) AS live_failed,
+           bool_or(copy.has_failed) AS copy_failed, max(live.ms) AS live_ms, max(copy.ms) AS copy_ms,
+           bool_or(CASE WHEN live.prediction IS NOT NULL AND copy.prediction IS NOT NULL
+                   THEN abs(live.prediction - copy.prediction) > $tolerance
+                   ELSE live.prediction IS DISTINCT FROM copy.prediction
+                        OR live.text IS DISTINCT FROM copy.text END) AS differs
+    FROM live JOIN copy USING (request_id, row) GROUP BY unit, request_id
+)
+SELECT epoch(min(time)) AS seen, arg_min(live_failed, time) AS live_failed, arg_min(copy_failed, time) AS copy_failed,
+       arg_min(differs, time) AS differs, arg_min(live_ms, time) AS live_ms, arg_min(copy_ms, time) AS copy_ms
+FROM pair GROUP BY unit ORDER BY hash(unit) LIMIT $limit
+"""  # noqa: S608
+"""One row per user: the first of their requests that a live version and the one in the shadow both predicted."""
+
+COPIES: Final = """
+SELECT count(DISTINCT request_id) FILTER (assigned = deployment AND deployment <> $shadow) AS live,
+       count(DISTINCT request_id) FILTER (deployment = $shadow AND assigned NOT IN ('', $shadow)) AS copies
+FROM {predictions}
+"""
+
 FEATURES: Final = """
 SELECT {columns} FROM {predictions} {chosen}
 WHERE ($deployment IS NULL OR deployment = $deployment) AND {population}

@@ -106,6 +106,19 @@ class LatencySample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowSample:
+    """Users whose requests a live version and one in the shadow both predicted, one pair each."""
+
+    pairs: "pd.DataFrame"
+    """Columns seen (seconds since the epoch), live_failed, copy_failed, differs; live_ms and copy_ms in the Bento."""
+    live: int
+    """Requests that live versions predicted for."""
+    copies: int
+    """Requests that the shadow predicted for."""
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmLabels:
     """Ground truth of one arm's rows."""
 

@@ -34,6 +34,7 @@ from pipelines.monitoring.event_summaries import (
     LatencySample,
     Rows,
     Scored,
+    ShadowSample,
     Window,
 )
 
@@ -94,6 +95,13 @@ class EventStore:
         """One latency per user of ``arms``; beyond ``limit`` users of them together a fixed sample of all."""
         return self.scanner.steady(lambda: self._latencies(window, arms, limit))
 
+    def shadowed(self, window: Window, *, shadow: str, tolerance: float, limit: int = 200_000) -> ShadowSample:
+        """One pair of predictions per user of ``window``; beyond ``limit`` users a fixed sample of them.
+
+        Two numbers that differ by ``tolerance`` or less agree.
+        """
+        return self.scanner.steady(lambda: self._shadowed(window, shadow, tolerance, limit))
+
     def labels(self, window: Window, cut: LabelCut) -> Labels:
         """Coverage and correctness of every arm."""
         return self.scanner.steady(lambda: self._reader.labels(window, cut))
@@ -152,6 +160,13 @@ class EventStore:
             overrides=outside["requests"],
             unreadable=scan.unreadable,
         )
+
+    def _shadowed(self, window: Window, shadow: str, tolerance: float, limit: int) -> ShadowSample:
+        scan = self._scan("predictions", window)
+        given = {"shadow": shadow, "tolerance": tolerance, "limit": limit}
+        pairs = self.scanner.fetch(sql.SHADOWED.format(predictions=scan.source), given).df()
+        (counted,) = self.scanner.rows(sql.COPIES.format(predictions=scan.source), given)
+        return ShadowSample(pairs=pairs, unreadable=scan.unreadable, **counted)
 
     def _latencies(self, window: Window, arms: Sequence[str], limit: int) -> LatencySample:
         scan = self._scan("attempts", window)

@@ -11,10 +11,13 @@ from pipelines.monitoring import performance
 from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
+from pipelines.monitoring.label_metric import LABEL, label_metric
 from pipelines.promotion.observation import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from pipelines.monitoring.event_summaries import LatencySample
     from pipelines.monitoring.samples import EventLog
@@ -48,7 +51,8 @@ class EventObserver:
             for p in found.periods
         ]
         found, _ = periods(seen, arms=(stable, canary), split_of=self.split_of)
-        labels = self._labels(window, (stable, canary), found)
+        labelled = self._labelled(window)
+        labels = self._labels(labelled, (stable, canary), found)
         sample = self.log.latencies(window, arms=(stable, canary))
 
         def arm(name: str) -> Arm:
@@ -58,13 +62,18 @@ class EventObserver:
                 errors=_counts(errors) if errors and errors.users else Missing(reason="no users have been seen yet"),
                 labels=labels.get(name, Missing(reason="no labels have arrived")),
                 latency=_latencies(sample, name, found),
+                metrics={LABEL: label_metric(labelled, name)},
             )
 
         return Observation(stable=arm(stable), canary=arm(canary), missing=_holes(exposure.unreadable))
 
-    def _labels(self, window: Window, arms: tuple[str, str], found: "Sequence[Period]") -> "dict[str, UserCounts]":
+    def _labelled(self, window: Window) -> "pd.DataFrame":
         cut = LabelCut(as_of=window.end, maturity=self.maturity)
-        labelled = self.log.labelled(window, cut, limit=MAX_LABELLED).frame
+        return self.log.labelled(window, cut, limit=MAX_LABELLED).frame
+
+    def _labels(
+        self, labelled: "pd.DataFrame", arms: tuple[str, str], found: "Sequence[Period]"
+    ) -> "dict[str, UserCounts]":
         scored = performance.performances(labelled, arms=arms, found=found, coverage={}, task="classification")
         wrong = {arm: each.wrong for arm, each in scored.items()}
         return {arm: _counts(each, is_final=True) for arm, each in wrong.items() if each and each.users}

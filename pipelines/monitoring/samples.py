@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipelines.monitoring.event_labels import LabelCut
-from pipelines.monitoring.event_summaries import Exposure, Labels, LatencySample, Rows, Window
+from pipelines.monitoring.event_summaries import Exposure, Labels, LatencySample, Rows, ShadowSample, Window
 from pipelines.monitoring.events import FeatureChoice
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class EventLog(Protocol):
 
     def features(self, window: Window, choice: FeatureChoice) -> Rows:
         """Logged inputs after the columns of :data:`CONTEXT`."""
+        ...
+
+    def shadowed(self, window: Window, *, shadow: str, tolerance: float, limit: int = ...) -> ShadowSample:
+        """One pair of predictions per user."""
         ...
 
     def labels(self, window: Window, cut: LabelCut) -> Labels:

@@ -4,17 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipelines.promotion.terms import EndAction, Leftover
+
 Word = Literal["successful", "failed", "inconclusive", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """One gate's verdict, in the words of Argo Rollouts."""
+    """One gate's verdict on one arm, in the words of Argo Rollouts."""
 
     gate: str
     verdict: Word
     reason: str
     numbers: Mapping[str, float | int] = field(default_factory=dict)
+    arm: str = ""
+    """Deployment that was judged; empty in a rollout that has only one."""
+    effect: float | None = None
+    """How much better than stable the arm seems, in the gate's unit; only of what an experiment is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +32,14 @@ class Findings:
     """Reasons why the observation may not be believed: they hold."""
     can_promote: bool = True
 
+    def failed(self, arm: str = "") -> GateResult | None:
+        """The first gate that failed with certainty, of one arm."""
+        return next((gate for gate in self.gates if gate.verdict == "failed" and gate.arm == arm), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
-    """The canary gets the weight of the next step."""
+    """The canary gets the weight of a step; a shadow that gets users is one no more."""
 
     step: int
     weight: int
@@ -40,18 +50,59 @@ class Advance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promote:
-    """The canary becomes stable and takes everything but the holdback."""
+class SetWeights:
+    """The arms of an experiment get these weights: it begins, an arm grows, or one is taken out."""
 
+    weights: Mapping[str, int]
+    """Of 1000, stable too; who is not named gets nothing."""
+    reason: str
+    salt: str = ""
+    """Users are dealt by it from now on; empty: as before."""
+    dropped: str = ""
+    """The arm that is taken out and held; empty: none."""
+    gates: tuple[GateResult, ...] = ()
+    kind: Literal["SetWeights"] = "SetWeights"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMirror:
+    """A share of the requests is copied to a deployment in the shadow."""
+
+    deployment: str
+    share: int
+    """Of 1000."""
+    reason: str
+    kind: Literal["SetMirror"] = "SetMirror"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promote:
+    """A version becomes stable and takes everything but the holdback."""
+
+    deployment: str
     reason: str
     gates: tuple[GateResult, ...] = ()
     kind: Literal["Promote"] = "Promote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Abort:
-    """The canary goes to 0 and is held."""
+class Conclude:
+    """The rollout is over and nobody takes over: a shadow has shown what it can, an experiment has its answer."""
 
+    winner: str
+    """Who has proven itself; empty: nobody."""
+    ends_split: bool
+    """Whether all users go to stable; else the split stays."""
+    reason: str
+    gates: tuple[GateResult, ...] = ()
+    kind: Literal["Conclude"] = "Conclude"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abort:
+    """Versions go to 0, and the first of them is held."""
+
+    deployments: tuple[str, ...]
     reason: str
     gates: tuple[GateResult, ...] = ()
     kind: Literal["Abort"] = "Abort"
@@ -61,10 +112,21 @@ class Abort:
 class Expire:
     """The rollout did not settle in time; what then happens is declared in the plan."""
 
-    action: Literal["abort", "hold", "promote"]
+    action: EndAction
+    deployment: str
     reason: str
     gates: tuple[GateResult, ...] = ()
     kind: Literal["Expire"] = "Expire"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retire:
+    """Versions without users have been kept warm long enough."""
+
+    deployments: tuple[str, ...]
+    leftover: Leftover
+    reason: str
+    kind: Literal["Retire"] = "Retire"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,4 +146,4 @@ class Unchanged:
     kind: Literal["Unchanged"] = "Unchanged"
 
 
-Decision = Advance | Promote | Abort | Expire | Hold | Unchanged
+Decision = Advance | SetWeights | SetMirror | Promote | Conclude | Abort | Expire | Retire | Hold | Unchanged

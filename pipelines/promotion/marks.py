@@ -15,6 +15,9 @@ FROZEN: Final[Phase] = "frozen"
 ABORTED: Final[Phase] = "aborted"
 SUCCESSFUL: Final[Phase] = "successful"
 
+MAX_REASON: Final = 300
+"""Characters of a reason that a hold carries."""
+
 Marks = dict[str, str | None]
 """Annotations to set; ``None`` removes one."""
 
@@ -26,6 +29,7 @@ def _second(moment: datetime) -> str:
 def rolled_back(hold: Hold, *, now: datetime) -> Marks:
     """No rollout runs, and this version must not be promoted again by automation."""
     return {
+        annotations.APPROVALS: None,
         annotations.ROLLOUT: None,
         annotations.STEP: None,
         annotations.PHASE: ABORTED,
@@ -42,6 +46,7 @@ def frozen(*, now: datetime) -> Marks:
 def stepped(*, rollout: str, step: int, now: datetime) -> Marks:
     """A rollout runs and has just reached ``step``."""
     return {
+        annotations.APPROVALS: None,
         annotations.ROLLOUT: rollout,
         annotations.STEP: str(step) if step else None,
         annotations.PHASE: PROGRESSING,
@@ -52,6 +57,7 @@ def stepped(*, rollout: str, step: int, now: datetime) -> Marks:
 def promoted(stable: str, *, now: datetime) -> Marks:
     """The canary is the new stable, and no rollout runs."""
     return {
+        annotations.APPROVALS: None,
         annotations.STABLE: stable,
         annotations.ROLLOUT: None,
         annotations.STEP: None,
@@ -60,6 +66,17 @@ def promoted(stable: str, *, now: datetime) -> Marks:
     }
 
 
-def approved() -> Marks:
-    """A person lets the step go on, and lifts a freeze."""
-    return {annotations.PHASE: APPROVED}
+def concluded(*, is_won: bool, now: datetime) -> Marks:
+    """No rollout runs, and nobody took over."""
+    return {
+        annotations.APPROVALS: None,
+        annotations.ROLLOUT: None,
+        annotations.STEP: None,
+        annotations.PHASE: SUCCESSFUL if is_won else ABORTED,
+        annotations.SINCE: _second(now),
+    }
+
+
+def approved(count: int) -> Marks:
+    """A person lets the step go on, and lifts a freeze; ``count`` people have by now."""
+    return {annotations.PHASE: APPROVED, annotations.APPROVALS: str(count) if count > 1 else None}

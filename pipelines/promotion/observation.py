@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from pipelines.analysis.arms import Arm, Missing
+from pipelines.analysis.arms import Arm, Missing, UserCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """Both arms over the same time, since the rollout began."""
+    """Two arms over the same time: stable and one canary, since the canary began."""
 
     stable: Arm
     canary: Arm
@@ -17,6 +17,12 @@ class Observation:
     """False: the source cannot see users, so it may hold and roll back, and does not promote by itself."""
     missing: tuple[Missing, ...] = field(default=())
     """Reasons why nothing here may be believed: they hold."""
+    disagreeing: UserCounts | Missing = field(default=Missing(reason="no request was predicted by both versions"))
+    """Users for whom a version in the shadow predicted something else, among those that both predicted for."""
+
+
+Observed = tuple[Observation, ...]
+"""One observation for each version that is compared; none of a rollout that has not begun."""
 
 
 def nothing(stable: str, canary: str) -> Observation:

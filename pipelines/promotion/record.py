@@ -1,17 +1,24 @@
 """A promotion's decision with all that it was made from, as it is committed and replayed.
 
 The verdicts of the gates are written with their numbers; a replay recomputes what follows from them. Samples (latency
-by user) are too large for a commit, so a gate's own statistic is replayed only where its counts are its input.
+by user) are too large for a commit, so a gate's own statistic is replayed only where its counts are its input. A plan
+is written without its comments; where many arms and gates would be more than evidence may weigh, numbers are left out,
+and then the record says so.
 """
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from mlflow_deploy_plugin.errors import ManifestError
 from mlflow_deploy_plugin.version import VERSION
 from pipelines.promotion import codec
 from pipelines.promotion.decide import settle
-from pipelines.promotion.decision import Decision, Findings
+from pipelines.promotion.decision import Decision, Findings, GateResult
 from pipelines.promotion.plan import Plan
 from pipelines.promotion.schema import read_plan
 from pipelines.promotion.state import State
@@ -22,13 +29,39 @@ class PromotionRecord:
     """One tick."""
 
     plan: str
-    """Text of ``rollout.yaml``."""
+    """What ``rollout.yaml`` said, as JSON."""
     state: State
     findings: Findings
     now: datetime
     decision: Decision
+    are_numbers_whole: bool = True
+    """False: numbers of gates were left out, since there were too many."""
     code: str = VERSION
-    kind: str = "modelserve.io/promotion-decision.v1"
+    kind: str = "modelserve.io/promotion-decision.v2"
+
+
+def plan_text(text: str) -> str:
+    """A plan without comments: JSON, which is YAML too."""
+    try:
+        return json.dumps(YAML(typ="safe").load(text), separators=(",", ":"), ensure_ascii=False, default=str)
+    except YAMLError:  # whoever reads it as a plan says what is wrong
+        return text
+
+
+def encode(record: PromotionRecord) -> str:
+    """The record as it is committed: never more than evidence may weigh."""
+    text = codec.encode(record)
+    if len(text.encode()) <= codec.MAX_BYTES:
+        return text
+    decision: Any = record.decision
+    if getattr(decision, "gates", ()):
+        decision = replace(decision, gates=_bare(decision.gates))
+    findings = replace(record.findings, gates=_bare(record.findings.gates))
+    return codec.encode(replace(record, findings=findings, decision=decision, are_numbers_whole=False))
+
+
+def _bare(gates: tuple[GateResult, ...]) -> tuple[GateResult, ...]:
+    return tuple(replace(gate, numbers={}) for gate in gates)
 
 
 def replay(text: str) -> tuple[PromotionRecord, bool]:

@@ -5,6 +5,8 @@ Rules:
       still be served, stable takes everything;
     * a model that was replaced in place (`mlflow deployments update -m`) comes back with what it ran by: image,
       variables and resources. How many replicas there are is of today, and stays;
+    * a deployment that was removed since comes back whole;
+    * a faulty version in the shadow is sent no more copies;
     * a version that was rolled back before is never what a rollback goes back to;
     * what others changed since (other endpoints, other deployments, comments) stays;
     * the version gets a hold, so that automation cannot bring it back;
@@ -25,9 +27,7 @@ from mlflow_deploy_plugin.manifests.tree import evidence_file
 from mlflow_deploy_plugin.spec import annotations
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 from pipelines.promotion import marks, wording
-
-MAX_REASON = 300
-"""Characters of a reason that a hold carries."""
+from pipelines.promotion.marks import MAX_REASON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class GoodSplit:
     weights: Mapping[str, int]
     stable: str
     models: Mapping[str, Deployment] = field(default_factory=dict)
-    """Deployments whose model was replaced since, as they were."""
+    """Deployments whose model was replaced since, or that were removed, as they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,21 +84,28 @@ class Rollback:
         endpoint = _require(files, self.stage, self.endpoint)
         before = endpoint.route.weights
         message = self._message(endpoint)
-        if not any(before.get(name, 0) and not self._is_restored(endpoint, name) for name in self.digests):
+        shadow = endpoint.route.mirror.deployment if endpoint.route.mirror else ""
+        served = [name for name in self.digests if before.get(name, 0) or name == shadow]
+        if not any(not self._is_restored(endpoint, name) for name in served):
             return files, message
         self._require_same(endpoint)
+        changed = manifests.set_mirror(files, self.stage, self.endpoint, None) if shadow in self.digests else files
+        for name in self.good.models.keys() - endpoint.deployments.keys():
+            changed = manifests.add_deployment(changed, self.good.models[name], weight=0)
         changed = manifests.set_split(
-            files, self.stage, self.endpoint, self.good.weights, annotations=self._marks(endpoint.route, now)
+            changed, self.stage, self.endpoint, self.good.weights, annotations=self._marks(endpoint.route, now)
         )
         for name, good in self.good.models.items():
-            changed = manifests.replace_deployment(changed, _with_model(endpoint.deployments[name], good))
+            present = endpoint.deployments.get(name, good)
+            changed = manifests.replace_deployment(changed, _with_model(present, good))
         if self.why.evidence:
             changed = manifests.add_evidence(changed, self.endpoint, self.operation, self.why.evidence)
         return changed, message
 
     def _is_restored(self, endpoint: Endpoint, name: str) -> bool:
         good = self.good.models.get(name)
-        return good is not None and endpoint.deployments[name].model.digest == good.model.digest
+        found = endpoint.deployments.get(name)
+        return good is not None and found is not None and found.model.digest == good.model.digest
 
     def _marks(self, route: Route, now: datetime) -> marks.Marks:
         name, digest = next(iter(self.digests.items()))
@@ -146,7 +153,7 @@ class Rollback:
 
 
 def last_good(history: Iterable[Endpoint], *, faulty: Collection[str], present: Endpoint) -> GoodSplit:
-    """The newest split in which no faulty version had users and everyone who had still exists.
+    """The newest split in which no faulty version had users.
 
     Args:
         history: the endpoint as it was, newest first; read no further than needed.
@@ -164,14 +171,14 @@ def last_good(history: Iterable[Endpoint], *, faulty: Collection[str], present: 
             condemned.add((hold.deployment, hold.model_digest))
         weights = {name: weight for name, weight in past.route.weights.items() if weight}
         served = {(name, past.deployments[name].model.digest) for name in weights}
-        if served & condemned or set(weights) & (set(faulty) - {stable}) or not set(weights) <= set(known):
+        if served & condemned or set(weights) & (set(faulty) - {stable}):
             continue
-        models = {name: past.deployments[name] for name in weights if name in faulty}
+        models = {name: past.deployments[name] for name in weights if name in faulty or name not in known}
         heir = past.route.stable if past.route.stable in weights else next(iter(weights))
         return GoodSplit(weights=weights, stable=heir, models=models)
     if stable in faulty:
         raise NotFoundError(
-            f"no earlier split without {stable!r} can be served: its deployments are gone; create one again with"
+            f"no earlier split without {stable!r} can be served: there has been none; add a version with"
             " `mlflow deployments create --endpoint` and move the users to it"
         )
     return GoodSplit(weights={stable: TOTAL_WEIGHT}, stable=stable)

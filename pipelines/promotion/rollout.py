@@ -1,24 +1,23 @@
 """A step, a promotion or an approval as a commit: scalars of ``route.yaml``, and one evidence file. Pure.
 
-An abort is a :class:`~.rollback.Rollback`. Every wish is decided on one state and checks it again on the tree that it
-is given: what somebody else changed meanwhile makes it superseded, and nothing is overwritten.
+What takes a version back is a :class:`~.rollback.Rollback`. Every wish is decided on one state and checks it again on
+the tree that it is given: what somebody else changed meanwhile makes it superseded, and nothing is overwritten.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import ConflictError, NotFoundError
-from mlflow_deploy_plugin.manifests.model import Endpoint, Files
+from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Route
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.manifests.tree import evidence_file
 from mlflow_deploy_plugin.spec import annotations
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
-from pipelines.promotion import marks, wording
-from pipelines.promotion.decision import Advance, Promote
+from pipelines.promotion import effects, marks, wording
+from pipelines.promotion.decision import Retire, SetMirror
+from pipelines.promotion.effects import Context, Effect
 from pipelines.promotion.state import Candidate, State
 
 LONGEST_SUBJECT = 120
@@ -27,11 +26,10 @@ LONGEST_SUBJECT = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """The wish to give the candidate the weight of a step, or everything."""
+    """The wish that a decision which goes forward be what is served."""
 
     state: State
-    candidate: Candidate
-    decision: Advance | Promote
+    decision: effects.Move
     decided_on: str
     """Commit that last changed the endpoint."""
     holdback: int = 0
@@ -45,24 +43,18 @@ class Move:
     @property
     def operation(self) -> str:
         """The same however often the act is tried."""
-        step = self.decision.step if isinstance(self.decision, Advance) else "promote"
-        said = f"{self.state.stage}\n{self.endpoint}\n{self.candidate}\n{self.state.rollout}\n{step}\n{self.decided_on}"
+        what = (
+            replace(self.decision, reason="") if isinstance(self.decision, SetMirror | Retire) else self.decision.kind
+        )
+        step = getattr(self.decision, "step", "")
+        said = (
+            f"{self.state.stage}\n{self.endpoint}\n{self.state.candidates}\n{self.state.rollout}\n{what}{step}\n"
+            f"{self.decided_on}"
+        )
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
-    @property
-    def weights(self) -> Mapping[str, int]:
-        """The split that is wished for."""
-        match self.decision:
-            case Advance():
-                given = self.decision.weight
-            case Promote():
-                given = TOTAL_WEIGHT - self.holdback
-            case _:
-                assert_never(self.decision)
-        return {self.state.stable: TOTAL_WEIGHT - given, self.candidate.deployment: given}
-
     def apply(self, files: Files, *, now: datetime) -> tuple[Files, Message]:
-        """The tree with the split moved.
+        """The tree as the decision wants it.
 
         Raises:
             ConflictError: the endpoint is not any more what was judged.
@@ -70,50 +62,71 @@ class Move:
         """
         endpoint = require(files, self.state.stage, self.endpoint)
         self._require_same(endpoint)
-        notes = self._notes(now)
-        changed = manifests.set_split(files, self.state.stage, self.endpoint, self.weights, annotations=notes)
+        effect = self._effect(endpoint.route, now)
+        changed = self._with(effect, files, endpoint)
         if self.evidence:
             changed = manifests.add_evidence(changed, self.endpoint, self.operation, self.evidence)
-        return changed, self._message(endpoint.route.weights)
+        return changed, self._message(effect, endpoint.route)
 
-    def _notes(self, now: datetime) -> marks.Marks:
-        if isinstance(self.decision, Promote):
-            return marks.promoted(self.candidate.deployment, now=now)
-        return marks.stepped(rollout=self.state.rollout or self.operation, step=self.decision.step, now=now)
+    def _effect(self, route: Route, now: datetime) -> Effect:
+        context = Context(state=self.state, route=route, operation=self.operation, holdback=self.holdback, now=now)
+        return effects.effect_of(self.decision, context)
+
+    def _with(self, effect: Effect, files: Files, endpoint: Endpoint) -> Files:
+        stage, name = self.state.stage, self.endpoint
+        changed = manifests.set_mirror(files, stage, name, None) if effect.mirror is None else files
+        if annotations.SALT in effect.notes and endpoint.route.weights[self.state.stable] < TOTAL_WEIGHT:
+            # An experiment deals everybody anew: whoever a holdback still had goes back first, so that slots are fixed.
+            changed = manifests.set_split(changed, stage, name, {self.state.stable: TOTAL_WEIGHT})
+        changed = manifests.set_split(changed, stage, name, effect.weights, annotations=effect.notes)
+        if effect.mirror is not None:
+            changed = manifests.set_mirror(changed, stage, name, effect.mirror)
+        for gone in effect.removed:
+            changed = manifests.remove_deployment(changed, stage, gone)
+        for idle in effect.scaled:
+            changed = manifests.replace_deployment(changed, replace(endpoint.deployments[idle], replicas=1, workers=1))
+        return changed
 
     def _require_same(self, endpoint: Endpoint) -> None:
-        route, name = endpoint.route, self.candidate.deployment
-        found = endpoint.deployments.get(name)
-        same_model = found is not None and found.model.digest == self.candidate.model_digest
-        same_route = (route.stable, route.rollout, route.step) == (
-            self.state.stable,
-            self.state.rollout,
-            self.state.step,
-        )
-        if not same_model or not same_route or route.weights.get(name, 0) != self.candidate.weight:
+        route, state = endpoint.route, self.state
+        named = (route.stable, route.rollout, route.step, route.weights[route.stable])
+        judged = (state.stable, state.rollout, state.step, state.stable_weight)
+        if named != judged or not all(_is_same(endpoint, one) for one in (*state.candidates, *state.idle)):
             raise ConflictError(
                 f"superseded: endpoint {self.endpoint!r} was changed since this was decided; run the command again"
             )
 
-    def _message(self, before: Mapping[str, int]) -> Message:
-        is_promotion = isinstance(self.decision, Promote)
-        verb = "promoted" if is_promotion else "canary"
+    def _message(self, effect: Effect, before: Route) -> Message:
         reason = self.decision.reason
+        if self.state.word.override:
+            reason = f"override ({self.state.word.override}): {reason}"
         shown = reason if len(reason) <= LONGEST_SUBJECT else f"{reason[:LONGEST_SUBJECT]}…"
+        moved = wording.moves(before.weights, effect.weights) or "the split stays"
         return Message(
-            subject=f"{self.endpoint}: {verb} {wording.moves(before, self.weights) or 'the split stays'} ({shown})",
-            body=tuple(f"{gate.gate}: {gate.verdict}: {gate.reason}" for gate in self.decision.gates),
+            subject=f"{self.endpoint}: {effect.news} {moved} ({shown})",
+            body=tuple(
+                f"{gate.arm or gate.gate}: {gate.gate}: {gate.verdict}: {gate.reason}"
+                for gate in getattr(self.decision, "gates", ())
+            ),
             trailers=Trailers(
                 operation=self.operation,
                 endpoint=self.endpoint,
                 stage=self.state.stage,
-                action="promote" if is_promotion else "step",
-                from_=wording.shares(before),
-                to=wording.shares(self.weights),
+                action=effect.action,
+                from_=wording.shares(before.weights),
+                to=wording.shares(effect.weights),
                 reason=reason,
                 evidence=evidence_file(self.endpoint, self.operation) if self.evidence else "",
             ),
         )
+
+
+def _is_same(endpoint: Endpoint, judged: Candidate) -> bool:
+    route, found = endpoint.route, endpoint.deployments.get(judged.deployment)
+    if found is None or found.model.digest != judged.model_digest:
+        return False
+    mirrored = route.mirror.share if route.mirror and route.mirror.deployment == judged.deployment else 0
+    return (route.weights.get(judged.deployment, 0), mirrored) == (judged.weight, judged.mirrored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +137,16 @@ class Approval:
     endpoint: str
     decided_on: str
     reason: str
+    by: str = ""
+    """Who says so; empty: git's own author of the commit."""
+    count: int = 1
+    """How many people have said so with this one."""
     lifts_hold: bool = False
 
     @property
     def operation(self) -> str:
         """The same however often the act is tried."""
-        said = f"approve\n{self.stage}\n{self.endpoint}\n{self.lifts_hold}\n{self.decided_on}"
+        said = f"approve\n{self.stage}\n{self.endpoint}\n{self.lifts_hold}\n{self.by}\n{self.decided_on}"
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def apply(self, files: Files, *, now: datetime) -> tuple[Files, Message]:  # noqa: ARG002  an approval has no time
@@ -139,14 +156,14 @@ class Approval:
             NotFoundError: the endpoint is gone.
         """
         route = require(files, self.stage, self.endpoint).route
-        notes = marks.approved()
+        notes = marks.approved(self.count)
         if self.lifts_hold and route.hold is not None:
             notes[annotations.HOLD] = None
         changed = manifests.set_split(files, self.stage, self.endpoint, route.weights, annotations=notes)
         split = wording.shares(route.weights)
         lifted = f", the hold on {route.hold.deployment} lifted" if self.lifts_hold and route.hold else ""
         message = Message(
-            subject=f"{self.endpoint}: approved{lifted}",
+            subject=f"{self.endpoint}: approved{f' by {self.by}' if self.by else ''}{lifted}",
             body=(self.reason,),
             trailers=Trailers(
                 operation=self.operation,
@@ -156,6 +173,7 @@ class Approval:
                 from_=split,
                 to=split,
                 reason=self.reason,
+                by=self.by,
             ),
         )
         return changed, message

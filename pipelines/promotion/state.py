@@ -1,20 +1,35 @@
 """Where a rollout stands, read from its route and deployments: git is the only memory. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from mlflow_deploy_plugin.manifests.model import Endpoint, Hold
-from pipelines.promotion.plan import Plan
+from pipelines.promotion import marks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """The version that would take over."""
+    """A version beside stable."""
 
     deployment: str
     model_digest: str
     weight: int
+    mirrored: int = 0
+    """Share of the requests that are copied to it in the shadow, of 1000."""
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What people have said about this rollout; from the log of commits, and from whoever runs this tick."""
+
+    author: str = ""
+    """Who brought the version in."""
+    approvers: tuple[str, ...] = ()
+    """Who has let the present step go on."""
+    override: str = ""
+    """Why a hold or a freeze window does not count this time; empty: they count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,74 +40,121 @@ class State:
     stage: str
     stable: str
     stable_weight: int
-    candidate: Candidate | None
-    """``None`` where there is no other version than stable, or more than one."""
-    others: tuple[str, ...] = ()
-    """Versions beside stable, where there is more than one that could be the candidate."""
+    candidates: tuple[Candidate, ...] = ()
+    """Versions that could take over: those with users or in the shadow, else those that are new."""
+    holdback: Candidate | None = None
+    """The version before stable, where it kept users after the promotion: the control of what comes later."""
+    idle: tuple[Candidate, ...] = ()
+    """Versions that were stable before and have no users."""
     rollout: str = ""
     """Operation that began the rollout; empty: none runs."""
     phase: str = ""
     step: int = 0
+    salt: str = ""
     since: datetime | None = None
     """When this step began."""
     began: datetime | None = None
     """When the rollout began, by the log of commits."""
     hold: Hold | None = None
+    word: Word = Word()
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The only candidate; ``None`` where there is no other version than stable, or more than one."""
+        return self.candidates[0] if len(self.candidates) == 1 else None
 
     @property
     def is_running(self) -> bool:
         """Whether a rollout has begun and not ended."""
-        return bool(self.rollout) or (self.candidate is not None and self.candidate.weight > 0)
+        return bool(self.rollout) or any(one.weight or one.mirrored for one in self.candidates)
 
-    def is_held(self, now: datetime) -> bool:
-        """Whether automation must leave the candidate alone."""
-        if self.hold is None or self.candidate is None or self.hold.model_digest != self.candidate.model_digest:
+    @property
+    def is_watching(self) -> bool:
+        """Whether the version that took over is still compared with the one before it."""
+        return self.holdback is not None and self.phase == marks.SUCCESSFUL and not self.is_running
+
+    def is_held(self, candidate: Candidate, now: datetime) -> bool:
+        """Whether automation must leave ``candidate`` alone."""
+        if self.hold is None or self.hold.model_digest != candidate.model_digest:
             return False
         return self.hold.until is None or now < self.hold.until
 
-    def is_manual(self, plan: Plan) -> bool:
-        """Whether somebody set weights that are not those of the step that the annotations name."""
-        if self.candidate is None or not self.is_running:
-            return False
-        if not self.rollout:
-            return self.candidate.weight != plan.steps[0].weight  # somebody may take the first step by hand
-        expected = plan.steps[self.step].weight if self.step < len(plan.steps) else -1
-        return self.candidate.weight != expected
+    def find(self, deployment: str) -> Candidate | None:
+        """The candidate of that name."""
+        return next((one for one in self.candidates if one.deployment == deployment), None)
 
 
-def state_of(endpoint: Endpoint, *, began: datetime | None = None, retired: Collection[str] = ()) -> State:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two versions that are to be compared, and since when."""
+
+    stable: str
+    canary: str
+    since: datetime
+    is_shadow: bool = False
+
+
+def comparisons(state: State) -> Iterator[Comparison]:
+    """What must be observed before anything is decided on ``state``."""
+    if state.is_watching and state.holdback is not None and state.since is not None:
+        yield Comparison(stable=state.holdback.deployment, canary=state.stable, since=state.since)
+        return
+    for one in state.candidates:
+        if one.mirrored and state.since is not None:
+            yield Comparison(stable=state.stable, canary=one.deployment, since=state.since, is_shadow=True)
+        elif one.weight and (since := state.began or state.since) is not None:
+            yield Comparison(stable=state.stable, canary=one.deployment, since=since)
+
+
+def state_of(
+    endpoint: Endpoint,
+    *,
+    began: datetime | None = None,
+    retired: Collection[str] = (),
+    word: Word = Word(),
+) -> State:
     """The state that an endpoint's manifests say.
 
-    The candidate is the one version beside stable that has users, else the one that is new: not the version that the
-    hold names, unless it is the only one, and never a version that was stable before.
+    Candidates are the versions beside stable that have users or stand in the shadow, else those that are new: not the
+    version that the hold names, unless it is the only one, and never a version that was stable before.
 
     Args:
         endpoint: as the newest commit says it.
         began: when the rollout began, by the log of commits.
         retired: deployments that were stable before, with the model that they have now.
+        word: what people have said.
     """
     route = endpoint.route
-    weights = route.weights
-    others = [name for name in endpoint.deployments if name != route.stable and name not in retired]
-    active = [name for name in others if weights.get(name, 0)]
-    fresh = [name for name in others if route.hold is None or name != route.hold.deployment]
-    eligible = active or fresh or others
+    beside = [_candidate(endpoint, name) for name in endpoint.deployments if name != route.stable]
+    others = [one for one in beside if one.deployment not in retired]
+    before = [one for one in beside if one.deployment in retired]
+    active = [one for one in others if one.weight or one.mirrored]
+    fresh = [one for one in others if route.hold is None or one.deployment != route.hold.deployment]
     return State(
         endpoint=route.endpoint,
         stage=route.stage,
         stable=route.stable,
-        stable_weight=weights[route.stable],
-        candidate=_candidate(endpoint, eligible[0]) if len(eligible) == 1 else None,
-        others=tuple(eligible) if len(eligible) > 1 else (),
+        stable_weight=route.weights[route.stable],
+        candidates=tuple(active or fresh or others),
+        holdback=next((one for one in before if one.weight), None),
+        idle=tuple(one for one in before if not one.weight),
         rollout=route.rollout,
         phase=route.phase,
         step=route.step,
+        salt=route.salt,
         since=route.since,
         began=began,
         hold=route.hold,
+        word=word,
     )
 
 
 def _candidate(endpoint: Endpoint, name: str) -> Candidate:
-    digest = endpoint.deployments[name].model.digest
-    return Candidate(deployment=name, model_digest=digest, weight=endpoint.route.weights.get(name, 0))
+    route, deployment = endpoint.route, endpoint.deployments[name]
+    return Candidate(
+        deployment=name,
+        model_digest=deployment.model.digest,
+        weight=route.weights.get(name, 0),
+        mirrored=route.mirror.share if route.mirror and route.mirror.deployment == name else 0,
+        processes=deployment.replicas * deployment.workers,
+    )

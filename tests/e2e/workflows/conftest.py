@@ -45,6 +45,7 @@ spec:
     - {weight: 100}
   gates:
     errors: {margin: 10, guardrail: 30}
+  holdback: 0
 """
 
 

@@ -57,6 +57,7 @@ class World:
     said: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     now: datetime = NOW
+    me: str = "ada@example.org"
     unlabelled: tuple[str, ...] = ()
     """Arms whose labels never come."""
 
@@ -163,6 +164,7 @@ class World:
             open_target=lambda uri: RemoteTarget(uri=uri, ledger=ledger),
             open_events=lambda root: EventStore(root, memory_mb=128, threads=1),
             now=lambda: self.now,
+            identity=lambda: self.me,
             say=self.said.append,
             warn=self.warned.append,
         )

@@ -22,6 +22,7 @@ spec:
     - weight: 100
   gates:
     errors: {margin: 5, guardrail: 20}
+  holdback: 0
 """
 
 

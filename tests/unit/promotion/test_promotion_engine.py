@@ -13,24 +13,27 @@ from mlflow_deploy_plugin.errors import ManifestError
 from mlflow_deploy_plugin.manifests.model import Hold as HoldMark
 from pipelines.analysis.arms import Arm, Missing, user_counts
 from pipelines.analysis.gates import ErrorRatioGate
-from pipelines.promotion.decide import decide
+from pipelines.promotion import decide as engine
 from pipelines.promotion.decision import Abort, Advance, Decision, Expire, Hold, Promote, Unchanged
 from pipelines.promotion.observation import Observation, nothing
-from pipelines.promotion.plan import Expiry, FreezeWindow, NamedGate, Plan, Step
+from pipelines.promotion.plan import Plan
 from pipelines.promotion.schema import read_plan
 from pipelines.promotion.simulator import TrafficSimulator
 from pipelines.promotion.state import Candidate, State
+from pipelines.promotion.strategies.blue_green import BlueGreen
+from pipelines.promotion.strategies.canary import Canary, Step
+from pipelines.promotion.terms import Expiry, FreezeWindow, NamedGate, Terms
 
 NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def make_plan(**fields: Any) -> Plan:
-    defaults: dict[str, Any] = {
-        "steps": (Step(weight=50, pause=HOUR), Step(weight=250, pause=HOUR), Step(weight=1000)),
-        "gates": (NamedGate(name="errors", gate=ErrorRatioGate(margin=0.01, guardrail=0.1)),),
-    }
-    return Plan(**{**defaults, **fields})
+STEPS = (Step(weight=50, pause=HOUR), Step(weight=250, pause=HOUR), Step(weight=1000))
+
+
+def make_plan(*, steps: tuple[Step, ...] = STEPS, strategy: Any = None, **fields: Any) -> Plan:
+    defaults: dict[str, Any] = {"gates": (NamedGate(name="errors", gate=ErrorRatioGate(margin=0.01, guardrail=0.1)),)}
+    return Plan(strategy=strategy or Canary(steps=steps), terms=Terms(**{**defaults, **fields}))
 
 
 def make_state(*, weight: int = 50, **fields: Any) -> State:
@@ -39,13 +42,21 @@ def make_state(*, weight: int = 50, **fields: Any) -> State:
         "stage": "production",
         "stable": "v3",
         "stable_weight": 1000 - weight,
-        "candidate": Candidate(deployment="v4", model_digest="sha256:4", weight=weight),
+        "candidates": (Candidate(deployment="v4", model_digest="sha256:4", weight=weight),),
         "rollout": "r1" if weight else "",
         "phase": "progressing" if weight else "",
         "since": NOW - 2 * HOUR if weight else None,
         "began": NOW - 2 * HOUR if weight else None,
     }
     return State(**{**defaults, **fields})
+
+
+def candidate(name: str, weight: int = 0, **fields: Any) -> Candidate:
+    return Candidate(deployment=name, model_digest=f"sha256:{name}", weight=weight, **fields)
+
+
+def decide(plan: Plan, state: State, observation: Observation, now: datetime) -> Decision:
+    return engine.decide(plan, state, (observation,), now)
 
 
 def seen(*, canary: int = 0, stable: int = 0, users: int = 20000, share: float = 0.05, **fields: Any) -> Observation:
@@ -58,11 +69,11 @@ def seen(*, canary: int = 0, stable: int = 0, users: int = 20000, share: float =
 
 
 def test_without_a_second_version_nothing_changes() -> None:
-    assert isinstance(decide(make_plan(), make_state(candidate=None), seen(), NOW), Unchanged)
+    assert isinstance(decide(make_plan(), make_state(candidates=()), seen(), NOW), Unchanged)
 
 
 def test_two_new_versions_are_named_and_nothing_changes() -> None:
-    decision = decide(make_plan(), make_state(candidate=None, others=("v4", "v5")), seen(), NOW)
+    decision = decide(make_plan(), make_state(candidates=(candidate("v4"), candidate("v5"))), seen(), NOW)
     assert isinstance(decision, Unchanged)
     assert "v4, v5" in decision.reason
 
@@ -186,7 +197,7 @@ def test_an_unsettled_rollout_ends_as_the_plan_declares(action: Any) -> None:
 
 
 def test_blue_green_takes_over_at_once_after_an_approval() -> None:
-    plan = make_plan(strategy="blue-green", steps=(Step(weight=1000),))
+    plan = make_plan(strategy=BlueGreen())
     assert isinstance(decide(plan, make_state(weight=0), nothing("v3", "v4"), NOW), Hold)
     assert isinstance(decide(plan, make_state(weight=0, phase="approved"), nothing("v3", "v4"), NOW), Promote)
 
@@ -211,7 +222,7 @@ def test_a_canary_without_users_expires() -> None:
 PLANS = st.sampled_from(
     [
         make_plan(),
-        make_plan(strategy="blue-green", steps=(Step(weight=1000),)),
+        make_plan(strategy=BlueGreen()),
         make_plan(freezes=(FreezeWindow(zone=ZoneInfo("UTC")),)),
     ]
 )
@@ -219,7 +230,7 @@ STATES = st.builds(
     lambda weight, stable, rollout, phase, step, since, has_candidate: replace(
         make_state(weight=weight, rollout=rollout, phase=phase, step=step, since=since, began=since),
         stable_weight=stable,
-        **({} if has_candidate else {"candidate": None}),
+        **({} if has_candidate else {"candidates": ()}),
     ),
     weight=st.integers(0, 1000),
     stable=st.integers(0, 1000),
@@ -268,9 +279,10 @@ spec:
 def test_a_plan_is_read_with_its_units() -> None:
     plan = read_plan(PLAN, path="rollout.yaml")
     assert plan is not None
-    assert [step.weight for step in plan.steps] == [3, 333, 1000]
-    assert [gate.name for gate in plan.gates] == ["errors", "labels", "p99"]
-    assert (plan.steps[0].pause, plan.holdback) == (timedelta(minutes=30), 10)
+    assert isinstance(plan.strategy, Canary)
+    assert [step.weight for step in plan.strategy.steps] == [3, 333, 1000]
+    assert [gate.name for gate in plan.terms.gates] == ["errors", "labels", "p99"]
+    assert (plan.strategy.steps[0].pause, plan.terms.holdback) == (timedelta(minutes=30), 10)
 
 
 def test_an_empty_plan_is_no_plan() -> None:

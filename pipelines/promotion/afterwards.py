@@ -1,0 +1,44 @@
+"""After a promotion: the holdback is a control, so the gates go on; and who lost all users leaves when time is up.
+
+Rules:
+    1. while the version before keeps its holdback, a gate that fails with certainty takes the new one back;
+    2. versions that have had no users for as long as the plan keeps them warm are removed, or scaled down; nothing is
+       removed while a rollout runs, in a freeze window, or while the last word was not a promotion.
+"""
+
+from collections.abc import Iterator
+
+from pipelines.promotion import marks
+from pipelines.promotion.decision import Abort, Decision, GateResult, Retire
+from pipelines.promotion.observation import Observed
+from pipelines.promotion.situation import Situation
+from pipelines.promotion.strategies import canary
+from pipelines.promotion.terms import Terms
+
+
+def judge(terms: Terms, observed: Observed) -> tuple[GateResult, ...]:
+    """Every gate on the version that took over, against the one before it; an alpha of its own."""
+    return canary.judge(terms, observed)
+
+
+def settle(situation: Situation) -> Decision | None:
+    """What follows a promotion; ``None``: nothing, so a next rollout may begin."""
+    state, found = situation.state, situation.found
+    if state.is_watching and (failed := found.failed()) is not None:
+        reason = f"after its promotion: {failed.gate}: {failed.reason}"
+        return Abort(deployments=(state.stable,), reason=reason, gates=found.gates)
+    if idle := tuple(_leaving(situation)):
+        reason = f"without users for {situation.terms.keep_warm} since the promotion"
+        return Retire(deployments=idle, leftover=situation.terms.leftover, reason=reason)
+    return None
+
+
+def _leaving(situation: Situation) -> Iterator[str]:
+    state, terms = situation.state, situation.terms
+    if terms.keep_warm is None or state.since is None or state.rollout or state.phase != marks.SUCCESSFUL:
+        return
+    if situation.now - state.since < terms.keep_warm or next(terms.frozen(situation.now), None):
+        return
+    for one in state.idle:
+        if terms.leftover == "remove" or one.processes > 1:
+            yield one.deployment

@@ -1,0 +1,354 @@
+"""A/B/n: several versions at once, each against stable, until one is certainly better or the time is over.
+
+Rules, in this order:
+    1. an experiment that is over begins no more: its name is the salt that users are dealt by, and says so;
+    2. one that has not begun: every arm gets its weight, unless an arm is on hold or an edit, a freeze or a window
+       is in the way;
+    3. an arm whose gate failed with certainty, or that is certainly worse than stable in what the experiment is about,
+       is taken out and held, also while frozen; the last one ends it all;
+    4. an arm whose weight the plan has raised grows; other edits of the weights hold;
+    5. the best arm that is better than stable with certainty, and within every gate, has won: after the bake time, and
+       an approval where one is asked for, it takes over, or is only declared;
+    6. at the maximum length the experiment ends as declared.
+
+Chances: alpha is split over the gates and the success metric; a gate's part evenly over the arms (Bonferroni), the
+success metric's by Holm's steps. All of it holds at every look. That the best of several winners beats the second best
+is not claimed.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final, Literal
+
+from pydantic import Field, model_validator
+
+from mlflow_deploy_plugin.errors import ConfigError
+from mlflow_deploy_plugin.manifests.split import layout
+from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, require_label
+from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, MeanGate
+from pipelines.analysis.multiple import step_down
+from pipelines.analysis.verdict import Successful, Verdict
+from pipelines.promotion.decision import (
+    Abort,
+    Conclude,
+    Decision,
+    GateResult,
+    Hold,
+    Promote,
+    SetWeights,
+    Unchanged,
+)
+from pipelines.promotion.forms import PERCENT, ExpiryForm, Percent, PlanForm, Span, Strict, weight_of
+from pipelines.promotion.judging import judged, result, verdict
+from pipelines.promotion.observation import Observation, Observed
+from pipelines.promotion.situation import MANUAL, Demand, Situation, obstacles, waits
+from pipelines.promotion.state import Candidate, State
+from pipelines.promotion.strategies.canary import HOLDBACK
+from pipelines.promotion.terms import EndAction, Expiry, Terms
+
+SALT_DIGITS: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """What an arm must be better in, and how much better would matter."""
+
+    gate: ErrorRatioGate | MeanGate
+    """With no margin: Successful means certainly better than stable."""
+    minimum_effect: float
+    """Smallest improvement that is worth finding, in the metric's unit; sets the expected duration, decides nothing."""
+    baseline: float | None = None
+    """Stable's ratio, for the expected duration of a ratio."""
+    deviation: float | None = None
+    """Standard deviation over users, for the expected duration of a mean."""
+
+    @property
+    def name(self) -> str:
+        """As reasons and evidence call it."""
+        return f"success ({self.gate.metric if isinstance(self.gate, MeanGate) else self.gate.source})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ab:
+    """An experiment."""
+
+    experiment: str
+    arms: Mapping[str, int]
+    """Weight of each arm, of 1000; stable keeps the rest."""
+    success: Success
+    does_promote: bool = True
+    """Whether the winner takes over; else it is only declared."""
+    needs_approval: bool = False
+    """People must approve before the winner takes over."""
+
+    def __post_init__(self) -> None:
+        require_label(self.experiment, what="experiment")
+        for name, weight in self.arms.items():
+            require_label(name, what="deployment")
+            if weight <= 0:
+                raise ConfigError(f"arm {name!r} has weight {weight / 10:g} %; it must be above 0")
+        rest = TOTAL_WEIGHT - sum(self.arms.values())
+        if not self.arms or rest <= 0:
+            raise ConfigError(
+                f"arms {', '.join(self.arms) or 'none'} leave {rest / 10:g} % to stable; there must be an arm, and a"
+                " control"
+            )
+        control = next(name for name in ("stable", *map(str, range(TOTAL_WEIGHT))) if name not in self.arms)
+        layout({control: rest, **self.arms}, control)  # refuses more than 8 arms, and an arm that outgrows its slot
+
+    def salt(self, state: State) -> str:
+        """Deals the users of this experiment unlike those of any other."""
+        said = f"{state.stage}/{state.endpoint}/{self.experiment}"
+        return hashlib.sha256(said.encode()).hexdigest()[:SALT_DIGITS]
+
+    def where(self, state: State) -> str:
+        """Where the experiment stands, for people."""
+        if state.salt != self.salt(state):
+            return f"experiment {self.experiment} has not begun"
+        if not state.rollout:
+            return f"experiment {self.experiment} is over"
+        return f"experiment {self.experiment} runs with {len(self.active(state))} of {len(self.arms)} arms"
+
+    def active(self, state: State) -> tuple[Candidate, ...]:
+        """Arms that have users."""
+        return tuple(one for one in state.candidates if one.deployment in self.arms and one.weight)
+
+
+class ArmForm(Strict):
+    """One arm beside stable."""
+
+    deployment: str = Field(description="name of the deployment")
+    weight: Percent = Field(gt=0, description="per cent of the users; with three arms or more at most 100 / arms")
+
+
+class SuccessForm(Strict):
+    """What the experiment is about: an arm must be certainly better than stable in it."""
+
+    metric: str = Field(
+        default="labels",
+        min_length=1,
+        description="labels: wrong predictions; errors: failed attempts; else a metric by user, such as label",
+    )
+    better: Literal["higher", "lower"] = Field(default="higher", description="which direction of a metric is good")
+    minimum_effect: float = Field(
+        gt=0, description="smallest improvement worth finding; percentage points of a ratio, else the metric's unit"
+    )
+    baseline: Percent | None = Field(default=None, description="per cent of stable's users, where it is a ratio")
+    deviation: float | None = Field(default=None, gt=0, description="standard deviation by user, where it is a metric")
+    minimum_users: int = Field(default=500, ge=1, description="users of each arm below which nobody wins")
+
+    def value(self) -> Success:
+        """What is inside."""
+        if self.metric not in {"labels", "errors"}:
+            gate = MeanGate(margin=0, better=self.better, minimum_users=self.minimum_users, metric=self.metric)
+            return Success(gate=gate, minimum_effect=self.minimum_effect, deviation=self.deviation)
+        ratio = ErrorRatioGate(
+            minimum_users=self.minimum_users,
+            event="wrong" if self.metric == "labels" else "error",
+            source="labels" if self.metric == "labels" else "errors",
+        )
+        baseline = None if self.baseline is None else self.baseline / PERCENT
+        return Success(gate=ratio, minimum_effect=self.minimum_effect / PERCENT, baseline=baseline)
+
+
+class AbForm(PlanForm):
+    """``strategy: ab``: several versions at once."""
+
+    strategy: Literal["ab"] = Field(description="several versions at once, until one is certainly better")
+    experiment: str = Field(description="its name: users are dealt by it, and a new name begins a new experiment")
+    arms: tuple[ArmForm, ...] = Field(description="1 to 8 deployments beside stable")
+    success: SuccessForm = Field(description="what an arm must be better in")
+    winner: Literal["promote", "declare"] = Field(default="promote", description="declare: the split stays, people act")
+    approval: bool = Field(default=False, description="people must approve before the winner takes over")
+    maximum_length: Span = Field(default=timedelta(days=14), description="time after which the experiment ends")
+    end: EndAction = Field(default="abort", description="at the end: abort: all to stable; hold; promote: the best arm")
+    expiry: ExpiryForm = Field(default_factory=ExpiryForm, exclude=True, description="not for ab: see maximum_length")
+    holdback: Percent = Field(
+        default=HOLDBACK, description="per cent that the old version keeps afterwards, as a control; 0: none"
+    )
+    keep_warm: Span | None = Field(
+        default=timedelta(hours=1), description="time that a loser stays ready for the way back; null: for ever"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_end(self) -> "AbForm":
+        if "expiry" in self.model_fields_set:
+            raise ValueError("expiry: an experiment ends by maximum_length and end; write those")
+        if len({arm.deployment for arm in self.arms}) < len(self.arms):
+            raise ValueError("arms: a deployment stands twice; keep one")
+        return self
+
+    def value(self) -> Ab:
+        """What is inside."""
+        return Ab(
+            experiment=self.experiment,
+            arms={arm.deployment: weight_of(arm.weight) for arm in self.arms},
+            success=self.success.value(),
+            does_promote=self.winner == "promote",
+            needs_approval=self.approval,
+        )
+
+    def terms(self) -> Terms:
+        """The common part inside."""
+        return replace(PlanForm.terms(self), expiry=Expiry(after=self.maximum_length, action=self.end))
+
+
+def judge(ab: Ab, terms: Terms, observed: Observed) -> tuple[GateResult, ...]:
+    """Every gate on every arm that was observed, and who is better than stable."""
+    seen = {each.canary.name: each for each in observed if each.canary.name in ab.arms}
+    gates = [gate for gate in terms.gates if not isinstance(gate.gate, AgreementGate)]
+    share = terms.alpha / (len(gates) + 1)
+    guards = [judged(gates, each, alpha=share / len(ab.arms), arm=arm) for arm, each in seen.items()]
+    return (*(result for found in guards for result in found), *_successes(ab, seen, alpha=share))
+
+
+def _successes(ab: Ab, seen: Mapping[str, Observation], *, alpha: float) -> tuple[GateResult, ...]:
+    found: dict[str, Verdict] = {}
+
+    def is_better(arm: str, level: float) -> bool:
+        if arm in seen:
+            found[arm] = verdict(ab.success.gate, seen[arm], alpha=level)
+        return isinstance(found.get(arm), Successful)
+
+    step_down(is_better, tuple(ab.arms), alpha=alpha)
+    return tuple(result(ab.success.name, each, arm=arm, effect=_effect(ab, each)) for arm, each in found.items())
+
+
+def _effect(ab: Ab, found: Verdict) -> float:
+    """How much better than stable, as far as it was seen; the verdict alone says how certain that is."""
+    difference = float(found.numbers.get("difference", 0.0))
+    is_more_good = isinstance(ab.success.gate, MeanGate) and ab.success.gate.better == "higher"
+    return difference if is_more_good else -difference
+
+
+def settle(ab: Ab, situation: Situation) -> Decision:
+    """What follows from the verdicts."""
+    state, salt = situation.state, ab.salt(situation.state)
+    if state.salt == salt and not state.rollout:
+        return Unchanged(reason=f"experiment {ab.experiment} is over; give the next one another name")
+    if not state.rollout:
+        return _begun(ab, situation, salt)
+    if state.salt != salt:
+        return Hold(reason=f"another rollout runs since {state.since}; experiment {ab.experiment} waits for its end")
+    return _dropped(ab, situation) or _running(ab, situation)
+
+
+def _begun(ab: Ab, situation: Situation, salt: str) -> Decision:
+    state = situation.state
+    if absent := [name for name in ab.arms if state.find(name) is None and name != state.stable]:
+        return Unchanged(
+            reason=f"arm {absent[0]} of experiment {ab.experiment} stands not beside stable {state.stable}"
+        )
+    if state.stable in ab.arms:
+        return Unchanged(reason=f"arm {state.stable} of experiment {ab.experiment} is stable already")
+    arms = [one for one in state.candidates if one.deployment in ab.arms]
+    if obstacle := next(obstacles(situation, *arms), None):
+        return Hold(reason=obstacle)
+    if any(one.weight or one.mirrored for one in state.candidates) and not situation.is_approved:
+        return Hold(reason=MANUAL)
+    shares = ", ".join(f"{name} {weight / 10:g}%" for name, weight in ab.arms.items())
+    return SetWeights(
+        weights=_weights(ab.arms, state), salt=salt, reason=f"experiment {ab.experiment} begins with {shares}"
+    )
+
+
+def _weights(arms: Mapping[str, int], state: State) -> dict[str, int]:
+    return {state.stable: TOTAL_WEIGHT - sum(arms.values()), **arms}
+
+
+def _dropped(ab: Ab, situation: Situation) -> Decision | None:
+    """Without the first arm that failed; the end, where it was the only one."""
+    state, found = situation.state, situation.found
+    active = ab.active(state)
+    for one in active:
+        if (failed := found.failed(one.deployment)) is None:
+            continue
+        reason = f"{failed.gate}: {failed.reason}"
+        rest = {other.deployment: other.weight for other in active if other != one}
+        if not rest:
+            return Abort(deployments=(one.deployment,), reason=reason, gates=found.gates)
+        return SetWeights(
+            weights=_weights(rest, state),
+            dropped=one.deployment,
+            reason=f"{one.deployment} is out: {reason}",
+            gates=found.gates,
+        )
+    return None
+
+
+def _running(ab: Ab, situation: Situation) -> Decision:
+    state, gates = situation.state, situation.found.gates
+    active = ab.active(state)
+    if obstacle := next(obstacles(situation, *active), None):
+        return Hold(reason=obstacle, gates=gates)
+    if manual := _edited(ab, situation, active):
+        return manual
+    best = max(_winners(ab, situation), key=lambda won: (won.effect or 0.0, won.arm), default=None)
+    wait = next(_waits(ab, situation, best.arm), None) if best else _nobody(situation)
+    if best and wait is None:
+        return _won(ab, situation, best)
+    if situation.is_expired:
+        return _ended(ab, situation, active)
+    return Hold(reason=wait or "", gates=gates)
+
+
+def _edited(ab: Ab, situation: Situation, active: tuple[Candidate, ...]) -> Decision | None:
+    """Arms that the plan lets grow do; whatever else differs from the plan is somebody's edit."""
+    state = situation.state
+    planned = {one.deployment: ab.arms[one.deployment] for one in active}
+    strangers = [one for one in state.candidates if one.weight and one.deployment not in ab.arms]
+    if not active or strangers:
+        return Hold(reason=MANUAL, gates=situation.found.gates)
+    if all(one.weight == planned[one.deployment] for one in active):
+        return None
+    grows = all(one.weight <= planned[one.deployment] for one in active)
+    if not grows and not situation.is_approved:
+        return Hold(reason=MANUAL, gates=situation.found.gates)
+    grown = ", ".join(f"{name} {weight / 10:g}%" for name, weight in planned.items())
+    return SetWeights(
+        weights=_weights(planned, state), reason=f"as the plan says now: {grown}", gates=situation.found.gates
+    )
+
+
+def _winners(ab: Ab, situation: Situation) -> list[GateResult]:
+    active = {one.deployment for one in ab.active(situation.state)}
+    return [
+        each
+        for each in situation.found.gates
+        if each.effect is not None and each.verdict == "successful" and each.arm in active
+    ]
+
+
+def _waits(ab: Ab, situation: Situation, arm: str) -> Iterator[str]:
+    demand = Demand(needs_approval=ab.needs_approval and ab.does_promote, is_promotion_next=True, arm=arm)
+    return waits(situation, demand)
+
+
+def _nobody(situation: Situation) -> str:
+    """Why nobody has won yet."""
+    reasons = [*situation.found.obstacles]
+    reasons += [f"{each.arm}: {each.reason}" for each in situation.found.gates if each.effect is not None]
+    return next(iter(reasons), "no user of any arm has been seen yet")
+
+
+def _won(ab: Ab, situation: Situation, best: GateResult) -> Decision:
+    reason, gates = f"{best.gate}: {best.reason}", situation.found.gates
+    if ab.does_promote:
+        return Promote(deployment=best.arm, reason=reason, gates=gates)
+    return Conclude(winner=best.arm, ends_split=False, reason=reason, gates=gates)
+
+
+def _ended(ab: Ab, situation: Situation, active: tuple[Candidate, ...]) -> Decision:
+    """The declared end of an experiment that nobody has won."""
+    found, action = situation.found, situation.terms.expiry.action
+    reason = f"nobody has won experiment {ab.experiment} within {situation.terms.expiry.after}"
+    if action == "hold":
+        return situation.expire(active[0].deployment)
+    names = {one.deployment for one in active}
+    seen = [each for each in found.gates if each.effect is not None and each.arm in names]
+    best = max(seen, key=lambda each: (each.effect or 0.0, each.arm), default=None)
+    if action == "promote" and best is not None and (best.effect or 0.0) > 0:
+        return Promote(deployment=best.arm, reason=f"{reason}; the best as far as seen takes over", gates=found.gates)
+    return Conclude(winner="", ends_split=True, reason=reason, gates=found.gates)
