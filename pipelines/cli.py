@@ -26,6 +26,7 @@ VERBS: Final = {
     "status": "where a rollout stands and what the next tick would do",
     "plan": "what the next tick would commit, and how many users would move",
     "history": "an endpoint's audit log, rebuilt from git alone",
+    "report": "one endpoint on one HTML page: split, decisions, failures, latency, accuracy, drift",
     "replay": "recompute a recorded decision from its evidence, byte for byte",
     "schema": "the fields of rollout.yaml, as JSON Schema",
     "simulate": "what the drift gate does on simulated traffic: reverts, delays, false alarms",
