@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -10,9 +10,10 @@ from mlflow_deploy_plugin.serving import exposition, feedback
 from mlflow_deploy_plugin.serving.codecs.base import JSON, TEXT, Answer, Call, Reply
 from mlflow_deploy_plugin.serving.codecs.json_body import error_reply
 from mlflow_deploy_plugin.serving.openapi import document
+from mlflow_deploy_plugin.serving.swagger import SwaggerPage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlflow_deploy_plugin.serving.codecs.base import Codec, ModelDescription
     from mlflow_deploy_plugin.serving.faults import RequestError
@@ -24,7 +25,7 @@ ACCEPTED: Final = 202
 
 
 class OwnRoutes:
-    """``/ /livez /readyz /metrics /feedback /openapi.json``."""
+    """``/ /livez /readyz /metrics /feedback /openapi.json /docs``."""
 
     name = "modelserve"
 
@@ -40,10 +41,14 @@ class OwnRoutes:
         self._labels = labels
         self._scrape = scrape
         self._codecs: Sequence[Codec] = ()
+        self._page = SwaggerPage(model.endpoint, self._document)
 
     def routes(self, codecs: Sequence[Codec]) -> tuple[Answer, ...]:
         """All of them; the description lists what ``codecs`` serve."""
         self._codecs = codecs
+        return (*self._described(), *self._page.routes())
+
+    def _described(self) -> tuple[Answer, ...]:
         return (
             Answer(path="/", answer=self._index),
             Answer(path="/livez", answer=self._livez),
@@ -67,7 +72,7 @@ class OwnRoutes:
             "flavor": model.flavor,
             "state": self._lifecycle.phase.value,
             "protocols": {codec.name: [route.path for route in codec.routes()] for codec in self._codecs},
-            "documentation": "/openapi.json",
+            "documentation": ["/docs", "/openapi.json"],
         }
         return Reply(200, JSON, orjson.dumps(body))
 
@@ -82,7 +87,11 @@ class OwnRoutes:
         return Reply(200, exposition.CONTENT_TYPE, self._scrape())
 
     def _openapi(self, call: Call) -> Reply:  # noqa: ARG002
-        return Reply(200, JSON, orjson.dumps(document(self._model)))
+        return Reply(200, JSON, orjson.dumps(self._document()))
+
+    def _document(self) -> Mapping[str, Any]:
+        own = [*self._described(), self._page.routes()[0]]
+        return document(self._model, [*((codec.name, codec.routes()) for codec in self._codecs), (self.name, own)])
 
     def _feedback(self, call: Call) -> Reply:
         labels = feedback.parse(call.body)

@@ -42,6 +42,7 @@ class Serving:
     predictor: EchoPredictor = field(default_factory=EchoPredictor)
     signature: Signature = TWO_DOUBLES
     is_streamable: bool = False
+    example: Any = None
 
     def application(self, **settings: Any) -> Served:
         recorder, labels, exits = MemoryRecorder(), MemoryLabels(), []
@@ -72,6 +73,7 @@ class Serving:
             folder=Path("nowhere"),
             signature=self.signature,
             is_streamable=self.is_streamable,
+            example=self.example,
         )
         loaded = Loaded(predictor=predictor, reason="a test", is_streamable=self.is_streamable)
         return ServedModel(spec=spec, description=description, loaded=loaded)

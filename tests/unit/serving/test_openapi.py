@@ -1,0 +1,125 @@
+"""The OpenAPI document: every route is in it, and every example in it is answered by the model."""
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from mlflow_deploy_plugin.serving.openapi import schemas
+from mlflow_deploy_plugin.serving.signature import Column, Param, Signature, TensorSpec
+from mlflow_deploy_plugin.serving.swagger import SwaggerPage
+
+Serving = Any  # of conftest.py, which is no module
+
+SIGNATURES = {
+    "doubles": Signature(inputs=(Column(name="a", type="double"), Column(name="b", type="double"))),
+    "mixed": Signature(
+        inputs=(
+            Column(name="n", type="long"),
+            Column(name="s", type="string"),
+            Column(name="when", type="datetime", is_required=False),
+        ),
+        params=(Param(name="temperature", type="double", default=0.5),),
+    ),
+    "tensor": Signature(inputs=(TensorSpec(name="", dtype="float32", shape=(-1, 2)),)),
+    "tensors": Signature(
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(-1, 2)), TensorSpec(name="k", dtype="int64", shape=(-1,)))
+    ),
+    "unsigned": Signature(),
+}
+
+
+def fetch(talk: Any, served: Any, path: str = "/openapi.json") -> httpx.Response:
+    async def conversation(client: httpx.AsyncClient) -> httpx.Response:
+        return await client.get(path)
+
+    answer: httpx.Response = talk(served, conversation)
+    return answer
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNATURES if name != "unsigned"])
+def test_every_example_of_the_document_is_answered(talk: Any, serving: Serving, name: str) -> None:
+    serving.signature = SIGNATURES[name]
+    serving.predictor.answer = lambda column: [1.0] * len(np.atleast_1d(column))
+    document = fetch(talk, serving.application()).json()
+
+    async def conversation(client: httpx.AsyncClient) -> dict[str, int]:
+        statuses = {}
+        for path, item in document["paths"].items():
+            example = item.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
+            if "example" in example and (
+                name != "mixed" or path != "/invocations"
+            ):  # MLflow reads that one, of a model
+                filled = path.replace("{model}", "churn").replace("{version}", "4").replace("{label}", "churn-v4")
+                answer = await client.post(document["servers"][0]["url"] + filled, json=example["example"])
+                assert answer.status_code in {200, 202}, (path, example, answer.text)
+                statuses[path] = answer.status_code
+        return statuses
+
+    asked = talk(serving.application(), conversation)
+    assert {"/predict", "/predict_batch", "/feedback"} <= asked.keys()
+    assert {"/v2/models/{model}/infer", "/v1/models/{model}:predict", "/predictions/{model}"} <= asked.keys()
+
+
+def test_every_route_is_in_the_document_with_its_errors(talk: Any, serving: Serving) -> None:
+    served = serving.application()
+    paths = fetch(talk, serving.application()).json()["paths"]
+    listed = fetch(talk, served, "/").json()["protocols"]
+    assert {path for routes in listed.values() for path in routes} <= paths.keys()
+    for path in ("/predict", "/invocations", "/v2/models/{model}/infer"):
+        assert {"200", "400", "405", "408", "413", "429", "500", "503", "504"} <= paths[path]["post"][
+            "responses"
+        ].keys()
+
+
+def test_the_saved_example_is_the_documents_example(talk: Any, serving: Serving) -> None:
+    saved = {"dataframe_split": {"columns": ["b", "a"], "data": [[7.5, 1.25], [8.5, 2.25], [9.5, 3.25]]}}
+    serving.example = saved
+    paths = fetch(talk, serving.application()).json()["paths"]
+
+    def example(path: str) -> Any:
+        return paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]
+
+    assert example("/invocations") == saved
+    assert example("/predict") == {"features": {"a": 1.25, "b": 7.5}}
+    assert example("/predict_batch") == {"features": [{"a": 1.25, "b": 7.5}, {"a": 2.25, "b": 8.5}]}
+    assert [t["data"] for t in example("/v2/models/{model}/infer")["inputs"]] == [[1.25, 2.25], [7.5, 8.5]]
+
+
+def test_a_model_without_a_signature_is_described_without_examples(talk: Any, serving: Serving) -> None:
+    serving.signature = Signature()
+    paths = fetch(talk, serving.application()).json()["paths"]
+    assert "example" not in paths["/predict"]["post"]["requestBody"]["content"]["application/json"]
+
+
+def test_rows_are_described_by_name_and_in_order() -> None:
+    by_name, in_order = schemas.row(SIGNATURES["mixed"])["anyOf"]
+    assert by_name["required"] == ["n", "s"]
+    assert by_name["properties"]["when"]["type"] == ["string", "null"]
+    assert (in_order["minItems"], in_order["maxItems"]) == (3, 3)
+    assert schemas.row(SIGNATURES["tensor"]) == {
+        "type": "array",
+        "items": {"type": "number"},
+        "minItems": 2,
+        "maxItems": 2,
+    }
+
+
+def test_the_page_loads_nothing_from_elsewhere(talk: Any, serving: Serving) -> None:
+    page = fetch(talk, serving.application(), "/endpoints/churn/docs")
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert "//" not in page.text.replace("<!doctype html>", "")
+    for asset in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "favicon-32x32.png"):
+        assert fetch(talk, serving.application(), f"/endpoints/churn/docs/{asset}").status_code == 200
+    assert fetch(talk, serving.application(), "/docs/passwd").status_code == 404
+
+
+def test_without_bentomls_assets_the_page_is_a_bare_list() -> None:
+    def document() -> dict[str, Any]:
+        return {"paths": {"/predict": {"post": {"summary": "Predict <one> row"}}}}
+
+    page = SwaggerPage("churn", document)
+    page._folder = None
+    body = page.routes()[0].answer(None).body.decode()  # type: ignore[arg-type]
+    assert "<code>POST /predict</code> Predict &lt;one&gt; row" in body
