@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import urllib.parse
 import urllib.request
 import warnings
@@ -91,6 +92,7 @@ class Watch:
     folder: Path
     ports: dict[str, int]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    began: float = field(default_factory=time.time)
 
     def start(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
@@ -112,6 +114,19 @@ class Watch:
         assert found["status"] == "success", found
         result: list[dict[str, Any]] = found["data"]["result"]
         return result
+
+    def over_time(self, expression: str) -> list[dict[str, Any]]:
+        """The series of an expression since the run began."""
+        span = {"query": expression, "start": self.began, "end": time.time(), "step": 5}
+        found = self.get("prometheus", "/api/v1/query_range?" + urllib.parse.urlencode(span))
+        assert found["status"] == "success", found
+        result: list[dict[str, Any]] = found["data"]["result"]
+        return result
+
+    def pipelines(self, *words: str) -> None:
+        environment = {**os.environ, "MODELSERVE_HOME": str(self.machine.home.root)}
+        command = [sys.executable, "-m", "pipelines", *words]
+        subprocess.run(command, check=True, env=environment, cwd=self.folder, capture_output=True)
 
     def value(self, expression: str) -> float:
         """The one value of an expression; not a number where there is none, or several."""
@@ -226,6 +241,24 @@ def test_a_killed_process_leaves_no_ghost(watch: Watch) -> None:
     assert len(watch.query('model_in_flight{model_version="churn"}')) == 1
 
 
+def test_what_the_jobs_find_is_exposed_by_version(watch: Watch) -> None:
+    machine, known = watch.machine, []
+    for number in range(300):
+        body = json.dumps({"features": {"a": number / 300}}).encode()
+        answer = machine.ask("/endpoints/churn/predict", body, user=f"l{number}", content_type="application/json")
+        known.append({"request_id": answer.headers["x-request-id"], "label": int(number / 300 > 0.4)})
+    labels, reference = watch.folder / "labels.jsonl", watch.folder / "reference.csv"
+    labels.write_text("\n".join(map(json.dumps, known)))
+    reference.write_text("a\n" + "\n".join(str(0.5 + number / 600) for number in range(300)))
+    machine.until(lambda: any((machine.home.events / "predictions").rglob("[!.]*.parquet")))
+    watch.pipelines("label", str(labels), "--endpoint", "churn")
+    watch.pipelines("drift", "--endpoint", "churn", "--reference", str(reference), "--no-report")
+    watch.until(lambda: watch.value('feature_drift_score{model_version="churn",feature_name="a",method="ks"}') > 0.3)
+    watch.until(lambda: 0.8 < watch.value('model_accuracy{model_version="churn",time_window="1d"}') < 1)
+    assert watch.value("sum(model_labelled_predictions_total)") > 250
+    assert len(watch.query("model_accuracy")) == 4  # two versions, two windows: once, and not by process
+
+
 def test_a_dead_canary_becomes_exactly_one_rollback_commit(watch: Watch) -> None:
     machine = watch.machine
     before = machine.said.applied
@@ -247,3 +280,21 @@ def test_a_dead_canary_becomes_exactly_one_rollback_commit(watch: Watch) -> None
     assert machine.wait(news[0].sha) == client.Applied()
     assert {watch.predict(user=f"u{number}", value=0.2) for number in range(30)} == {200}
     watch.until(lambda: bool(watch.query('modelserve_last_decision_timestamp_seconds{action="rollback"}')))
+
+
+@pytest.mark.parametrize("board", ["fleet", "model", "rollout", "drift"])
+def test_every_panel_of_the_dashboards_shows_this_run(watch: Watch, board: str) -> None:
+    document = json.loads((OBSERVABILITY / f"dashboards/{board}.json").read_text())
+
+    def asked(expression: str) -> str:
+        chosen = re.sub(r"\$(stage|endpoint|model_version)", ".*", expression)
+        return chosen.replace("$__rate_interval", "1m")
+
+    empty = {
+        panel["title"]
+        for panel in document["panels"]
+        if not any(watch.over_time(asked(target["expr"])) for target in panel["targets"])
+    }
+    assert not empty
+    (decisions,) = document["annotations"]["list"]
+    assert watch.over_time(asked(decisions["expr"]))
