@@ -1,5 +1,7 @@
 """What git's answers mean, and how it is run; no repository needed."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -73,8 +75,25 @@ def test_a_lock_that_is_held_is_waited_for_and_then_told(tmp_path: Path) -> None
         locked(path, timeout_s=0.05),
     ):
         pass
-    with locked(path, timeout_s=0):
+    with locked(path, timeout_s=30):  # whoever gave up lets go of what it is given too late
         assert path.exists()
+
+
+def test_a_lock_passes_to_who_waits_as_soon_as_it_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    order: list[str] = []
+
+    def wait() -> None:
+        with locked(path, timeout_s=30):
+            order.append("second")
+
+    waiting = threading.Thread(target=wait)
+    with locked(path, timeout_s=0):
+        waiting.start()
+        time.sleep(0.05)
+        order.append("first")
+    waiting.join(30)
+    assert order == ["first", "second"]
 
 
 def test_git_is_given_no_terminal_and_no_surrounding_repository() -> None:
