@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlflow_deploy_plugin.agent.processes import Launch
-from mlflow_deploy_plugin.agent.units import Unit
+from mlflow_deploy_plugin.agent.units import Unit, grpc_port
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import AgentError, ConfigError, PackagingError
+from mlflow_deploy_plugin.spec.grpc import ADDRESS
 from mlflow_deploy_plugin.spec.settings import PREFIX
 
 _QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -22,6 +23,7 @@ class Place:
 
     slot: int
     port: int
+    """Of HTTP; gRPC's is the one beside."""
     devices: tuple[str, ...] = ()
     """Its GPUs."""
     record: Mapping[str, Any]
@@ -86,6 +88,7 @@ def worker_environment(unit: Unit, place: Place, *, home: Home) -> dict[str, str
         f"{PREFIX}DEPLOYMENT": deployment.name,
         f"{PREFIX}STAGE": deployment.stage,
         f"{PREFIX}EVENTS_DIR": str(home.events),
+        ADDRESS: f"127.0.0.1:{grpc_port(place.port)}",
         "BENTOML_HOME": str(home.bentoml),
         "CUDA_VISIBLE_DEVICES": ",".join(place.devices),
     }

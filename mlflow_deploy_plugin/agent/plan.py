@@ -22,7 +22,7 @@ from typing import Final
 
 from mlflow_deploy_plugin.agent.envoy.clusters import PAIR, Host, members
 from mlflow_deploy_plugin.agent.envoy.routes import Served, clusters_of
-from mlflow_deploy_plugin.agent.units import Unit, Wanted, wanted_of
+from mlflow_deploy_plugin.agent.units import Unit, Wanted, grpc_cluster, grpc_port, unit_of, wanted_of
 from mlflow_deploy_plugin.manifests.model import Endpoint
 
 SETTLE_S: Final = 0.5
@@ -65,12 +65,13 @@ class GatewayView:
     """Cluster, port, host. Only clusters that are past their warm-up."""
 
     def healthy(self, unit: str) -> int:
-        """Workers of ``unit`` that Envoy would send a request to."""
-        return sum(host.is_healthy for host in self.hosts.get(unit, {}).values())
+        """Workers of ``unit`` that Envoy would send a request to, over HTTP and over gRPC."""
+        clusters = (self.hosts.get(name, {}) for name in (unit, grpc_cluster(unit)))
+        return min(sum(host.is_healthy for host in hosts.values()) for hosts in clusters)
 
-    def active(self, unit: str) -> int:
-        """Requests that run on ``unit`` now."""
-        return sum(host.active for host in self.hosts.get(unit, {}).values())
+    def active(self, cluster: str) -> int:
+        """Requests that run on ``cluster`` now."""
+        return sum(host.active for host in self.hosts.get(cluster, {}).values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +145,9 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishHosts:
-    """Let EDS of ``unit`` say these hosts."""
+    """Let EDS of a unit's ``cluster`` say these hosts."""
 
-    unit: str
+    cluster: str
     hosts: tuple[Host, ...]
 
 
@@ -304,7 +305,7 @@ def _others_leave(situation: Situation) -> bool:
 
 def _clusters(situation: Situation, applied: Mapping[str, Served], wanted: Mapping[str, Wanted]) -> set[str]:
     """All that CDS must say: what is or will be used, and what was and is not yet free."""
-    live = {*clusters_of(applied.values()), *wanted}
+    live = {*clusters_of(applied.values()), *wanted, *map(grpc_cluster, wanted)}
     left = {name for name in situation.published.clusters - live if not _is_free(situation, applied, name)}
     return live | {member for name in left for member in (name, *members(name))}
 
@@ -332,11 +333,16 @@ def _serves(worker: Worker) -> bool:
 def _hosts(situation: Situation, clusters: set[str]) -> Iterator[PublishHosts]:
     for key in sorted(name for name in clusters if PAIR not in name):
         hosts = [
-            Host(port=worker.port, is_draining=worker.draining_s is not None)
-            for worker in situation.workers
-            if worker.unit == key and not worker.is_stopping
+            _host(worker, key) for worker in situation.workers if worker.unit == unit_of(key) and not worker.is_stopping
         ]
-        yield PublishHosts(unit=key, hosts=tuple(sorted(hosts)))
+        yield PublishHosts(cluster=key, hosts=tuple(sorted(hosts, key=lambda host: host.port)))
+
+
+def _host(worker: Worker, cluster: str) -> Host:
+    is_draining = worker.draining_s is not None
+    if cluster == worker.unit:
+        return Host(port=worker.port, is_draining=is_draining)
+    return Host(port=grpc_port(worker.port), is_draining=is_draining, asked_port=worker.port)
 
 
 def _routes(situation: Situation, applied: Mapping[str, Served]) -> Iterator[PublishRoutes]:
@@ -360,9 +366,10 @@ def _ends(situation: Situation, wanted: Mapping[str, Wanted], clusters: set[str]
 
 
 def _is_gone(situation: Situation, clusters: set[str], unit: str) -> bool:
-    if unit in clusters or unit in situation.published.clusters:
+    both = {unit, grpc_cluster(unit)}
+    if both & clusters or both & situation.published.clusters:
         return False
-    return situation.gateway is not None and unit not in situation.gateway.hosts
+    return situation.gateway is not None and both.isdisjoint(situation.gateway.hosts)
 
 
 def _is_idle(situation: Situation, worker: Worker, draining_s: float) -> bool:
@@ -370,5 +377,9 @@ def _is_idle(situation: Situation, worker: Worker, draining_s: float) -> bool:
         return True
     if situation.gateway is None or draining_s < SETTLE_S:
         return False
-    host = situation.gateway.hosts.get(worker.unit, {}).get(worker.port)
-    return host is None or host.active == 0
+    hosts = situation.gateway.hosts
+    seen = (
+        hosts.get(worker.unit, {}).get(worker.port),
+        hosts.get(grpc_cluster(worker.unit), {}).get(grpc_port(worker.port)),
+    )
+    return all(host is None or host.active == 0 for host in seen)

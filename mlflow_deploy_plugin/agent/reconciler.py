@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from mlflow_deploy_plugin.agent.envoy.admin import Admin
+from mlflow_deploy_plugin.agent.envoy.clusters import members
 from mlflow_deploy_plugin.agent.envoy.files import EnvoyFiles
 from mlflow_deploy_plugin.agent.envoy.process import EnvoyProcess
 from mlflow_deploy_plugin.agent.envoy.routes import Served
@@ -37,7 +38,7 @@ from mlflow_deploy_plugin.agent.plan import (
 from mlflow_deploy_plugin.agent.reserve import Reserve
 from mlflow_deploy_plugin.agent.status import REMEMBERED, RefusedCommit, Verdict
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
-from mlflow_deploy_plugin.agent.units import Wanted
+from mlflow_deploy_plugin.agent.units import Wanted, unit_of
 from mlflow_deploy_plugin.agent.watch import Sighting
 from mlflow_deploy_plugin.errors import GatewayError
 
@@ -245,7 +246,7 @@ class Reconciler:
             case StartWorker():
                 self.supervisor.start(action.unit, action.slot)
             case PublishHosts():
-                self.files.publish_hosts(action.unit, action.hosts)
+                self.files.publish_hosts(action.cluster, action.hosts)
             case PublishClusters():
                 self.files.publish_clusters(action.names)
             case PublishRoutes():
@@ -283,7 +284,7 @@ class Reconciler:
             or len(workers) != ready
             or ready != sum(one.processes for one in decided.wanted.values())
             or any(name not in self.gateway.hosts for name in self.files.clusters)
-            or any(name.partition("|")[0] not in decided.wanted for name in self.files.clusters)
+            or any(unit_of(members(name)[0]) not in decided.wanted for name in self.files.clusters)
         )
 
     def _judge(self) -> None:

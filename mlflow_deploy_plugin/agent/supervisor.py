@@ -17,7 +17,7 @@ from mlflow_deploy_plugin.agent.gpus import Holding, devices_for, replica_of, sh
 from mlflow_deploy_plugin.agent.launch import Launcher, Place
 from mlflow_deploy_plugin.agent.plan import Trial, Worker
 from mlflow_deploy_plugin.agent.processes import Processes, Running
-from mlflow_deploy_plugin.agent.units import Unit, deployment_of
+from mlflow_deploy_plugin.agent.units import Unit, deployment_of, grpc_port
 from mlflow_deploy_plugin.errors import AgentError
 
 KIND: Final = "worker"
@@ -287,20 +287,24 @@ def _last_words(log: Path, since: int) -> str:
 
 
 def _free_port(taken: set[int]) -> int:
-    """A port of this machine that nobody listens on.
+    """A port of this machine that nobody listens on, nor on the one beside.
 
     Raises:
         AgentError: there is none.
     """
     for _ in range(500):
         port = random.choice(PORTS)  # noqa: S311  not for secrets
-        if port in taken:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue  # somebody else's
+        pair = {port, grpc_port(port)}
+        if not pair & {held for one in taken for held in (one, grpc_port(one))} and all(map(_is_free, pair)):
             return port
     raise AgentError(f"no free port on 127.0.0.1 between {PORTS.start} and {PORTS.stop}; stop something that listens")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False  # somebody else's
+    return True

@@ -16,6 +16,7 @@ from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 GENERATION_DIGITS = 10
+GRPC = "+grpc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,29 @@ def deployment_of(key: str) -> str:
     'churn-v4'
     """
     return key.partition("@")[0]
+
+
+def grpc_cluster(key: str) -> str:
+    """The cluster of a unit's gRPC: the same workers at another port, in another protocol.
+
+    >>> grpc_cluster("churn-v4@3f0a9c1d22")
+    'churn-v4@3f0a9c1d22+grpc'
+    """
+    return f"{key}{GRPC}"
+
+
+def unit_of(cluster: str) -> str:
+    """The unit that a cluster serves.
+
+    >>> unit_of("churn-v4@3f0a9c1d22+grpc"), unit_of("churn-v4@3f0a9c1d22")
+    ('churn-v4@3f0a9c1d22', 'churn-v4@3f0a9c1d22')
+    """
+    return cluster.removesuffix(GRPC)
+
+
+def grpc_port(port: int) -> int:
+    """Where the worker of ``port`` serves gRPC: the port beside."""
+    return port + 1
 
 
 def wanted_of(endpoints: Iterable[Endpoint]) -> dict[str, Wanted]:

@@ -53,6 +53,8 @@ def _route_lines(name: str, old: Route, new: Route) -> Iterator[str]:
         yield f"{name}: stable {old.stable} → {new.stable}"
     if old.mirror != new.mirror:
         yield f"{name}: shadow {_mirror(old)} → {_mirror(new)}"
+    if old.has_grpc != new.has_grpc:
+        yield f"{name}: gRPC {'off → on' if new.has_grpc else 'on → off'}"
     if old.salt != new.salt:
         yield f"{name}: salt changed, users are dealt anew"
     if old.hold != new.hold:

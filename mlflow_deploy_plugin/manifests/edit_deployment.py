@@ -23,7 +23,7 @@ _MODEL_KEYS = (
 
 def normalised(deployment: Deployment) -> Deployment:
     """The deployment as reading its manifest gives it: the variables that say who it is are among the others."""
-    variables = {key: text for key, text in render.environment(deployment).items() if key != render.WORKERS}
+    variables = {key: text for key, text in render.environment(deployment).items() if key not in render.OUTSIDE}
     return replace(deployment, environment=variables)
 
 

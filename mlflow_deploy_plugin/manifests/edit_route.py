@@ -5,53 +5,69 @@ from difflib import SequenceMatcher
 
 from mlflow_deploy_plugin.manifests.in_place import Place, insert_item, remove_item, set_values
 from mlflow_deploy_plugin.manifests.model import Backend, Mirror
-from mlflow_deploy_plugin.manifests.reading import Value, document
-from mlflow_deploy_plugin.manifests.render import OVERRIDE, SPLIT, mirror, override_rule, slot
-
-_RULES: Place = (0, "spec", "rules")
+from mlflow_deploy_plugin.manifests.reading import Value, documents
+from mlflow_deploy_plugin.manifests.render import OVERRIDE, SPLIT, Face, mirror, override_rule, slot
 
 
 def with_backends(text: str, backends: Sequence[Backend], *, file: str) -> str:
     """The slots ``backends`` in every rule of the split; where only weights differ, only weights change."""
-    for index, _ in _rules(text, file, split=True):
-        text = _with_slots(text, (*_RULES, index, "backendRefs"), backends, file)
+    for face, place, _ in _splits(text, file):
+        text = _with_slots(text, (*place, "backendRefs"), backends, face, file=file)
     return text
 
 
 def with_mirror(text: str, value: Mirror | None, *, file: str) -> str:
-    """The shadow ``value`` in the rule ``split``; ``None``: no shadow."""
-    for index, rule in _rules(text, file, split=True):
+    """The shadow ``value`` in the rules ``split``; ``None``: no shadow."""
+    for face, place, rule in _splits(text, file):
         if rule.need("name").text() == SPLIT:
-            return set_values(text, {(*_RULES, index, "filters"): [mirror(value)] if value else None}, file=file)
+            text = set_values(text, {(*place, "filters"): [mirror(value, face)] if value else None}, file=file)
     return text
 
 
 def with_override(text: str, endpoint: str, deployment: str, *, file: str) -> str:
-    """The rule by which a header picks ``deployment``, where there is none yet."""
-    rules = document(file, text).need("spec", "rules").items()
-    if any(rule.need("name").text() == f"{OVERRIDE}{deployment}" for rule in rules):
-        return text
-    return insert_item(text, _RULES, len(rules), override_rule(endpoint, deployment), file=file)
+    """The rules by which a header picks ``deployment``, where there are none yet."""
+    for face, rules in _routes(text, file):
+        entries = rules.items()
+        if not any(_overrides(rule, deployment) for rule in entries):
+            rule = override_rule(endpoint, deployment, face)
+            text = insert_item(text, _place(face), len(entries), rule, file=file)
+    return text
 
 
 def without_override(text: str, deployment: str, *, file: str) -> str:
     """No rule by which a header picks ``deployment``."""
-    for index, rule in _rules(text, file, split=False):
-        if rule.need("name").text() == f"{OVERRIDE}{deployment}":
-            return remove_item(text, _RULES, index, file=file)
+    for face, rules in _routes(text, file):
+        for index, rule in enumerate(rules.items()):
+            if _overrides(rule, deployment):
+                text = remove_item(text, _place(face), index, file=file)
     return text
 
 
-def _rules(text: str, file: str, *, split: bool) -> Iterator[tuple[int, Value]]:
-    for index, rule in enumerate(document(file, text).need("spec", "rules").items()):
-        name = rule.need("name").text()
-        if (name == SPLIT or name.startswith(f"{SPLIT}-")) == split:
-            yield index, rule
+def _overrides(rule: Value, deployment: str) -> bool:
+    return rule.need("name").text() == f"{OVERRIDE}{deployment}"
 
 
-def _with_slots(text: str, place: Place, backends: Sequence[Backend], file: str) -> str:
+def _routes(text: str, file: str) -> Iterator[tuple[Face, Value]]:
+    """The rules of each route of the file: of REST first, as they are written."""
+    for face, manifest in zip(Face, documents(file, text), strict=False):
+        yield face, manifest.need("spec", "rules")
+
+
+def _place(face: Face) -> Place:
+    return (list(Face).index(face), "spec", "rules")
+
+
+def _splits(text: str, file: str) -> Iterator[tuple[Face, Place, Value]]:
+    for face, rules in _routes(text, file):
+        for index, rule in enumerate(rules.items()):
+            name = rule.need("name").text()
+            if name == SPLIT or name.startswith(f"{SPLIT}-"):
+                yield face, (*_place(face), index), rule
+
+
+def _with_slots(text: str, place: Place, backends: Sequence[Backend], face: Face, *, file: str) -> str:
     names = [backend.deployment for backend in backends]
-    rule = document(file, text).need("spec", "rules").items()[int(place[-2])]
+    rule = documents(file, text)[int(place[0])].need("spec", "rules").items()[int(place[-2])]
     old = [reference.need("name").text() for reference in rule.need("backendRefs").items()]
     for kind, start, end, new_start, new_end in reversed(
         SequenceMatcher(None, old, names, autojunk=False).get_opcodes()
@@ -61,6 +77,6 @@ def _with_slots(text: str, place: Place, backends: Sequence[Backend], file: str)
         for index in reversed(range(start, end)):
             text = remove_item(text, place, index, file=file)
         for backend in reversed(backends[new_start:new_end]):
-            text = insert_item(text, place, start, slot(backend), file=file)
+            text = insert_item(text, place, start, slot(backend, face), file=file)
     weights = {(*place, index, "weight"): backend.weight for index, backend in enumerate(backends)}
     return set_values(text, dict(weights), file=file)

@@ -70,6 +70,8 @@ class Route:
     mirror: Mirror | None = None
     approvals: int = 0
     """How many approvals this step has; who gave them, the commits say."""
+    has_grpc: bool = True
+    """Whether gRPC is routed too, by the same split; trees of earlier versions do not say so."""
 
     def __post_init__(self) -> None:
         require_label(self.endpoint, what="endpoint")

@@ -8,7 +8,7 @@ from mlflow_deploy_plugin.errors import ConfigError, ManifestError
 from mlflow_deploy_plugin.manifests.model import Deployment, ModelIdentity, Resources
 from mlflow_deploy_plugin.manifests.parse_route import expect
 from mlflow_deploy_plugin.manifests.reading import Value, documents
-from mlflow_deploy_plugin.manifests.render import CONTAINER, GPU, PORT, WORKERS
+from mlflow_deploy_plugin.manifests.render import CONTAINER, GPU, OUTSIDE, PORT, WORKERS
 from mlflow_deploy_plugin.manifests.tree import deployment_file
 from mlflow_deploy_plugin.spec import annotations
 
@@ -88,7 +88,7 @@ def _read(workload: Value, *, stage: str, endpoint: str, name: str) -> Deploymen
         replicas=replicas.whole() if replicas is not None else 1,
         workers=_workers(container, variables),
         resources=_resources(container),
-        environment={key: text for key, text in variables.items() if key != WORKERS},
+        environment={key: text for key, text in variables.items() if key not in OUTSIDE},
     )
 
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from mlflow_deploy_plugin.errors import ConfigError, ManifestError
 from mlflow_deploy_plugin.manifests.model import Backend, Hold, Mirror, Route
-from mlflow_deploy_plugin.manifests.reading import Value, document
-from mlflow_deploy_plugin.manifests.render import GATEWAY_API, MIRROR, OVERRIDE, PORT, SPLIT
+from mlflow_deploy_plugin.manifests.reading import Value, documents
+from mlflow_deploy_plugin.manifests.render import GATEWAY_API, MIRROR, OVERRIDE, SPLIT, Face
 from mlflow_deploy_plugin.manifests.tree import route_file
 from mlflow_deploy_plugin.spec import annotations, headers
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, is_label
@@ -30,12 +30,16 @@ def parse_route(text: str, *, stage: str, endpoint: str) -> Route:
         ManifestError: a rule of the tree is broken; the message begins with the path and the line.
     """
     path = route_file(stage, endpoint)
-    manifest = document(path, text)
-    expect(manifest, "apiVersion", f"{GATEWAY_API}/v1")
-    expect(manifest, "kind", "HTTPRoute")
-    expect(manifest.need("metadata"), "name", endpoint)
-    _check_label(manifest, endpoint)
-    backends, mirror = _read_rules(manifest.need("spec", "rules"), endpoint)
+    manifests = documents(path, text)
+    if not 1 <= len(manifests) <= len(Face):
+        raise ManifestError(f"{path}: holds {len(manifests)} YAML documents; it holds one route, or one and its gRPC")
+    manifest, *others = manifests
+    backends, mirror = _read_manifest(manifest, endpoint, Face.REST)
+    for other in others:
+        if _read_manifest(other, endpoint, Face.GRPC) != (backends, mirror):
+            other.need("spec", "rules").refuse(
+                f"disagree with those of {endpoint!r} above; the split must have the same slots, weights and shadow"
+            )
     state = _State(manifest.need("metadata", "annotations"))
     try:
         return Route(
@@ -51,6 +55,7 @@ def parse_route(text: str, *, stage: str, endpoint: str) -> Route:
             hold=state.hold(),
             gateway_address=state.text(annotations.GATEWAY_ADDRESS),
             mirror=mirror,
+            has_grpc=bool(others),
             approvals=state.count(annotations.APPROVALS, what="number of approvals"),
         )
     except ConfigError as error:
@@ -64,13 +69,21 @@ def expect(value: Value, key: str, wanted: str) -> None:
         found.refuse(f"is {found.text()!r}, and must be {wanted!r} here")
 
 
+def _read_manifest(manifest: Value, endpoint: str, face: Face) -> tuple[tuple[Backend, ...], Mirror | None]:
+    expect(manifest, "apiVersion", f"{GATEWAY_API}/v1")
+    expect(manifest, "kind", "HTTPRoute")
+    expect(manifest.need("metadata"), "name", face.route_name(endpoint))
+    _check_label(manifest, endpoint)
+    return _read_rules(manifest.need("spec", "rules"), endpoint, face)
+
+
 def _check_label(manifest: Value, endpoint: str) -> None:
     found = manifest.get("metadata", "labels", annotations.ENDPOINT_LABEL)
     if found is not None and found.text() != endpoint:
         found.refuse(f"is {found.text()!r}, and must be {endpoint!r}, the name of the folder")
 
 
-def _read_rules(rules: Value, endpoint: str) -> tuple[tuple[Backend, ...], Mirror | None]:
+def _read_rules(rules: Value, endpoint: str, face: Face) -> tuple[tuple[Backend, ...], Mirror | None]:
     named: dict[str, Value] = {}
     for rule in rules.items():
         name = rule.need("name").text()
@@ -79,25 +92,34 @@ def _read_rules(rules: Value, endpoint: str) -> tuple[tuple[Backend, ...], Mirro
         named[name] = rule
     if SPLIT not in named:
         rules.refuse(f"has no rule named {SPLIT!r}, which holds the weights; add it")
-    split = _read_split(named[SPLIT], endpoint)
+    split = _read_split(named[SPLIT], endpoint, face)
     for name, rule in named.items():
         if name.startswith(f"{SPLIT}-"):
-            _check_agrees(rule, split)
+            _check_agrees(rule, split, face)
         elif name.startswith(OVERRIDE):
-            _check_override(rule, name.removeprefix(OVERRIDE))
+            _check_override(rule, name.removeprefix(OVERRIDE), face)
         elif name != SPLIT:
             rule.refuse(f"is named {name!r}; only {SPLIT!r}, '{SPLIT}-…' and '{OVERRIDE}DEPLOYMENT' are served")
-    return split, _read_mirror(named[SPLIT])
+    return split, _read_mirror(named[SPLIT], face)
 
 
-def _read_split(rule: Value, endpoint: str) -> tuple[Backend, ...]:
-    paths = {match.need("path", "value").text() for match in rule.need("matches").items()}
-    if f"/endpoints/{endpoint}" not in paths:
-        rule.need("matches").refuse(f"does not hold the path prefix '/endpoints/{endpoint}', the endpoint's address")
-    return _read_slots(rule)
+def _read_split(rule: Value, endpoint: str, face: Face) -> tuple[Backend, ...]:
+    matches = rule.need("matches")
+    if face is Face.GRPC:
+        for match in matches.items():
+            if _chosen(match).get(headers.ENDPOINT) != endpoint:
+                match.refuse(f"must match the metadata {headers.ENDPOINT} with the value {endpoint!r}")
+    elif f"/endpoints/{endpoint}" not in {match.need("path", "value").text() for match in matches.items()}:
+        matches.refuse(f"does not hold the path prefix '/endpoints/{endpoint}', the endpoint's address")
+    return _read_slots(rule, face)
 
 
-def _read_mirror(rule: Value) -> Mirror | None:
+def _chosen(match: Value) -> dict[str, str]:
+    """The headers of a match."""
+    return {header.need("name").text().lower(): header.need("value").text() for header in match.need("headers").items()}
+
+
+def _read_mirror(rule: Value, face: Face) -> Mirror | None:
     """The shadow of a rule: its one filter, if any."""
     entries = rule.get("filters")
     filters = entries.items() if entries else ()
@@ -109,7 +131,7 @@ def _read_mirror(rule: Value) -> Mirror | None:
         return None
     mirror = filters[0].need("requestMirror")
     try:
-        return Mirror(deployment=_read_service(mirror.need("backendRef")), share=_read_share(mirror))
+        return Mirror(deployment=_read_service(mirror.need("backendRef"), face), share=_read_share(mirror))
     except ConfigError as error:
         mirror.refuse(str(error))
 
@@ -126,17 +148,17 @@ def _read_share(mirror: Value) -> int:
     return fraction.need("numerator").whole()
 
 
-def _read_slots(rule: Value) -> tuple[Backend, ...]:
+def _read_slots(rule: Value, face: Face) -> tuple[Backend, ...]:
     references = rule.need("backendRefs")
-    backends = tuple(_read_slot(reference) for reference in references.items())
+    backends = tuple(_read_slot(reference, face) for reference in references.items())
     if (total := sum(backend.weight for backend in backends)) != TOTAL_WEIGHT:
         given = ", ".join(f"{backend.deployment}={backend.weight}" for backend in backends) or "none"
         references.refuse(f"has weights that sum to {total}, not {TOTAL_WEIGHT}: {given}")
     return backends
 
 
-def _read_slot(reference: Value) -> Backend:
-    name = _read_service(reference)
+def _read_slot(reference: Value, face: Face) -> Backend:
+    name = _read_service(reference, face)
     if (weight := reference.get("weight")) is None:
         reference.refuse(f"({name}) has no weight; state it, since the default of 1 is not of {TOTAL_WEIGHT}")
     if not 0 <= weight.whole() <= TOTAL_WEIGHT:
@@ -151,14 +173,14 @@ def _read_slot(reference: Value) -> Backend:
     return Backend(deployment=name, weight=weight.whole())
 
 
-def _read_service(reference: Value) -> str:
+def _read_service(reference: Value, face: Face) -> str:
     expect(reference, "group", "")
     expect(reference, "kind", "Service")
     name, port = reference.need("name"), reference.need("port")
     if not is_label(name.text()):
         name.refuse(f"is {name.text()!r}, no DNS label of at most 50 characters")
-    if port.whole() != PORT:
-        port.refuse(f"is {port.whole()}, and must be {PORT}, the port of every Service here")
+    if port.whole() != face.value:
+        port.refuse(f"is {port.whole()}, and must be {face.value}, the port of every Service here for {face.name}")
     return name.text()
 
 
@@ -172,24 +194,21 @@ def _assigned(reference: Value) -> Iterator[str]:
                     yield entry.need("value").text()
 
 
-def _check_agrees(rule: Value, split: tuple[Backend, ...]) -> None:
-    other = _read_slots(rule)
+def _check_agrees(rule: Value, split: tuple[Backend, ...], face: Face) -> None:
+    other = _read_slots(rule, face)
     if other != split:
         rule.need("backendRefs").refuse(f"disagrees with the rule {SPLIT!r}; both must have the same slots and weights")
 
 
-def _check_override(rule: Value, deployment: str) -> None:
+def _check_override(rule: Value, deployment: str, face: Face) -> None:
     references = rule.need("backendRefs").items()
-    names = [_read_service(reference) for reference in references]
+    names = [_read_service(reference, face) for reference in references]
     if names != [deployment]:
         rule.need("backendRefs").refuse(
             f"leads to {', '.join(names) or 'nobody'}; an override leads to {deployment!r} alone, as its name says"
         )
     for match in rule.need("matches").items():
-        chosen = {
-            header.need("name").text().lower(): header.need("value").text() for header in match.need("headers").items()
-        }
-        if chosen.get(headers.MODEL_VERSION) != deployment:
+        if _chosen(match).get(headers.MODEL_VERSION) != deployment:
             match.refuse(f"must match the header {headers.MODEL_VERSION} with the value {deployment!r}")
 
 

@@ -5,12 +5,14 @@ Does not change a file that exists; :mod:`.edit` does. The same values give the 
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Final
 
 from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Hold, Mirror, ModelIdentity, Resources, Route
 from mlflow_deploy_plugin.manifests.scalars import Plain, block, flow
 from mlflow_deploy_plugin.manifests.tree import ROLLOUT, ROUTE
 from mlflow_deploy_plugin.spec import annotations, headers
+from mlflow_deploy_plugin.spec.grpc import ADDRESS, SERVICES
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 
 GATEWAY_API: Final = "gateway.networking.k8s.io"
@@ -19,8 +21,12 @@ GATEWAY: Final = "modelserve"
 CONTAINER: Final = "bento"
 PORT: Final = 80
 CONTAINER_PORT: Final = 3000
+GRPC_PORT: Final = 8001
+CONTAINER_GRPC_PORT: Final = 3001
 GPU: Final = "nvidia.com/gpu"
 WORKERS: Final = "MODELSERVE_WORKERS"
+OUTSIDE: Final = frozenset({WORKERS, ADDRESS})
+"""Variables of a container that say how it is run, not what it serves; a cluster's, and none of the agent's."""
 LOCAL_CONFIG: Final = "config.kubernetes.io/local-config"
 PLAN_API: Final = "modelserve.io/v1alpha1"
 PLAN_KIND: Final = "Rollout"
@@ -30,6 +36,21 @@ MIRROR: Final = "RequestMirror"
 OVERRIDE: Final = "override-"
 
 Tree = dict[str, Plain]
+
+
+class Face(Enum):
+    """The two routes of an endpoint, which say one split.
+
+    Apart, since a route has at most 16 rules, and as two HTTPRoutes, since a GRPCRoute may not share a listener with
+    them: https://gateway-api.sigs.k8s.io/api-types/grpcroute/#cross-serving.
+    """
+
+    REST = PORT
+    GRPC = GRPC_PORT
+
+    def route_name(self, endpoint: str) -> str:
+        """Name of the HTTPRoute; a dot, which no endpoint's name has, keeps it apart from another endpoint's."""
+        return endpoint if self is Face.REST else f"{endpoint}.grpc"
 
 
 def kustomization(resources: list[str], *, about: str) -> str:
@@ -45,35 +66,35 @@ def endpoint_kustomization(endpoint: str, deployments: list[str]) -> str:
 
 
 def route(value: Route) -> str:
-    """``route.yaml``: the split of an endpoint and one override rule for each of its deployments."""
+    """``route.yaml``: the split of an endpoint and one override rule for each of its deployments, REST then gRPC."""
     head = (
         f"# The split of endpoint {value.endpoint} in stage {value.stage}.\n"
-        "# A person may change the weights of the rule `split`: they sum to 1000, a step of 1 is 0.1 % of the users.\n"
+        "# A person may change the weights of the rules `split`, alike: they sum to 1000, 1 is 0.1 % of the users.\n"
         "# The order of its backendRefs decides who moves when a weight does: leave it, and the names, as they are.\n"
         "# modelserve edits the weights and the modelserve.io/* annotations in place; comments stay.\n"
     )
-    manifest: Tree = {
+    annotations_of_split: Plain = dict(route_annotations(value))
+    text = block(_route(value, Face.REST, {"annotations": annotations_of_split}))
+    grpc = f"---\n{block(_route(value, Face.GRPC, {}))}\n" if value.has_grpc else ""
+    return f"{head}{text}\n{grpc}"
+
+
+def _route(value: Route, face: Face, metadata: Tree) -> Tree:
+    split: Tree = {
+        "name": SPLIT,
+        "matches": matches(value.endpoint, face),
+        "backendRefs": [slot(backend, face) for backend in value.backends],
+        **({"filters": [mirror(value.mirror, face)]} if value.mirror else {}),
+    }
+    return {
         "apiVersion": f"{GATEWAY_API}/v1",
         "kind": "HTTPRoute",
-        "metadata": {
-            "name": value.endpoint,
-            "labels": labels(value.endpoint),
-            "annotations": dict(route_annotations(value)),
-        },
+        "metadata": {"name": face.route_name(value.endpoint), "labels": labels(value.endpoint), **metadata},
         "spec": {
             "parentRefs": [{"group": GATEWAY_API, "kind": "Gateway", "name": GATEWAY}],
-            "rules": [
-                {
-                    "name": SPLIT,
-                    "matches": matches(value.endpoint),
-                    "backendRefs": [slot(b) for b in value.backends],
-                    **({"filters": [mirror(value.mirror)]} if value.mirror else {}),
-                },
-                *(override_rule(value.endpoint, name) for name in value.deployments),
-            ],
+            "rules": [split, *(override_rule(value.endpoint, name, face) for name in value.deployments)],
         },
     }
-    return f"{head}{block(manifest)}\n"
 
 
 def route_annotations(value: Route) -> Mapping[str, str]:
@@ -106,8 +127,14 @@ def time_text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def matches(endpoint: str) -> list[Plain]:
-    """The paths of an endpoint. A prefix ends at a segment, so the verbs of ``:predict`` are matched exactly."""
+def matches(endpoint: str, face: Face = Face.REST) -> list[Plain]:
+    """How a request finds an endpoint: by its path, or, over gRPC, by the metadata ``x-endpoint``.
+
+    A prefix ends at a segment, so the verbs of ``:predict`` are matched exactly.
+    """
+    if face is Face.GRPC:
+        chosen: Plain = [{"type": "Exact", "name": headers.ENDPOINT, "value": endpoint}]
+        return [{"path": {"type": "PathPrefix", "value": f"/{service}"}, "headers": chosen} for service in SERVICES]
     prefixes = ("/endpoints/", "/v2/models/", "/v1/models/", "/predictions/", "/explanations/")
     verbs = ("predict", "classify", "regress")
     return [
@@ -116,12 +143,12 @@ def matches(endpoint: str) -> list[Plain]:
     ]
 
 
-def slot(backend: Backend) -> Tree:
+def slot(backend: Backend, face: Face = Face.REST) -> Tree:
     """A backendRef of the split. The filter is not only for telemetry: Envoy Gateway keeps users on a version only
     where a backendRef has one."""  # noqa: D205, D209  one thought
     assigned: Plain = {"set": [{"name": headers.MODEL_ASSIGNED, "value": backend.deployment}]}
     return {
-        **_service(backend.deployment),
+        **_service(backend.deployment, face),
         "weight": backend.weight,
         "filters": [
             {"type": "RequestHeaderModifier", "requestHeaderModifier": assigned},
@@ -130,30 +157,38 @@ def slot(backend: Backend) -> Tree:
     }
 
 
-def mirror(value: Mirror) -> Tree:
+def mirror(value: Mirror, face: Face = Face.REST) -> Tree:
     """The filter by which a deployment is sent copies of the split's requests."""
     return {
         "type": MIRROR,
         "requestMirror": {
-            "backendRef": _service(value.deployment),
+            "backendRef": _service(value.deployment, face),
             "fraction": {"numerator": value.share, "denominator": TOTAL_WEIGHT},
         },
     }
 
 
-def override_rule(endpoint: str, deployment: str) -> Tree:
+def override_rule(endpoint: str, deployment: str, face: Face = Face.REST) -> Tree:
     """The rule by which a request header picks a deployment."""
-    chosen: Plain = [{"type": "Exact", "name": headers.MODEL_VERSION, "value": deployment}]
+    chosen: list[Plain] = [{"type": "Exact", "name": headers.MODEL_VERSION, "value": deployment}]
     return {
         "name": f"{OVERRIDE}{deployment}",
-        "matches": [{**match, "headers": chosen} for match in matches(endpoint) if isinstance(match, Mapping)],
-        "backendRefs": [{**_service(deployment), "weight": TOTAL_WEIGHT}],
+        "matches": [_also(match, chosen) for match in matches(endpoint, face)],
+        "backendRefs": [{**_service(deployment, face), "weight": TOTAL_WEIGHT}],
     }
 
 
-def _service(deployment: str) -> Tree:
+def _also(match: Plain, chosen: list[Plain]) -> Plain:
+    """A match with more headers."""
+    if not isinstance(match, dict):
+        return match
+    given = match.get("headers", [])
+    return {**match, "headers": [*(given if isinstance(given, list) else []), *chosen]}
+
+
+def _service(deployment: str, face: Face) -> Tree:
     # Defaults are stated: a controller that fills them in would differ from git for ever.
-    return {"group": "", "kind": "Service", "name": deployment, "port": PORT}
+    return {"group": "", "kind": "Service", "name": deployment, "port": face.value}
 
 
 def labels(endpoint: str, deployment: str = "") -> Tree:
@@ -200,6 +235,7 @@ def environment(value: Deployment) -> Mapping[str, str]:
         "MODELSERVE_DEPLOYMENT": value.name,
         "MODELSERVE_STAGE": value.stage,
         WORKERS: str(value.workers),
+        ADDRESS: f"0.0.0.0:{CONTAINER_GRPC_PORT}",
     }
     return dict(sorted({**value.environment, **identity}.items()))
 
@@ -233,7 +269,10 @@ def _container(value: Deployment) -> Tree:
     return {
         "name": CONTAINER,
         "image": value.image,
-        "ports": [{"name": "http", "containerPort": CONTAINER_PORT}],
+        "ports": [
+            {"name": "http", "containerPort": CONTAINER_PORT},
+            {"name": "grpc", "containerPort": CONTAINER_GRPC_PORT},
+        ],
         "env": [{"name": name, "value": text} for name, text in environment(value).items()],
         "resources": resources(value.resources),
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2},
@@ -248,7 +287,11 @@ def _service_manifest(value: Deployment) -> Tree:
         "metadata": {"name": value.name, "labels": labels(value.endpoint, value.name)},
         "spec": {
             "selector": {annotations.DEPLOYMENT_LABEL: value.name},
-            "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
+            "ports": [
+                {"name": "http", "port": PORT, "targetPort": "http"},
+                # Names HTTP/2 without TLS, which a gateway would not try by itself.
+                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"},
+            ],
         },
     }
 

@@ -28,9 +28,9 @@ commit. Nothing else changes what is served.
     gateway/                                      Gateway and the policy that keeps a user on a version
     clusters/                                     how Argo CD or Flux is told of the stages
 
-To move users, edit the weights of the rule `split` in a `route.yaml` and push. To take a change back, push the weights
-of an earlier commit. `git log -- stages/production/<endpoint>` is the endpoint's story; the trailers `Modelserve-…` of
-a commit say what was done, from what, to what, and why.
+To move users, edit the weights of the rules `split` in a `route.yaml`, REST's and gRPC's alike, and push. To take a
+change back, push the weights of an earlier commit. `git log -- stages/production/<endpoint>` is the endpoint's story;
+the trailers `Modelserve-…` of a commit say what was done, from what, to what, and why.
 
 What a stage would apply: `kubectl kustomize stages/production`.
 """

@@ -164,4 +164,4 @@ def _own_errors_as_json() -> Json:
 
 def _model_version_tag() -> Json:
     """Label ``model_version`` (the deployment) on the statistics of a unit's cluster."""
-    return {"tag_name": "model_version", "regex": r"^cluster\.(([a-z0-9-]+)@[0-9a-f]+)\."}
+    return {"tag_name": "model_version", "regex": r"^cluster\.(([a-z0-9-]+)@[0-9a-f]+(?:\+grpc)?)\."}

@@ -1,4 +1,7 @@
-"""Clusters and their hosts: one immutable cluster for each unit, and the pairs that let a canary fall back. Pure.
+"""Clusters and their hosts: two immutable clusters for each unit, REST and gRPC, and the pairs for fallback. Pure.
+
+A pair lets a canary fall back to stable. The hosts of gRPC are the same workers at the port beside, and ready when the
+worker says so at its first port.
 
 Traps that are handled here (measured on Envoy 1.40): a host that leaves EDS keeps its traffic while it is healthy
 unless ``ignore_health_on_host_removal`` is set; an idle cluster is checked every 60 s unless ``no_traffic_interval``
@@ -13,22 +16,25 @@ from typing import Any, Final
 
 from mlflow_deploy_plugin.agent.access_log import host_metadata
 from mlflow_deploy_plugin.agent.envoy.bootstrap import config_source, typed
-from mlflow_deploy_plugin.agent.units import deployment_of
+from mlflow_deploy_plugin.agent.units import GRPC, deployment_of
 
 Json = dict[str, Any]
 
 PAIR: Final = "|"
 READY_PATH: Final = "/readyz"
 _UNLIMITED: Final = 1_000_000
+_PROTOCOL: Final = {False: "http_protocol_options", True: "http2_protocol_options"}
 _HTTP: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """One worker's address. A draining one finishes what it has and is given nothing new."""
 
     port: int
     is_draining: bool = False
+    asked_port: int | None = None
+    """Where the worker is asked whether it is ready; ``None``: at ``port``."""
 
 
 def fallback_pair(first: str, then: str) -> str:
@@ -46,7 +52,7 @@ def members(cluster: str) -> tuple[str, ...]:
 
 
 def cluster(name: str, *, eds: Path) -> Json:
-    """The resource of the unit or pair ``name``; a unit's hosts are read from ``eds/<name>.json``."""
+    """The resource of the unit's cluster or the pair ``name``; a unit's hosts are read from ``eds/<name>.json``."""
     return _pair(name) if PAIR in name else _unit(name, endpoints_file(eds, name))
 
 
@@ -60,13 +66,14 @@ def endpoints(unit: str, hosts: Iterable[Host]) -> Json:
     return typed(
         "config.endpoint.v3.ClusterLoadAssignment",
         cluster_name=unit,
-        endpoints=[{"lb_endpoints": [_host(unit, host) for host in sorted(hosts)]}],
+        endpoints=[{"lb_endpoints": [_host(unit, host) for host in sorted(hosts, key=lambda host: host.port)]}],
     )
 
 
 def _host(unit: str, host: Host) -> Json:
+    asked = {} if host.asked_port is None else {"health_check_config": {"port_value": host.asked_port}}
     return {
-        "endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": host.port}}},
+        "endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": host.port}}, **asked},
         "health_status": "DRAINING" if host.is_draining else "UNKNOWN",
         "metadata": host_metadata(deployment=deployment_of(unit)),
     }
@@ -87,7 +94,7 @@ def _unit(name: str, hosts_file: Path) -> Json:
         typed_extension_protocol_options={
             _HTTP: typed(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
-                explicit_http_config={"http_protocol_options": {}},
+                explicit_http_config={_PROTOCOL[name.endswith(GRPC)]: {}},
                 # Below the hour after which the launcher closes one: whoever closes first loses no request.
                 common_http_protocol_options={"idle_timeout": "60s"},
             )

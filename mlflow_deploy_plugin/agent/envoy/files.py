@@ -73,10 +73,10 @@ class EnvoyFiles:
         ordered = sorted(self._clusters, key=lambda name: (PAIR in name, name))
         self._publish("cds", [cluster(name, eds=eds) for name in ordered], label="clusters")
 
-    def publish_hosts(self, unit: str, hosts: Iterable[Host]) -> None:
-        """Let EDS of ``unit`` say ``hosts``."""
-        path = endpoints_file(self.gateway.folder / "eds", unit)
-        self._replace(path, _response([endpoints(unit, hosts)], version=unit))
+    def publish_hosts(self, name: str, hosts: Iterable[Host]) -> None:
+        """Let EDS of a unit's cluster ``name`` say ``hosts``."""
+        path = endpoints_file(self.gateway.folder / "eds", name)
+        self._replace(path, _response([endpoints(name, hosts)], version=name))
 
     def sweep(self, *, keep: AbstractSet[str]) -> None:
         """Remove the host files of units that are not in ``keep``."""

@@ -11,22 +11,26 @@ One endpoint is four kinds of route, in this order:
 A shadow is sent copies of the split's requests, never of overrides; Envoy answers without waiting for it and throws its
 answer away, and a copy is no attempt. Its Bento logs what it predicted under the same request id.
 
+gRPC has the same four at one more cluster for each unit, found by the metadata ``x-endpoint`` since no path names the
+endpoint, or by the host name; its refusals are statuses of gRPC.
+
 A second attempt is made when the first got no answer (refused, reset, timed out): what a model answers is an answer,
 whatever its status, because a retried 500 would be a second prediction. A canary's second attempt goes to stable.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mlflow_deploy_plugin.agent.access_log import route_metadata
 from mlflow_deploy_plugin.agent.envoy.bootstrap import MAX_BODY_BYTES, ROUTES, typed
 from mlflow_deploy_plugin.agent.envoy.clusters import fallback_pair
-from mlflow_deploy_plugin.agent.units import Unit
-from mlflow_deploy_plugin.manifests.model import Endpoint
-from mlflow_deploy_plugin.spec.headers import MODEL_ASSIGNED, MODEL_VERSION, REQUEST_ID, USER_ID
+from mlflow_deploy_plugin.agent.units import Unit, grpc_cluster
+from mlflow_deploy_plugin.manifests.model import Endpoint, Route
+from mlflow_deploy_plugin.spec.grpc import SERVICES
+from mlflow_deploy_plugin.spec.headers import ENDPOINT, MODEL_ASSIGNED, MODEL_VERSION, REQUEST_ID, USER_ID
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 
 Json = dict[str, Any]
@@ -50,13 +54,16 @@ class Served:
 def route_configuration(served: Mapping[str, Served]) -> Json:
     """The routes of every endpoint of ``served``."""
     ordered = [served[name] for name in sorted(served)]
-    everywhere = [route for one in ordered for route in _routes(one, _path_match(one.endpoint.route.endpoint))]
-    hosts = [_virtual_host(name, [name + LOCAL_DOMAIN], _routes(served[name], _ANY_PATH)) for name in sorted(served)]
+    everywhere = [route for one in ordered for route in _routes(one, *_ways(one.endpoint.route))]
+    hosts = [
+        _virtual_host(name, [name + LOCAL_DOMAIN], _routes(served[name], *_own_ways(served[name].endpoint.route)))
+        for name in sorted(served)
+    ]
     return typed(
         "config.route.v3.RouteConfiguration",
         name=ROUTES,
         validate_clusters=True,
-        virtual_hosts=[*hosts, _virtual_host("*", ["*"], [*everywhere, *_SERVER_ROUTES, _unknown_path()])],
+        virtual_hosts=[*hosts, _virtual_host("*", ["*"], [*everywhere, *_SERVER_ROUTES, *_UNKNOWN])],
     )
 
 
@@ -66,13 +73,53 @@ def clusters_of(served: Iterable[Served]) -> set[str]:
 
 
 def _clusters(endpoint: Endpoint) -> set[str]:
-    units = {name: Unit.of(deployment).key for name, deployment in endpoint.deployments.items()}
-    return {*units.values(), *(_cluster_of_arm(endpoint, name) for name in endpoint.route.deployments)}
+    ways = _ways(endpoint.route)
+    units = {_cluster(endpoint, name, way) for name in endpoint.deployments for way in ways}
+    return units | {_cluster_of_arm(endpoint, name, way) for name in endpoint.route.deployments for way in ways}
 
 
-def _cluster_of_arm(endpoint: Endpoint, deployment: str) -> str:
-    arm = Unit.of(endpoint.deployments[deployment]).key
-    stable = Unit.of(endpoint.deployments[endpoint.route.stable]).key
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """How the requests of a protocol find an endpoint, which clusters take them, and how they are refused."""
+
+    match: Json
+    headers: tuple[Json, ...] = ()
+    cluster_of: Callable[[str], str]
+    """The cluster of a unit."""
+    refuse: Callable[[str], Json]
+    """Says ``not found``."""
+
+    def matching(self, *headers: Json) -> Json:
+        """The match of a route that wants ``headers`` too."""
+        wanted = [*self.headers, *headers]
+        return {**self.match, "headers": wanted} if wanted else self.match
+
+
+def _ways(route: Route) -> tuple[_Way, ...]:
+    """The ways to an endpoint at the gateway's address."""
+    named = {"name": ENDPOINT, "string_match": {"exact": route.endpoint}}
+    rest = _Way(match=_path_match(route.endpoint), cluster_of=str, refuse=_not_found)
+    return (rest, _grpc_way(named)) if route.has_grpc else (rest,)
+
+
+def _own_ways(route: Route) -> tuple[_Way, ...]:
+    """The ways to an endpoint at its own host name; gRPC first, since REST takes every path."""
+    rest = _Way(match=_ANY_PATH, cluster_of=str, refuse=_not_found)
+    return (_grpc_way(), rest) if route.has_grpc else (rest,)
+
+
+def _grpc_way(*headers: Json) -> _Way:
+    services = "|".join(map(re.escape, SERVICES))
+    match = {"safe_regex": {"regex": f"/({services})/[^/]+"}, "grpc": {}}
+    return _Way(match=match, headers=headers, cluster_of=grpc_cluster, refuse=_grpc_not_found)
+
+
+def _cluster(endpoint: Endpoint, deployment: str, way: _Way) -> str:
+    return way.cluster_of(Unit.of(endpoint.deployments[deployment]).key)
+
+
+def _cluster_of_arm(endpoint: Endpoint, deployment: str, way: _Way) -> str:
+    arm, stable = (_cluster(endpoint, name, way) for name in (deployment, endpoint.route.stable))
     return arm if arm == stable else fallback_pair(arm, stable)
 
 
@@ -90,15 +137,18 @@ def _virtual_host(name: str, domains: list[str], routes: list[Json]) -> Json:
     return {"name": name, "domains": domains, "routes": routes, "include_request_attempt_count": True}
 
 
-def _routes(served: Served, match: Json) -> list[Json]:
+def _routes(served: Served, *ways: _Way) -> list[Json]:
+    return [route for way in ways for route in _routes_of(served, way)]
+
+
+def _routes_of(served: Served, way: _Way) -> list[Json]:
     endpoint = served.endpoint
-    overrides = [_override(served, match, name) for name in endpoint.deployments]
     salt = endpoint.route.salt
     return [
-        *overrides,
-        _unknown_override(endpoint, match),
-        _split(served, {**match, "headers": [_present(USER_ID)]}, _hash(USER_ID, salt)),
-        _split(served, match, _hash(REQUEST_ID, salt)),
+        *(_override(served, way, name) for name in endpoint.deployments),
+        _unknown_override(endpoint, way),
+        {"match": way.matching(_present(USER_ID)), **_split(served, way, _hash(USER_ID, salt))},
+        {"match": way.matching(), **_split(served, way, _hash(REQUEST_ID, salt))},
     ]
 
 
@@ -106,41 +156,40 @@ def _present(header: str) -> Json:
     return {"name": header, "string_match": {"safe_regex": {"regex": ".+"}}}
 
 
-def _override(served: Served, match: Json, deployment: str) -> Json:
+def _override(served: Served, way: _Way, deployment: str) -> Json:
     unit = Unit.of(served.endpoint.deployments[deployment])
     exact = {"name": MODEL_VERSION, "string_match": {"exact": deployment}}
     return {
-        "match": {**match, "headers": [exact]},
+        "match": way.matching(exact),
         "metadata": route_metadata(endpoint=served.endpoint.route.endpoint, commit=served.commit, override=deployment),
         "request_headers_to_remove": [MODEL_ASSIGNED],
-        "route": {"cluster": unit.key, **_attempts(unit.timeout_s)},
+        "route": {"cluster": way.cluster_of(unit.key), **_attempts(unit.timeout_s)},
         **_KEEP_BODY,
     }
 
 
-def _unknown_override(endpoint: Endpoint, match: Json) -> Json:
+def _unknown_override(endpoint: Endpoint, way: _Way) -> Json:
     name = endpoint.route.endpoint
     known = ", ".join(endpoint.deployments)
     return {
-        "match": {**match, "headers": [_present(MODEL_VERSION)]},
-        **_answer(404, f"header {MODEL_VERSION} names no deployment of endpoint {name!r}; known: {known}"),
+        "match": way.matching(_present(MODEL_VERSION)),
+        **way.refuse(f"header {MODEL_VERSION} names no deployment of endpoint {name!r}; known: {known}"),
     }
 
 
-def _split(served: Served, match: Json, hash_policy: Json) -> Json:
+def _split(served: Served, way: _Way, hash_policy: Json) -> Json:
     endpoint = served.endpoint
     timeout_s = max(Unit.of(deployment).timeout_s for deployment in endpoint.deployments.values())
     arms = [
-        _arm(_cluster_of_arm(endpoint, slot.deployment), slot.deployment, slot.weight)
+        _arm(_cluster_of_arm(endpoint, slot.deployment, way), slot.deployment, slot.weight)
         for slot in endpoint.route.backends
     ]
     return {
-        "match": match,
         "metadata": route_metadata(endpoint=endpoint.route.endpoint, commit=served.commit),
         "route": {
             "weighted_clusters": {"clusters": arms, "use_hash_policy": True},
             "hash_policy": [hash_policy],
-            **_mirror(endpoint),
+            **_mirror(endpoint, way),
             **_attempts(timeout_s),
         },
         **_KEEP_BODY,
@@ -160,12 +209,12 @@ def _arm(cluster: str, deployment: str, weight: int) -> Json:
     }
 
 
-def _mirror(endpoint: Endpoint) -> Json:
+def _mirror(endpoint: Endpoint, way: _Way) -> Json:
     mirror = endpoint.route.mirror
     if mirror is None:
         return {}
     share = {"numerator": mirror.share * (_TEN_THOUSAND // TOTAL_WEIGHT), "denominator": "TEN_THOUSAND"}
-    cluster = Unit.of(endpoint.deployments[mirror.deployment]).key
+    cluster = _cluster(endpoint, mirror.deployment, way)
     return {"request_mirror_policies": [{"cluster": cluster, "runtime_fraction": {"default_value": share}}]}
 
 
@@ -208,23 +257,32 @@ def _attempts(timeout_s: float) -> Json:
 _KEEP_BODY: Final[Json] = {"request_body_buffer_limit": MAX_BODY_BYTES}
 
 
-def _answer(status: int, message: str) -> Json:
-    body = json.dumps({"error": message}) + "\n"
+def _answer(status: int, body: str, *, header: tuple[str, str]) -> Json:
+    """An answer of the gateway's own, with one header."""
+    key, value = header
     return {
         "direct_response": {"status": status, "body": {"inline_string": body}},
         "response_headers_to_add": [
-            {
-                "header": {"key": "content-type", "value": "application/json"},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
         ],
     }
 
 
+def _json(status: int, document: Json) -> Json:
+    return _answer(status, json.dumps(document) + "\n", header=("content-type", "application/json"))
+
+
+def _not_found(message: str) -> Json:
+    return _json(404, {"error": message})
+
+
+def _grpc_not_found(message: str) -> Json:
+    """The same to a client of gRPC. Envoy itself makes UNIMPLEMENTED of a 404 and would have it call no more."""
+    return _answer(404, message, header=("grpc-status", "5"))
+
+
 def _server(path: str, body: Json) -> Json:
-    answer = _answer(200, "")
-    answer["direct_response"]["body"]["inline_string"] = json.dumps(body) + "\n"
-    return {"match": {"path": path}, **answer}
+    return {"match": {"path": path}, **_json(200, body)}
 
 
 # Clients of the Open Inference Protocol ask the server, not the model, whether it lives.
@@ -234,9 +292,11 @@ _SERVER_ROUTES: Final = [
     _server("/v2/health/ready", {"ready": True}),
 ]
 
-
-def _unknown_path() -> Json:
-    return {
-        "match": _ANY_PATH,
-        **_answer(404, "no endpoint has this address; 'modelserve status' lists those that exist"),
-    }
+_WHERE: Final = "'modelserve status' lists those that exist"
+_UNKNOWN: Final = [
+    {
+        "match": {**_ANY_PATH, "grpc": {}},
+        **_grpc_not_found(f"the metadata {ENDPOINT} names no endpoint that is served over gRPC; {_WHERE}"),
+    },
+    {"match": _ANY_PATH, **_not_found(f"no endpoint has this address; {_WHERE}")},
+]

@@ -23,18 +23,40 @@ from mlflow_deploy_plugin.agent.processes import OsProcesses
 from mlflow_deploy_plugin.agent.status import AgentStatus
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.manifests.model import Deployment, Files, ModelIdentity
+from mlflow_deploy_plugin.packaging import Packaged, PackagingOptions, package
 from mlflow_deploy_plugin.repository import Message, Repository, Trailers
 
 collect_ignore = [
     "fake_agent.py",
     "fake_bento.py",
+    "grpc_load.py",
     "light_agent.py",
     "load.py",
 ]  # programs, and doctest would import them
 
 HERE = Path(__file__).parent
 FAKE_AGENT = (sys.executable, str(HERE / "fake_agent.py"))
+AGENT = (sys.executable, "-m", "mlflow_deploy_plugin.agent.run")
 PATIENCE_S = 60.0
+
+SAVE = """
+import sys
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+class Constant(mlflow.pyfunc.PythonModel):
+    def __init__(self, value):
+        self.value = value
+    def predict(self, context, model_input, params=None):
+        return [self.value] * len(model_input)
+
+for value in (1.0, 2.0):
+    mlflow.pyfunc.save_model(
+        path=f"{sys.argv[1]}/constant{value:g}", python_model=Constant(value), pip_requirements=["mlflow"],
+        signature=ModelSignature(inputs=Schema([ColSpec("double", "x")]), outputs=Schema([ColSpec("double")])),
+    )
+"""
 
 
 @dataclass(frozen=True)
@@ -262,3 +284,35 @@ def make_deployment() -> Callable[..., Deployment]:
 @pytest.fixture(scope="session")
 def make_port() -> Callable[[], int]:
     return free_port
+
+
+@pytest.fixture(scope="module")
+def real_machine(machine_of_module: Machine) -> Machine:
+    """An agent that serves real Bentos."""
+    machine_of_module.command = AGENT
+    machine_of_module.start()
+    return machine_of_module
+
+
+@pytest.fixture(scope="module")
+def bentos(real_machine: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Packaged, ...]:
+    folder = tmp_path_factory.mktemp("models")
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SAVE, str(folder)], check=True, cwd=folder, capture_output=True
+    )
+    paths = [str(folder / name) for name in ("constant1", "constant2")]
+    return tuple(package(path, home=real_machine.home, config=PackagingOptions()) for path in paths)
+
+
+@pytest.fixture(scope="module")
+def serving(real_machine: Any, bentos: tuple[Packaged, ...]) -> Callable[..., Deployment]:
+    """The endpoint ``churn`` with two workers of the first model; returns a builder of deployments."""
+
+    def build(name: str, which: int, **changes: Any) -> Deployment:
+        made = bentos[which]
+        model = ModelIdentity(bento=made.tag, uri=made.spec.model_uri, digest=made.spec.model_digest, name="churn")
+        image = f"modelserve.invalid/churn@{made.spec.model_digest}"
+        return Deployment(name=name, endpoint="churn", stage="production", model=model, image=image, **changes)
+
+    real_machine.create(build("churn", 0, workers=2))
+    return build

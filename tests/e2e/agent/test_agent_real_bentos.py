@@ -2,71 +2,24 @@
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlflow_deploy_plugin import manifests
-from mlflow_deploy_plugin.manifests.model import Deployment, ModelIdentity
-from mlflow_deploy_plugin.packaging import Packaged, PackagingOptions, package
+from mlflow_deploy_plugin.manifests.model import Deployment
+from mlflow_deploy_plugin.packaging import Packaged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-AGENT = (sys.executable, "-m", "mlflow_deploy_plugin.agent.run")
 BODY = b'{"dataframe_split": {"columns": ["x"], "data": [[1.0]]}}'
-SAVE = """
-import sys
-import mlflow
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
-
-class Constant(mlflow.pyfunc.PythonModel):
-    def __init__(self, value):
-        self.value = value
-    def predict(self, context, model_input, params=None):
-        return [self.value] * len(model_input)
-
-for value in (1.0, 2.0):
-    mlflow.pyfunc.save_model(
-        path=f"{sys.argv[1]}/constant{value:g}", python_model=Constant(value), pip_requirements=["mlflow"],
-        signature=ModelSignature(inputs=Schema([ColSpec("double", "x")]), outputs=Schema([ColSpec("double")])),
-    )
-"""
 
 
 @pytest.fixture(scope="module")
-def machine(machine_of_module: Any) -> Iterator[Any]:
-    machine_of_module.command = AGENT
-    machine_of_module.start()
-    return machine_of_module
-
-
-@pytest.fixture(scope="module")
-def bentos(machine: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Packaged, ...]:
-    folder = tmp_path_factory.mktemp("models")
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SAVE, str(folder)], check=True, cwd=folder, capture_output=True
-    )
-    paths = [str(folder / name) for name in ("constant1", "constant2")]
-    return tuple(package(path, home=machine.home, config=PackagingOptions()) for path in paths)
-
-
-@pytest.fixture(scope="module")
-def serving(machine: Any, bentos: tuple[Packaged, ...]) -> Callable[..., Deployment]:
-    """The endpoint ``churn`` with two workers of the first model; returns a builder of deployments."""
-
-    def build(name: str, which: int, **changes: Any) -> Deployment:
-        made = bentos[which]
-        model = ModelIdentity(bento=made.tag, uri=made.spec.model_uri, digest=made.spec.model_digest, name="churn")
-        image = f"modelserve.invalid/churn@{made.spec.model_digest}"
-        return Deployment(name=name, endpoint="churn", stage="production", model=model, image=image, **changes)
-
-    machine.create(build("churn", 0, workers=2))
-    return build
+def machine(real_machine: Any) -> Any:
+    return real_machine
 
 
 def test_a_worker_that_is_killed_costs_no_request(machine: Any, serving: Callable[..., Deployment]) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.manifests.model import Files, Stage
+from mlflow_deploy_plugin.spec.grpc import ADDRESS
 from mlflow_deploy_plugin.spec.settings import PREFIX
 
 pytestmark = pytest.mark.e2e
@@ -72,14 +73,15 @@ def test_the_clusters_point_at_folders_that_exist(made: Files) -> None:
 def as_parsed(stage: Stage) -> dict[str, Any]:
     """What the agent reads, in the words of a cluster."""
     routes = {
-        name: [(slot.deployment, slot.weight) for slot in endpoint.route.backends]
+        route: [(slot.deployment, slot.weight) for slot in endpoint.route.backends]
         for name, endpoint in stage.endpoints.items()
+        for route in (name, f"{name}.grpc")
     }
     deployments = {
         name: {
             "image": deployment.image,
             "replicas": deployment.replicas,
-            "env": {**deployment.environment, f"{PREFIX}WORKERS": str(deployment.workers)},
+            "env": {**deployment.environment, f"{PREFIX}WORKERS": str(deployment.workers), ADDRESS: "0.0.0.0:3001"},
             "bento": deployment.model.bento,
         }
         for endpoint in stage.endpoints.values()

@@ -28,7 +28,7 @@ from mlflow_deploy_plugin.agent.plan import (
     Worker,
     plan,
 )
-from mlflow_deploy_plugin.agent.units import Unit
+from mlflow_deploy_plugin.agent.units import Unit, grpc_port
 from mlflow_deploy_plugin.manifests.model import Deployment
 
 Make = Callable[..., Deployment]
@@ -74,7 +74,7 @@ class World:
     def view(self) -> GatewayView | None:
         if self.envoy_is_away:
             return None
-        by_port = {worker.port: pid for pid, worker in self.workers.items()}
+        by_port = {p: pid for pid, one in self.workers.items() for p in (one.port, grpc_port(one.port))}
         seen: dict[str, dict[int, HostView]] = {}
         for name in self.in_envoy:
             hosts = self.hosts.get(name, ())
@@ -119,7 +119,7 @@ class World:
             case StartWorker():
                 self.start(action)
             case PublishHosts():
-                self.hosts[action.unit] = action.hosts
+                self.hosts[action.cluster] = action.hosts
             case PublishClusters():
                 self.clusters = frozenset(action.names)
             case PublishRoutes():
@@ -138,7 +138,7 @@ class World:
             self.trials[action.unit.key] = Trial(obstacle=self.obstacles[name])
             return
         pid = len(self.born) + 1
-        self.workers[pid] = Worker(unit=action.unit.key, slot=action.slot, port=20000 + pid, pid=pid)
+        self.workers[pid] = Worker(unit=action.unit.key, slot=action.slot, port=20000 + 2 * pid, pid=pid)
         self.born[pid] = self.now
 
     def die(self) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from mlflow_deploy_plugin.agent.envoy.bootstrap import Gateway, bootstrap, listener
 from mlflow_deploy_plugin.agent.envoy.clusters import Host, cluster, endpoints, fallback_pair, members
 from mlflow_deploy_plugin.agent.envoy.routes import Served, clusters_of, route_configuration
-from mlflow_deploy_plugin.agent.units import Unit, deployment_of, wanted_of
+from mlflow_deploy_plugin.agent.units import Unit, deployment_of, grpc_cluster, wanted_of
 from mlflow_deploy_plugin.manifests.model import Deployment
 
 Make = Callable[..., Deployment]
@@ -55,7 +56,10 @@ def test_an_arm_that_is_not_stable_falls_back_to_stable_and_an_override_never_do
     a, b = (Unit.of(split.endpoint.deployments[name]).key for name in "ab")
     assert [arm["name"] for arm in routes[3]["route"]["weighted_clusters"]["clusters"]] == [fallback_pair(b, a), a]
     assert [route["route"]["cluster"] for route in routes[:2]] == [a, b]
-    assert clusters_of([split]) == {a, b, fallback_pair(b, a)}
+    rest = {a, b, fallback_pair(b, a)}
+    grpc = {grpc_cluster(a), grpc_cluster(b), fallback_pair(grpc_cluster(b), grpc_cluster(a))}
+    assert clusters_of([split]) == rest | grpc
+    assert clusters_of([without_grpc(split)]) == rest
 
 
 def test_the_gateway_waits_longer_than_the_slowest_deployment(split: Served) -> None:
@@ -91,7 +95,53 @@ def test_addresses(split: Served, path: str, is_meant: bool) -> None:  # noqa: F
 def test_a_host_name_takes_every_path(split: Served) -> None:
     host = hosts(split)["churn"]
     assert host["domains"] == ["churn.localhost"]
-    assert {route["match"]["prefix"] for route in host["routes"]} == {"/"}
+    grpc, rest = host["routes"][:5], host["routes"][5:]
+    assert {route["match"]["prefix"] for route in rest} == {"/"}
+    assert [route["match"].get("headers", []) for route in grpc] == [
+        route["match"].get("headers", []) for route in rest
+    ]
+    assert all("grpc" in route["match"] for route in grpc)
+
+
+def test_grpc_takes_the_same_ways_by_metadata(split: Served) -> None:
+    rest, grpc = (hosts(split)["*"]["routes"][start : start + 5] for start in (0, 5))
+    for plain, other in zip(rest, grpc, strict=True):
+        endpoint, *headers = other["match"]["headers"]
+        assert endpoint == {"name": "x-endpoint", "string_match": {"exact": "churn"}}
+        assert headers == plain["match"].get("headers", [])
+        assert other.get("metadata") == plain.get("metadata")
+    weights = [
+        [(arm["name"].split("@")[0], arm["weight"]) for arm in routes[3]["route"]["weighted_clusters"]["clusters"]]
+        for routes in (rest, grpc)
+    ]
+    assert weights[0] == weights[1]
+    assert grpc[2]["response_headers_to_add"][0]["header"] == {"key": "grpc-status", "value": "5"}
+
+
+@pytest.mark.parametrize(
+    ("path", "is_meant"),
+    [
+        ("/inference.GRPCInferenceService/ModelInfer", True),
+        ("/tensorflow.serving.PredictionService/Predict", True),
+        ("/inference.GRPCInferenceService", False),
+        ("/inferenceXGRPCInferenceService/ModelInfer", False),
+        ("/other.Service/ModelInfer", False),
+    ],
+)
+def test_addresses_of_grpc(split: Served, path: str, is_meant: bool) -> None:  # noqa: FBT001
+    pattern = hosts(split)["*"]["routes"][5]["match"]["safe_regex"]["regex"]
+    assert bool(re.fullmatch(pattern, path)) is is_meant
+
+
+def without_grpc(served: Served) -> Served:
+    route = replace(served.endpoint.route, has_grpc=False)
+    return replace(served, endpoint=replace(served.endpoint, route=route))
+
+
+def test_a_tree_of_before_has_no_route_of_grpc(split: Served) -> None:
+    routes = hosts(without_grpc(split))["*"]["routes"]
+    assert ["grpc" in route["match"] for route in routes] == [False] * 8 + [True, False]
+    assert routes[-2]["direct_response"]["status"] == 404
 
 
 def test_a_cluster_is_the_same_as_long_as_the_unit_is(make_deployment: Make) -> None:
@@ -120,6 +170,13 @@ def test_a_unit_s_cluster_reads_its_own_hosts_and_a_pair_names_its_members() -> 
     assert one["eds_cluster_config"]["eds_config"]["path_config_source"]["path"] == "/e/a@1.json"
     assert one["ignore_health_on_host_removal"]
     assert one["common_lb_config"] == {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"}
+    protocols = {
+        name: next(iter(cluster(name, eds=Path("/e"))["typed_extension_protocol_options"].values()))[
+            "explicit_http_config"
+        ]
+        for name in ("a@1", "a@1+grpc")
+    }
+    assert protocols == {"a@1": {"http_protocol_options": {}}, "a@1+grpc": {"http2_protocol_options": {}}}
     pair = cluster("b@2|a@1", eds=Path("/e"))
     assert pair["cluster_type"]["typed_config"]["clusters"] == [{"name": "b@2"}, {"name": "a@1"}]
     assert members("a@1") == ("a@1",)
@@ -132,6 +189,12 @@ def test_a_draining_host_is_given_nothing_new_and_tells_whose_it_is() -> None:
         (2, "DRAINING"),
     ]
     assert told[0]["metadata"]["filter_metadata"]["modelserve"] == {"deployment": "a"}
+
+
+def test_a_host_of_grpc_is_asked_at_the_worker_s_own_port() -> None:
+    (told,) = endpoints("a@1+grpc", [Host(port=2, asked_port=1)])["endpoints"][0]["lb_endpoints"]
+    assert told["endpoint"]["health_check_config"] == {"port_value": 1}
+    assert told["metadata"]["filter_metadata"]["modelserve"] == {"deployment": "a"}
 
 
 def test_the_listener_shares_its_port_with_nobody_and_the_admin_address_is_a_file() -> None:

@@ -1,6 +1,7 @@
 """Reading the tree: what is refused, and how the refusal reads."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -98,8 +99,11 @@ def test_a_folder_that_nobody_lists_is_refused(one: Files) -> None:
 def test_a_deployment_of_two_endpoints_is_refused(one: Files) -> None:
     moved = {path.replace("/churn/", "/other/"): text.replace("/churn", "/other") for path, text in one.items()}
     route = moved["stages/production/other/route.yaml"]
-    moved["stages/production/other/route.yaml"] = route.replace("  name: churn", "  name: other", 1).replace(
-        "io/endpoint: churn", "io/endpoint: other"
+    moved["stages/production/other/route.yaml"] = (
+        route.replace("  name: churn\n", "  name: other\n", 1)
+        .replace("  name: churn.grpc", "  name: other.grpc")
+        .replace("io/endpoint: churn", "io/endpoint: other")
+        .replace("name: x-endpoint\n              value: churn", "name: x-endpoint\n              value: other")
     )
     body = moved["stages/production/other/churn.yaml"].replace("endpoint: churn", "endpoint: other")
     moved["stages/production/other/churn.yaml"] = body.replace("_ENDPOINT\n              value: churn",
@@ -109,14 +113,50 @@ def test_a_deployment_of_two_endpoints_is_refused(one: Files) -> None:
 
 
 def test_rules_of_the_split_must_agree(canary: Files) -> None:
-    rules = canary[ROUTE].partition("    - name: split\n")[2].partition("    - name: override")[0]
-    second = f"    - name: split-grpc\n{rules}"
-    agreed = {**canary, ROUTE: canary[ROUTE] + second}
+    rest, mark, grpc = canary[ROUTE].partition("---\n")
+    rules = rest.partition("    - name: split\n")[2].partition("    - name: override")[0]
+    second = f"    - name: split-more\n{rules}"
+    agreed = {**canary, ROUTE: rest + second + mark + grpc}
     assert manifests.parse_stage(agreed, "production").endpoints["churn"].route.weights["churn-v4"] == 100
     other = second.replace("weight: 100\n", "weight: 200\n").replace("weight: 900\n", "weight: 800\n")
-    assert "disagrees with the rule 'split'" in refusal({**canary, ROUTE: canary[ROUTE] + other})
+    assert "disagrees with the rule 'split'" in refusal({**canary, ROUTE: rest + other + mark + grpc})
     moved = manifests.set_split(agreed, "production", "churn", {"churn": 500, "churn-v4": 500})
-    assert moved[ROUTE].count("weight: 500\n") == 4
+    assert moved[ROUTE].count("weight: 500\n") == 6
+
+
+def test_the_splits_of_rest_and_of_grpc_must_agree(canary: Files) -> None:
+    rest, mark, grpc = canary[ROUTE].partition("---\n")
+    other = grpc.replace("weight: 100\n", "weight: 200\n").replace("weight: 900\n", "weight: 800\n")
+    words = "disagree with those of 'churn' above; the split must have the same slots, weights and shadow"
+    assert words in refusal({**canary, ROUTE: rest + mark + other})
+    strange = grpc.replace("value: churn\n", "value: other\n", 1)
+    assert "must match the metadata x-endpoint with the value 'churn'" in refusal(
+        {**canary, ROUTE: rest + mark + strange}
+    )
+    assert "must be 8001" in refusal({**canary, ROUTE: rest + mark + grpc.replace("port: 8001", "port: 80", 1)})
+    assert "must be 'churn.grpc'" in refusal({**canary, ROUTE: rest + mark + grpc.replace("churn.grpc", "churn-grpc")})
+    assert "holds 3 YAML documents" in refusal({**canary, ROUTE: canary[ROUTE] + mark + grpc})
+
+
+def test_a_tree_without_grpc_is_served_and_edited_as_before(
+    canary: Files, diff_lines: Callable[..., list[str]]
+) -> None:
+    rest = canary[ROUTE].partition("---\n")[0]
+    service = "    - name: grpc\n      port: 8001\n      targetPort: grpc\n      appProtocol: kubernetes.io/h2c\n"
+    variable = '            - name: MODELSERVE_GRPC_ADDRESS\n              value: "0.0.0.0:3001"\n'
+    port = "            - name: grpc\n              containerPort: 3001\n"
+    earlier = canary[V4]
+    for part in (service, variable, port):
+        assert part in earlier
+        earlier = earlier.replace(part, "")
+    old = {**canary, ROUTE: rest, V4: earlier}
+    before, now = (manifests.parse_endpoint(files, "production", "churn") for files in (old, canary))
+    assert not before.route.has_grpc
+    assert before.deployments == now.deployments
+    moved = manifests.set_split(old, "production", "churn", {"churn": 750, "churn-v4": 250})
+    assert diff_lines(old, moved) == ["-weight: 100", "+weight: 250", "-weight: 900", "+weight: 750"]
+    busier = manifests.replace_deployment(old, replace(before.deployments["churn-v4"], replicas=2))
+    assert diff_lines(old, busier) == ["-replicas: 1", "+replicas: 2"]
 
 
 @pytest.mark.parametrize(
@@ -188,4 +228,4 @@ def test_what_a_cluster_wants_besides_is_let_be(canary: Files, diff_lines: Calla
     files = {**files, V4: files[V4] + scaler, f"{FOLDER}/notes.md": "ours"}
     assert manifests.parse_stage(files, "production").deployment("churn-v4") is not None
     moved = manifests.set_split(files, "production", "churn", {"churn": 750, "churn-v4": 250})
-    assert diff_lines(files, moved) == ["-weight: 100", "+weight: 250", "-weight: 900", "+weight: 750"]
+    assert diff_lines(files, moved) == ["-weight: 100", "+weight: 250", "-weight: 900", "+weight: 750"] * 2
