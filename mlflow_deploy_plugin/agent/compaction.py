@@ -30,8 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mlflow_deploy_plugin.agent.parquet import COMPRESSION, HIDDEN_SUFFIX, hidden, publish
+from mlflow_deploy_plugin.agent.parquet import COMPRESSION, HIDDEN_SUFFIX, UNIQUE, hidden, publish
 from mlflow_deploy_plugin.errors import EventStoreError
+from mlflow_deploy_plugin.spec.events import SCHEMA_KEY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -188,7 +189,9 @@ class _Run:
         grouped: dict[pa.Schema, list[Path]] = defaultdict(list)
         for path in paths:
             try:
-                grouped[pq.read_schema(path).remove_metadata()].append(path)
+                schema = pq.read_schema(path)
+                version = {name: text for name, text in (schema.metadata or {}).items() if name == SCHEMA_KEY}
+                grouped[schema.with_metadata(version)].append(path)
             except (pa.ArrowException, OSError):
                 self.unreadable.append(str(path.relative_to(self.root)))
         return grouped
@@ -212,7 +215,9 @@ class _Run:
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
         target = paths[0].with_name(f"{MERGED_PREFIX}{digest}.parquet")
         try:
-            _write_merged(paths, target, schema.with_metadata({REPLACES: json.dumps(names).encode()}))
+            _write_merged(
+                paths, target, schema.with_metadata({**(schema.metadata or {}), REPLACES: json.dumps(names).encode()})
+            )
         except (pa.ArrowException, OSError):
             hidden(target).unlink(missing_ok=True)
             bad = [path for path in paths if not _is_readable(path)]
@@ -232,7 +237,7 @@ def _write_merged(paths: Sequence[Path], target: Path, schema: "pa.Schema") -> N
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     # Few values repeat in ids, times and features; a dictionary of them costs more than it saves.
-    repetitive = [field.name for field in schema if str(field.type) == "string" and field.name != "request_id"]
+    repetitive = [field.name for field in schema if str(field.type) == "string" and field.name not in UNIQUE]
     with (
         hidden(target).open("wb") as file,
         pq.ParquetWriter(file, schema, compression=COMPRESSION, use_dictionary=repetitive) as writer,

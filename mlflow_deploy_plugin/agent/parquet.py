@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mlflow_deploy_plugin.spec.events import SCHEMA_KEY, SCHEMA_VERSION
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -16,7 +18,7 @@ COMPRESSION: Final = "zstd"
 
 HIDDEN_SUFFIX: Final = ".tmp"
 
-UNIQUE: Final = ("request_id", "time", "latency_ms")
+UNIQUE: Final = ("request_id", "time", "latency_ms", "trace_id", "span_id")
 """Columns whose values do not repeat; a dictionary of them costs more than it saves."""
 
 
@@ -42,8 +44,9 @@ def write_hidden(table: "pa.Table", path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     repetitive = [name for name in table.column_names if name not in UNIQUE]
+    versioned = table.replace_schema_metadata({SCHEMA_KEY: str(SCHEMA_VERSION).encode()})
     with hidden(path).open("wb") as file:
-        pq.write_table(table, file, compression=COMPRESSION, use_dictionary=repetitive)
+        pq.write_table(versioned, file, compression=COMPRESSION, use_dictionary=repetitive)
         file.flush()
         os.fsync(file.fileno())
 

@@ -226,7 +226,10 @@ class Application:
     def _leave_snapshot(self) -> None:
         """Once a second, for whichever worker is scraped."""
         if self._shared is not None:
-            self._shared.write(self._series())
+            try:
+                self._shared.write(self._series())
+            except OSError as error:  # the disk is full, say; the next second may be better
+                _logger.warning("the counters of this worker cannot be shared with the others: %s", error)
             self._snapshot_timer = asyncio.get_running_loop().call_later(SNAPSHOT_S, self._leave_snapshot)
 
     def scrape(self) -> bytes:
@@ -261,6 +264,8 @@ class Application:
         extra = [self._version_header, (b"x-request-id", caller.request_id.encode("latin-1"))]
         if caller.assigned:
             extra.append((b"x-model-assigned", caller.assigned.encode("latin-1")))
+        if caller.trace is not None:
+            extra.extend((name.encode(), value.encode("latin-1")) for name, value in caller.trace.headers())
         if self.lifecycle.is_leaving or (isinstance(reply, Reply) and reply.status in CLOSING):
             extra.append((b"connection", b"close"))
         if isinstance(reply, Reply):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +38,8 @@ HELP: Final = {
     "model_waiting_rows": ("gauge", "Rows that wait for the model"),
     "model_ready": ("gauge", "Workers whose warm-up was answered and that do not drain"),
 }
+STALE_S: Final = 30.0
+"""Age of a snapshot, written every second, whose gauges are believed no more: another process may bear the number."""
 GAUGES: Final = ("model_in_flight", "model_waiting_rows", "model_ready")
 
 
@@ -140,14 +143,20 @@ def _histogram(found: Series, name: str, labels: Mapping[str, str], histogram: H
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A folder in which the workers of one address leave their snapshots, one file per process."""
+    """A folder in which the workers of one address leave their snapshots, one file per process.
+
+    The folder may be another server's too, since BentoML gives all servers of a BENTOML_HOME the same one and empties
+    it at each start: a snapshot bears the process that started the worker, and its children alone are counted together.
+    """
 
     folder: Path
+    family: int = field(default_factory=os.getppid)
+    """Process that started the workers of this address."""
 
     def write(self, found: Series) -> None:
         """Leave this worker's snapshot."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"modelserve-{os.getpid()}.json"
+        path = self.folder / f"modelserve-{self.family}-{os.getpid()}.json"
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps(found), encoding="utf-8")
         draft.replace(path)
@@ -155,17 +164,18 @@ class Shared:
     def others(self) -> list[Series]:
         """The snapshots of all other workers; of dead ones without their gauges."""
         found = []
-        for path in self.folder.glob("modelserve-*.json"):
+        for path in self.folder.glob(f"modelserve-{self.family}-*.json"):
             pid = int(path.stem.rpartition("-")[2])
             if pid == os.getpid():
                 continue
             try:
                 snapshot: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                is_fresh = time.time() - path.stat().st_mtime < STALE_S
             except (OSError, ValueError):  # it goes away with its worker
                 continue
-            found.append(
-                snapshot if _is_alive(pid) else {k: v for k, v in snapshot.items() if _family(k) not in GAUGES}
-            )
+            if not (is_fresh and _is_alive(pid)):
+                snapshot = {key: value for key, value in snapshot.items() if _family(key) not in GAUGES}
+            found.append(snapshot)
         return found
 
 

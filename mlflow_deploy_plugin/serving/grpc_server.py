@@ -143,6 +143,8 @@ class GrpcServer:
         entries = [("x-model-version", self._deployment), ("x-request-id", caller.request_id)]
         if caller.assigned:
             entries.append(("x-model-assigned", caller.assigned))
+        if caller.trace is not None:
+            entries.extend(caller.trace.headers())
         entries += [(name.decode(), text.decode()) for name, text in reply.headers if name not in {STATUS, MESSAGE}]
         return tuple(entries)
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from mlflow_deploy_plugin.serving.trace import Trace
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
@@ -96,3 +98,5 @@ class Caller(NamedTuple):
     user_id: str = ""
     assigned: str = ""
     """Deployment that the split meant."""
+    trace: Trace | None = None
+    """The trace that it belongs to, where the request named one."""

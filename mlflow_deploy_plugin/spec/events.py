@@ -15,6 +15,14 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
+SCHEMA_VERSION: Final = 2
+"""Of the columns below. A file names its own in Parquet's metadata under :data:`SCHEMA_KEY`; one that names none is 1.
+
+Columns are only ever added, so every reader takes files of every version: a column that a file lacks is null. 2 added
+``trace_id`` and ``span_id`` to ``predictions``.
+"""
+SCHEMA_KEY: Final = b"modelserve.schema"
+
 Table = Literal["attempts", "predictions", "labels"]
 
 FEATURE_PREFIX: Final = "feature_"
@@ -40,6 +48,8 @@ PREDICTION_COLUMNS: Final = {
     "time": "timestamp[us, UTC]",
     "user_id": "string",
     "assigned": "string",
+    "trace_id": "string",  # W3C Trace Context of the request; empty: it came with none
+    "span_id": "string",  # ours within that trace, as the answer's traceparent says
     "model_digest": "string",
     "protocol": "string",
     "status": "string",  # success or error

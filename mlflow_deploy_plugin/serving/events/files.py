@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow.parquet as pq
 
+from mlflow_deploy_plugin.spec.events import SCHEMA_KEY, SCHEMA_VERSION
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,7 +31,7 @@ def write_whole(table: pa.Table, path: Path) -> None:
     hidden = path.with_name(f".{path.name}.tmp")  # DuckDB's glob takes dotted names, but only *.parquet
     try:
         with hidden.open("wb") as file:
-            pq.write_table(table, file, compression=COMPRESSION, use_dictionary=repetitive)
+            pq.write_table(versioned(table), file, compression=COMPRESSION, use_dictionary=repetitive)
             file.flush()
             os.fsync(file.fileno())
         hidden.rename(path)
@@ -37,6 +39,11 @@ def write_whole(table: pa.Table, path: Path) -> None:
         hidden.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def versioned(table: pa.Table) -> pa.Table:
+    """The table, saying which version of the columns it has."""
+    return table.replace_schema_metadata({SCHEMA_KEY: str(SCHEMA_VERSION).encode()})
 
 
 def _sync_folder(folder: Path) -> None:

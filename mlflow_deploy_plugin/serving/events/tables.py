@@ -33,6 +33,8 @@ def prediction_table(events: Sequence[Prediction], *, model_digest: str, feature
         "time": (np.array([event.time for event in events]) * 1e6).astype(np.int64),
         "user_id": [_user(event) for event in events],
         "assigned": [event.caller.assigned for event in events],
+        "trace_id": [event.caller.trace.trace_id if event.caller.trace else "" for event in events],
+        "span_id": [event.caller.trace.span_id if event.caller.trace else "" for event in events],
         "protocol": [event.protocol for event in events],
         "status": [event.status for event in events],
         "latency_ms": np.array([event.latency_ms for event in events], dtype=np.float64),

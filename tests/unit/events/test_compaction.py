@@ -11,6 +11,7 @@ import pytest
 from mlflow_deploy_plugin.agent import compaction
 from mlflow_deploy_plugin.agent.compaction import Compacted, CompactionPolicy, compact, replaced_by
 from mlflow_deploy_plugin.errors import EventStoreError
+from mlflow_deploy_plugin.spec.events import SCHEMA_KEY
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.events import EventStore
 
@@ -58,6 +59,17 @@ def test_a_merged_file_says_what_it_replaces(build: Any, small_files: list[Path]
     compact(build.root, POLICY, now=SETTLED)
     (merged,) = build.root.rglob("merged-*.parquet")
     assert replaced_by(merged) == tuple(file.name for file in small_files)
+
+
+def test_a_merged_file_keeps_the_version_of_its_columns(build: Any, small_files: list[Path]) -> None:
+    for file in small_files:
+        table = pq.ParquetFile(file).read()
+        pq.write_table(table.replace_schema_metadata({SCHEMA_KEY: b"2"}), file)
+        os.utime(file, (WRITTEN, WRITTEN))
+    compact(build.root, POLICY, now=SETTLED)
+    (merged,) = build.root.rglob("merged-*.parquet")
+    assert pq.read_schema(merged).metadata[SCHEMA_KEY] == b"2"
+    assert len(replaced_by(merged)) == len(small_files)
 
 
 @pytest.mark.usefixtures("small_files")

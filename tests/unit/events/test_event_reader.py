@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from mlflow_deploy_plugin.errors import ConfigError, EventStoreError
@@ -380,3 +381,18 @@ def test_spilled_files_are_removed(tmp_path: Path) -> None:
         folder = Path(store.scanner._spill.name)
         assert folder.exists()
     assert not folder.exists()
+
+
+def test_files_of_an_older_schema_are_read_beside_those_of_this_one(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    old = build.predictions({"request_id": "1", "user_id": "ann"})
+    table = pq.ParquetFile(old).read()
+    pq.write_table(table.drop_columns(["trace_id", "span_id"]), old)  # as files were written before there was a trace
+    build.attempts({"request_id": "1", "user_id": "ann"})
+    build.labels({"request_id": "1"})
+    assert store.labels(window, cut=EVENING).arms["v3"].users_labelled == 1
+    build.predictions({"request_id": "2", "user_id": "bob", "trace_id": "a" * 32})
+    build.attempts({"request_id": "2", "user_id": "bob"})
+    build.labels({"request_id": "2"})
+    assert store.labels(window, cut=EVENING).arms["v3"].users_labelled == 2

@@ -20,7 +20,8 @@ from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
 from mlflow_deploy_plugin.serving.record import Label, NullRecorder, Prediction
 from mlflow_deploy_plugin.serving.request import Caller, Frame, Matrix, Payload, Raw, Tensor, Tensors
 from mlflow_deploy_plugin.serving.signature import Column, Signature, TensorSpec
-from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, PREDICTION_COLUMNS
+from mlflow_deploy_plugin.serving.trace import Trace
+from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, PREDICTION_COLUMNS, SCHEMA_KEY
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -81,7 +82,8 @@ def test_a_prediction_becomes_a_row_with_its_features(tmp_path: Path) -> None:
     assert logged(tmp_path, make_prediction()) == [
         {
             "request_id": "r1", "row": 0, "time": NOON, "user_id": "ann", "assigned": "churn-v4",
-            "model_digest": "sha256:1", "protocol": "mlflow", "status": "success", "latency_ms": 1.5,
+            "trace_id": "", "span_id": "", "model_digest": "sha256:1", "protocol": "mlflow", "status": "success",
+            "latency_ms": 1.5,
             "prediction": 1.0, "prediction_text": None, "feature_age": 30, "feature_income": 5.5,
         }
     ]  # fmt: skip
@@ -92,6 +94,17 @@ def test_the_columns_are_those_of_the_contract_typed_by_the_signature(tmp_path: 
     schema = pq.read_schema(visible(tmp_path)[0])
     types = {name: str(schema.field(name).type).replace("tz=", "") for name in schema.names}
     assert types == {**PREDICTION_COLUMNS, "feature_age": "int64", "feature_income": "double"}
+
+
+def test_the_file_says_which_version_of_the_columns_it_has(tmp_path: Path) -> None:
+    logged(tmp_path, make_prediction())
+    assert pq.read_schema(visible(tmp_path)[0]).metadata[SCHEMA_KEY] == b"2"
+
+
+def test_the_trace_of_a_request_is_kept(tmp_path: Path) -> None:
+    trace = Trace(trace_id="a" * 32, parent_id="b" * 16, span_id="c" * 16, flags="01")
+    rows = logged(tmp_path, make_prediction(caller=Caller(request_id="r1", trace=trace)), make_prediction())
+    assert [(row["trace_id"], row["span_id"]) for row in rows] == [("a" * 32, "c" * 16), ("", "")]
 
 
 def test_the_file_lies_in_the_partition_of_its_deployment_and_day(tmp_path: Path) -> None:

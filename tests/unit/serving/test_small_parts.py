@@ -1,20 +1,17 @@
-"""Feedback, router, JSON, devices, signature and metrics: each does its one thing."""
+"""Feedback, router, JSON, devices and signature: each does its one thing."""
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from mlflow_deploy_plugin.errors import ConfigError
-from mlflow_deploy_plugin.serving import exposition, feedback, json_text
+from mlflow_deploy_plugin.serving import feedback, json_text
 from mlflow_deploy_plugin.serving.codecs.base import Answer, Call, Infer, Reply
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
-from mlflow_deploy_plugin.serving.metrics import LATENCY_BOUNDS, Metrics, RouteKey
 from mlflow_deploy_plugin.serving.predictors import devices
 from mlflow_deploy_plugin.serving.router import REMEMBERED, AnswerMatch, InferMatch, NoRoute, Router
 from mlflow_deploy_plugin.serving.signature import Column, Signature, TensorSpec, parse_signature
@@ -175,61 +172,3 @@ def column(kind: str, *, name: str = "a", is_required: bool = True) -> Column:
 )
 def test_a_table_of_one_type_is_known(columns: tuple[Column, ...], expected: str) -> None:
     assert Signature(inputs=columns).matrix_type == expected
-
-
-LABELS = exposition.Labels(model_version='odd"name', endpoint="churn")
-IDLE = exposition.Gauges(in_flight=0, waiting_rows=0, is_ready=True)
-
-
-def families(found: exposition.Series) -> dict[str, Any]:
-    return {family.name: family for family in text_string_to_metric_families(exposition.text(found).decode())}
-
-
-def test_every_bounded_series_is_there_from_the_start() -> None:
-    found = families(exposition.series(Metrics(["no", "yes"]), LABELS, IDLE))
-    predictions = {
-        (sample.labels["prediction_class"], sample.labels["status"]): sample.value
-        for sample in found["model_predictions"].samples
-    }
-    assert predictions == {
-        ("no", "success"): 0,
-        ("yes", "success"): 0,
-        ("other", "success"): 0,
-        ("none", "error"): 0,
-    }
-    assert len(found["model_rejected"].samples) == len(Fault)
-    assert found["model_ready"].samples[0].labels["model_version"] == 'odd"name'
-    assert "0.1" in {sample.labels.get("le") for sample in found["model_prediction_latency_seconds"].samples}
-    assert 0.1 in LATENCY_BOUNDS
-
-
-def test_histograms_are_cumulative_and_classes_are_counted() -> None:
-    metrics = Metrics([0, 1])
-    metrics.batch(rows=3, seconds=0.002, prediction=np.array([0, 1, 1]))
-    metrics.answered(RouteKey("rest", "/predict", 200), latency_s=0.1, queue_s=0.001, codec_s=0.0002)
-    found = exposition.series(metrics, LABELS, IDLE)
-    latency = families(found)["model_prediction_latency_seconds"].samples
-    below = {sample.labels["le"]: sample.value for sample in latency if sample.name.endswith("_bucket")}
-    assert (below["0.075"], below["0.1"], below["+Inf"]) == (0, 1, 1)
-    assert metrics.predictions == [1, 2, 0]
-
-
-def test_only_faults_of_the_server_count_against_the_model() -> None:
-    metrics = Metrics()
-    key = RouteKey("rest", "/predict", 422)
-    metrics.failed(key, Fault.INVALID, latency_s=0.1)
-    assert (metrics.errors, sum(metrics.latency.counts)) == (0, 0)
-    metrics.failed(key, Fault.TIMED_OUT, latency_s=0.1)
-    assert (metrics.errors, sum(metrics.latency.counts)) == (1, 1)
-
-
-def test_workers_of_one_address_are_summed_and_the_dead_keep_their_counters_only(tmp_path: Path) -> None:
-    shared = exposition.Shared(tmp_path)
-    alive, dead = 1, 2**22 + 1  # process 1 always lives; no process has a number beyond the kernel's most
-    counter, gauge = 'model_predictions_total{a="b"}', 'model_in_flight{a="b"}'
-    for pid in (alive, dead):
-        (tmp_path / f"modelserve-{pid}.json").write_text(json.dumps({counter: 5, gauge: 2}))
-    (tmp_path / "modelserve-7.draft").write_text("{")
-    own = {counter: 1.0, gauge: 1.0}
-    shared.write(own)
-    assert exposition.merge([own, *shared.others()]) == {counter: 11.0, gauge: 3.0}
