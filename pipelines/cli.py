@@ -30,6 +30,7 @@ VERBS: Final = {
     "replay": "recompute a recorded decision from its evidence, byte for byte",
     "schema": "the fields of rollout.yaml, as JSON Schema",
     "simulate": "what the drift gate does on simulated traffic: reverts, delays, false alarms",
+    "benchmark": "measure this server beside others, or judge what pytest-benchmark measured",
     "laws": "what the statistics promise, measured on simulated streams",
 }
 """Verb and what it does; module ``pipelines.commands.VERB`` has it. Imported when a verb is named, not before."""

@@ -1,0 +1,156 @@
+r"""The results as Markdown, for a terminal, a page of CI and the documents. Pure.
+
+>>> between("a\n<!-- t:begin -->\nold\n<!-- t:end -->\nb", "t", "new")
+'a\n<!-- t:begin -->\nnew\n<!-- t:end -->\nb'
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Final
+
+from mlflow_deploy_plugin.errors import ConfigError
+from pipelines.benchmark.results import Cell, Figures, Footprint, Layer, Report, Spread, figures, layers
+
+LAYERS: Final = ("gateway", "bentoml-serve", "log-predictions", "log-full")
+"""Subjects that are another one and a layer more."""
+_QUIET: Final = 0.05
+BASE: Final = "modelserve"
+
+_COLUMNS: Final = (
+    "server", "rps", "p50 ms", "p99 ms", "CPU-s per 1,000", "times empty", "range", "not 200 + lost",
+    "wrong of checked", "PSS MB", "processes", "first 200 s (CPU-s)",
+)  # fmt: skip
+
+
+def table(*lines: Sequence[str]) -> str:
+    """A table whose first line is its head, padded so that it reads as text too.
+
+    >>> print(table(["a", "bb"], ["ccc", "d"]))
+    | a   | bb |
+    | --- | -- |
+    | ccc | d  |
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    ruled = [lines[0], ["-" * width for width in widths], *lines[1:]]
+    return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in ruled)
+
+
+def markdown(report: Report, *, level: int = 2) -> str:
+    """All tables, each under a heading."""
+    known, mark = figures(report), "#" * level
+    parts = [_about(report)]
+    for work, what in report.works.items():
+        for format_ in dict.fromkeys(cell.format for cell in known if cell.work == work):
+            parts += [f"{mark} {work}, {format_}", f"{what[:1].upper()}{what[1:]}.", _servers(report, work, format_)]
+    if found := layers(report, base=BASE, subjects=LAYERS):
+        parts += [f"{mark} What a layer adds to each request of {BASE}", _layers(found)]
+    if report.absences:
+        parts += [f"{mark} Not measured", _absences(report)]
+    parts += [f"{mark} Servers", _subjects(report)]
+    return "\n\n".join(parts)
+
+
+def between(text: str, name: str, content: str) -> str:
+    """``text`` with ``content`` between the markers of ``name``.
+
+    Raises:
+        ConfigError: it has not both of them, each once and in order.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    head, found, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not found or not closed or begin in rest or end in tail:
+        raise ConfigError(f"the document needs one line {begin!r} and, below it, one line {end!r}")
+    return f"{head}{begin}\n{content}\n{end}{tail}"
+
+
+def _about(report: Report) -> str:
+    settings = report.settings
+    connections = " / ".join(map(str, settings["connections"]))
+    return (
+        f"Measured {report.began[:16].replace('T', ' ')} UTC on {report.machine}. {settings['rounds']} rounds of"
+        f" {settings['seconds']:g} s; where a cell has several figures, they are for {connections} connections. Figures"
+        f" are medians over rounds. {_foreign(report)}"
+    )
+
+
+def _foreign(report: Report) -> str:
+    if not report.samples:
+        return "Nothing was measured."
+    shares = sorted(sample.foreign_share for sample in report.samples)
+    return (
+        f"Others took {median(shares):.0%} of the server's core meanwhile (at worst {shares[-1]:.0%}):"
+        f" {'trust ratios, not seconds.' if median(shares) > _QUIET else 'the machine was quiet.'}"
+    )
+
+
+def _servers(report: Report, work: str, format_: str) -> str:
+    known = figures(report)
+    lines = []
+    for subject in report.subjects:
+        found = [
+            known[cell]
+            for connections in report.settings["connections"]
+            if (cell := Cell(work=work, format=format_, connections=connections, subject=subject)) in known
+        ]
+        if found:
+            lines.append(_server(report, work, subject, found))
+    return table(_COLUMNS, *lines)
+
+
+def _server(report: Report, work: str, subject: str, found: Sequence[Figures]) -> list[str]:
+    feet = [one for one in report.footprints if (one.work, one.subject) == (work, subject)]
+    start, cpu = (_middle(feet, get) for get in (lambda one: one.start_s, lambda one: one.start_cpu_s))
+    return [
+        subject,
+        _each(found, lambda one: f"{one.rps.middle:,.0f}"),
+        _each(found, lambda one: f"{one.p50_ms.middle:.2f}"),
+        _each(found, lambda one: f"{one.p99_ms.middle:.1f}"),
+        _each(found, lambda one: f"{one.cpu_s_per_1000.middle:.3f}"),
+        _each(found, lambda one: f"{one.ratio.middle:.2f}" if one.ratio else "-"),
+        _each(found, lambda one: _range(one.ratio) if one.ratio else "-"),
+        f"{sum(one.failed for one in found)} + {sum(one.socket_errors for one in found)}",
+        f"{sum(one.wrong for one in found)} of {sum(one.checked for one in found)}",
+        f"{_middle(feet, lambda one: one.pss_mb):.0f}",
+        f"{_middle(feet, lambda one: one.processes):.0f}",
+        f"{start:.1f} ({cpu:.1f})",
+    ]
+
+
+def _each(found: Iterable[Figures], text: Callable[[Figures], str]) -> str:
+    return " / ".join(map(text, found))
+
+
+def _range(spread: Spread) -> str:
+    return f"{spread.low:.2f}-{spread.high:.2f}"
+
+
+def _middle(feet: Iterable[Footprint], get: Callable[[Footprint], float]) -> float:
+    values = [get(one) for one in feet]
+    return median(values) if values else 0.0
+
+
+def _layers(found: Iterable[Layer]) -> str:
+    lines = [
+        [
+            layer.cell.subject,
+            f"{layer.cell.work}, {layer.cell.format}",
+            str(layer.cell.connections),
+            f"{layer.added_us.middle:+.0f}",
+            f"{layer.added_us.low:+.0f} … {layer.added_us.high:+.0f}",
+            f"{layer.share:+.0%}",
+        ]
+        for layer in found
+    ]
+    return table(["layer", "work", "connections", "CPU µs", "range", "of the request"], *lines)
+
+
+def _absences(report: Report) -> str:
+    return table(
+        ["server", "work", "why"], *([one.subject, one.work, one.reason.replace("|", "/")] for one in report.absences)
+    )
+
+
+def _subjects(report: Report) -> str:
+    lines = ([name, report.versions.get(name, ""), about] for name, about in report.subjects.items())
+    return table(["server", "version", "what it is"], *lines)

@@ -1,0 +1,120 @@
+"""What follows from measurements: ratios within a round, medians over rounds, layers, and the tables that tell them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mlflow_deploy_plugin.errors import ConfigError
+from pipelines.benchmark import tables
+from pipelines.benchmark.results import Absence, Cell, Footprint, Report, Sample, figures, layers, tracked
+
+SUBJECTS = {"empty": "nothing", "modelserve": "ours", "gateway": "behind Envoy", "rival": "theirs"}
+
+
+def cell(subject: str, connections: int = 64) -> Cell:
+    return Cell(work="tabular", format="json", connections=connections, subject=subject)
+
+
+def sample(subject: str, nth: int = 0, *, cpu_s: float = 1.0, connections: int = 64, **fields: Any) -> Sample:
+    defaults: dict[str, Any] = {
+        "seconds": 2.0,
+        "requests": 10_000,
+        "p50_ms": 1.0,
+        "p99_ms": 2.0,
+        "failed": 0,
+        "socket_errors": 0,
+        "checked": 20,
+        "wrong": 0,
+        "foreign_share": 0.0,
+    }
+    return Sample(cell=cell(subject, connections), round=nth, cpu_s=cpu_s, **{**defaults, **fields})
+
+
+def report(*samples: Sample, **fields: Any) -> Report:
+    foot = Footprint(
+        work="tabular", subject="modelserve", round=0, start_s=1.25, start_cpu_s=1.0, pss_mb=150.0, processes=1
+    )
+    defaults: dict[str, Any] = {
+        "began": "2026-01-01T12:00:00+00:00",
+        "machine": "a machine",
+        "settings": {"rounds": 2, "connections": [1, 64], "seconds": 2.0, "warmup_s": 1.0},
+        "subjects": SUBJECTS,
+        "versions": {"modelserve": "modelserve 1"},
+        "works": {"tabular": "30 floats"},
+        "footprints": (foot,),
+    }
+    return Report(samples=samples, **{**defaults, **fields})
+
+
+def test_a_ratio_is_of_one_round_whatever_the_machine_did_in_another() -> None:
+    slow_round = (sample("empty", 1, cpu_s=10.0), sample("modelserve", 1, cpu_s=20.0))
+    found = figures(report(sample("empty"), sample("modelserve", cpu_s=2.0), *slow_round))
+    ratio = found[cell("modelserve")].ratio
+    assert ratio is not None
+    assert (ratio.low, ratio.middle, ratio.high) == (2.0, 2.0, 2.0)
+
+
+def test_without_the_empty_app_there_is_no_ratio_and_the_table_says_so() -> None:
+    alone = report(sample("modelserve"))
+    assert figures(alone)[cell("modelserve")].ratio is None
+    assert "| -" in tables.markdown(alone)
+
+
+def test_a_round_that_one_of_both_missed_makes_no_ratio() -> None:
+    found = figures(report(sample("empty", 0), sample("modelserve", 0, cpu_s=2.0), sample("modelserve", 1, cpu_s=9.0)))
+    ratio = found[cell("modelserve")].ratio
+    assert ratio is not None
+    assert ratio.high == 2.0
+
+
+def test_a_layer_is_told_in_microseconds_of_each_request() -> None:
+    rounds = [
+        one for nth in (0, 1) for one in (sample("modelserve", nth), sample("gateway", nth, cpu_s=1.5 + nth / 10))
+    ]
+    (layer,) = layers(report(*rounds), base="modelserve", subjects=["gateway", "log-full"])
+    assert layer.added_us.low == pytest.approx(50.0)
+    assert layer.added_us.high == pytest.approx(60.0)
+    assert layer.share == pytest.approx(0.55)
+
+
+def test_errors_and_wrong_answers_are_summed_and_shown() -> None:
+    text = tables.markdown(report(sample("rival", failed=3, socket_errors=2, wrong=1)))
+    (line,) = [line for line in text.splitlines() if line.startswith("| rival") and "3 + 2" in line]
+    assert "1 of 20" in line
+
+
+def test_cells_of_several_connections_share_a_line() -> None:
+    text = tables.markdown(report(sample("modelserve", connections=1, requests=2_000), sample("modelserve")))
+    assert "1,000 / 5,000" in text
+
+
+def test_what_could_not_be_measured_is_a_row_with_its_reason() -> None:
+    gone = Absence(work="tabular", subject="rival", reason="needs java | which is not installed")
+    assert "needs java / which is not installed" in tables.markdown(report(sample("modelserve"), absences=(gone,)))
+
+
+def test_trackers_are_given_ratios_and_errors_of_which_less_is_better() -> None:
+    points = tracked(report(sample("empty"), sample("modelserve", cpu_s=2.0, wrong=4)))
+    assert json.loads(json.dumps(points)) == points
+    by_name = {point["name"]: point for point in points}
+    assert by_name["tabular json c64 modelserve: CPU per request"]["value"] == 2.0
+    assert by_name["tabular json c64 modelserve: errors and wrong answers"]["value"] == 4
+    assert all(point.keys() >= {"name", "unit", "value"} for point in points)
+
+
+def test_results_are_read_as_they_were_written() -> None:
+    before = report(sample("empty"), sample("modelserve"), absences=(Absence(work="w", subject="s", reason="r"),))
+    assert Report.from_document(json.loads(json.dumps(before.to_document()))) == before
+
+
+@pytest.mark.parametrize("document", [{}, [], {"format": 99}, {"format": 1, "samples": [{"cell": 3}]}, None])
+def test_anything_else_is_refused(document: Any) -> None:
+    with pytest.raises(ConfigError, match="results"):
+        Report.from_document(document)
+
+
+@pytest.mark.parametrize("text", ["", "<!-- b:begin -->", "<!-- b:end --> <!-- b:begin -->"])
+def test_a_document_without_both_markers_is_left_alone(text: str) -> None:
+    with pytest.raises(ConfigError, match="b:begin"):
+        tables.between(text, "b", "new")
