@@ -3,6 +3,8 @@ PYTHON ?= python3
 # Extras to install; CI jobs that only decide and commit need less than the tests do.
 EXTRAS ?= dev
 VENV := .venv
+BENCH := build/benchmark
+MICRO := $(BENCH)/micro.json
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -11,7 +13,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test style types contracts unit small-laws e2e laws fuzz clean
+.PHONY: help setup demo test style types contracts unit small-laws e2e laws fuzz bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +57,12 @@ laws: setup ## what the statistics promise, on long simulations (some minutes)
 
 fuzz: setup ## 100,000 spoiled bodies in every REST protocol (some minutes)
 	$(BIN)/pytest tests/e2e/serving/test_fuzz.py -s --fuzz-bodies 100000
+
+bench: setup ## micro-benchmarks beside their stored ratios, and a short benchmark of the server (a minute or two)
+	@mkdir -p $(BENCH)
+	$(BIN)/pytest tests/bench -q --benchmark-enable --benchmark-only --benchmark-min-rounds 100 --benchmark-json $(MICRO)
+	$(BIN)/python -m pipelines benchmark --gate $(MICRO)
+	$(BIN)/python -m pipelines benchmark --works tabular --connections 64 --seconds 3 --out $(BENCH)
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist .demo *.egg-info

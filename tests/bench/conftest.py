@@ -1,0 +1,86 @@
+"""Micro-benchmarks whose time is told as a multiple of a loop of Python's own, measured around each of them.
+
+``make test`` runs each of them once and times nothing; ``make bench`` measures, and
+``python -m pipelines benchmark --gate FILE`` judges the file of ``--benchmark-json``.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from mlflow_deploy_plugin.serving.codecs.base import ModelDescription
+from mlflow_deploy_plugin.serving.signature import Column, Signature
+from pipelines.benchmark.gate import CALIBRATION
+
+T = TypeVar("T")
+COLUMNS = tuple(f"x{index}" for index in range(30))
+TABLE = Signature(
+    inputs=tuple(Column(name=name, type="double") for name in COLUMNS), outputs=(Column(name="", type="long"),)
+)
+
+
+def calibration_s() -> float:
+    """Shortest of some runs of a fixed loop of calls, strings, dictionaries and additions."""
+
+    def loop() -> int:
+        seen: dict[str, int] = {}
+        for number in range(2000):
+            seen[str(number % 97)] = seen.get(str(number % 89), 0) + number
+        return len(seen)
+
+    def once() -> float:
+        began = time.perf_counter()
+        loop()
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(30))
+
+
+@pytest.fixture
+def measure(benchmark: BenchmarkFixture) -> Callable[[Callable[[], T]], T]:
+    """Times a function between two calibrations; where nothing is timed, calls it once."""
+
+    def run(function: Callable[[], T]) -> T:
+        before = None if benchmark.disabled else calibration_s()
+        answer: T = benchmark(function)
+        if before is not None:
+            benchmark.extra_info[CALIBRATION] = min(before, calibration_s())
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that outlives a measured call."""
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def play(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], Awaitable[T]]], T]:
+    """Runs a coroutine on the loop."""
+
+    async def whole(make: Callable[[], Awaitable[Any]]) -> Any:
+        return await make()
+
+    return lambda make: loop.run_until_complete(whole(make))
+
+
+@pytest.fixture
+def description() -> ModelDescription:
+    return ModelDescription(
+        endpoint="churn",
+        deployment="churn-v4",
+        model_name="churn",
+        model_version="4",
+        flavor="sklearn",
+        folder=Path(),
+        signature=TABLE,
+    )

@@ -1,0 +1,97 @@
+"""The prediction log's share of a request, the split, and a decision."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlflow_deploy_plugin.manifests.model import Route
+from mlflow_deploy_plugin.manifests.split import assign, layout, resplit
+from mlflow_deploy_plugin.serving.codecs.base import ModelDescription
+from mlflow_deploy_plugin.serving.events import open_recorder
+from mlflow_deploy_plugin.serving.record import Prediction, Recorder
+from mlflow_deploy_plugin.serving.request import Caller, Matrix
+from mlflow_deploy_plugin.spec.settings import LogMode, ServingSettings
+from pipelines.analysis.arms import Arm, user_counts
+from pipelines.promotion import marks
+from pipelines.promotion.decide import decide
+from pipelines.promotion.decision import Promote
+from pipelines.promotion.observation import Observation
+from pipelines.promotion.plan import Plan
+from pipelines.promotion.state import Candidate, State
+from pipelines.promotion.strategies.canary import Canary, Step
+
+Measure = Callable[[Callable[[], Any]], Any]
+
+EVENTS = 256
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture(params=["predictions", "full"])
+def recorder(request: pytest.FixtureRequest, tmp_path: Path, description: ModelDescription) -> Iterator[Recorder]:
+    mode: LogMode = request.param
+    settings = ServingSettings(log=mode, events_dir=str(tmp_path), log_flush_s=0.05)
+    opened = open_recorder(settings, signature=description.signature, model_digest="sha256:m")
+    yield opened
+    opened.close()
+
+
+def test_prediction_log_of_256(measure: Measure, recorder: Recorder, description: ModelDescription) -> None:
+    columns = tuple(column.name for column in description.signature.inputs)
+    predictions = [
+        Prediction(
+            caller=Caller(request_id=f"{number:032x}"),
+            time=NOW.timestamp(),
+            protocol="mlflow",
+            status="success",
+            latency_ms=1.0,
+            rows=1,
+            payload=Matrix(values=np.full((1, len(columns)), float(number)), columns=columns),
+            output=np.array([number % 2]),
+        )
+        for number in range(EVENTS)
+    ]
+
+    def record() -> int:
+        for prediction in predictions:
+            recorder.record(prediction)
+        return len(predictions)
+
+    assert measure(record) == EVENTS
+
+
+def test_assign(measure: Measure) -> None:
+    route = Route(
+        endpoint="e", stage="s", backends=layout({"a": 100, "b": 800, "c": 100}, "b"), stable="b", salt="salt"
+    )
+    assert measure(lambda: assign("user-1", route)) in {"a", "b", "c"}
+
+
+def test_resplit_of_nine(measure: Measure) -> None:
+    arms = {f"arm-{number}": 60 for number in range(8)}
+    before = layout({"stable": 1000 - 8 * 60, **arms}, "stable")
+    grown = {"stable": 1000 - 8 * 70, **dict.fromkeys(arms, 70)}
+    assert sum(slot.weight for slot in measure(lambda: resplit(before, grown, "stable"))) == 1000
+
+
+@pytest.mark.benchmark(min_rounds=12)  # a third of a second each
+def test_decide(measure: Measure) -> None:
+    plan = Plan(strategy=Canary(steps=(Step(weight=500), Step(weight=1000))))
+    state = State(
+        endpoint="churn",
+        stage="production",
+        stable="v3",
+        stable_weight=500,
+        candidates=(Candidate(deployment="v4", model_digest="sha256:4", weight=500),),
+        rollout="r1",
+        phase=marks.PROGRESSING,
+        step=0,
+        since=NOW - timedelta(days=1),
+        began=NOW - timedelta(days=1),
+    )
+    arms = [Arm(name=name, errors=user_counts([20_000], [200], shares=np.array([0.5]))) for name in ("v3", "v4")]
+    observed = (Observation(stable=arms[0], canary=arms[1]),)
+    assert isinstance(measure(lambda: decide(plan, state, observed, NOW)), Promote)
