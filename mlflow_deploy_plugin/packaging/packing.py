@@ -101,9 +101,16 @@ def package(
             return _published(draft, home, work, outside)
     except OSError as error:
         raise PackagingError(
-            f"cannot package {resolved.uri} in {home.root}: {error.strerror or error}; nothing was left behind,"
+            f"cannot package {resolved.uri} in {home.root}: {_first_reason(error)}; nothing was left behind,"
             " free space there or set MODELSERVE_HOME"
         ) from error
+
+
+def _first_reason(error: OSError) -> str:
+    """One sentence; a tree that could not be copied comes with a reason for each of its files."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        return f"{len(error.args[0])} files could not be copied, the first: {error.args[0][0][2]}"
+    return error.strerror or str(error)
 
 
 def placeholder_image(spec: BentoSpec) -> str:

@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,13 @@ def test_a_failure_half_way_leaves_nothing_and_the_next_try_works(
 def test_a_full_disk_is_said_in_one_line_with_the_way_out(bench: Any, make_model: Any) -> None:
     bench.builder.fails = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(PackagingError, match=r"No space left on device; nothing was left behind, free space"):
+        bench.package(str(make_model()))
+
+
+def test_a_tree_that_cannot_be_copied_is_said_in_one_line(bench: Any, make_model: Any) -> None:
+    bench.builder.fails = shutil.Error([(f"/a/{n}", f"/b/{n}", "[Errno 28] No space left on device") for n in "xyz"])
+    words = r": 3 files could not be copied, the first: \[Errno 28\] No space left on device; nothing was left behind"
+    with pytest.raises(PackagingError, match=words):
         bench.package(str(make_model()))
 
 
