@@ -46,16 +46,13 @@ class Tick:
     standing: Standing
     plan: Plan | None
     record: PromotionRecord
+    decision: Decision
+    """What follows."""
 
     @property
     def state(self) -> State:
         """Where the rollout stands."""
         return self.record.state
-
-    @property
-    def decision(self) -> Decision:
-        """What follows."""
-        return self.record.decision
 
     @property
     def takes_back(self) -> bool:
@@ -129,8 +126,10 @@ def look(options: Namespace, doors: Doors) -> Tick:
     if plan and wanted:
         seen = Sources(options=options, doors=doors, target=target, state=state, plan=plan).observe(wanted, now)
     found, decision = _decide(plan, state, seen, now)
-    record = PromotionRecord(plan=records.plan_text(text), state=state, findings=found, now=now, decision=decision)
-    return Tick(now=now, target=target, standing=standing, plan=plan, record=record)
+    record = PromotionRecord(
+        plan=records.plan_text(text), state=state, findings=found, now=now, decision=records.without_gates(decision)
+    )
+    return Tick(now=now, target=target, standing=standing, plan=plan, record=record, decision=decision)
 
 
 def apply(tick: Tick, *, is_dry: bool) -> Applied:

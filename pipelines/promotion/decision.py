@@ -72,6 +72,7 @@ class SetMirror:
     share: int
     """Of 1000."""
     reason: str
+    gates: tuple[GateResult, ...] = ()
     kind: Literal["SetMirror"] = "SetMirror"
 
 
@@ -126,6 +127,7 @@ class Retire:
     deployments: tuple[str, ...]
     leftover: Leftover
     reason: str
+    gates: tuple[GateResult, ...] = ()
     kind: Literal["Retire"] = "Retire"
 
 
@@ -143,6 +145,7 @@ class Unchanged:
     """There is nothing to decide."""
 
     reason: str
+    gates: tuple[GateResult, ...] = ()
     kind: Literal["Unchanged"] = "Unchanged"
 
 

@@ -9,7 +9,6 @@ and then the record says so.
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -18,7 +17,7 @@ from mlflow_deploy_plugin.errors import ManifestError
 from mlflow_deploy_plugin.version import VERSION
 from pipelines.promotion import codec
 from pipelines.promotion.decide import settle
-from pipelines.promotion.decision import Decision, Findings, GateResult
+from pipelines.promotion.decision import Decision, Findings
 from pipelines.promotion.plan import Plan
 from pipelines.promotion.schema import read_plan
 from pipelines.promotion.state import State
@@ -34,6 +33,7 @@ class PromotionRecord:
     findings: Findings
     now: datetime
     decision: Decision
+    """Without its gates: the findings have them."""
     are_numbers_whole: bool = True
     """False: numbers of gates were left out, since there were too many."""
     code: str = VERSION
@@ -53,15 +53,14 @@ def encode(record: PromotionRecord) -> str:
     text = codec.encode(record)
     if len(text.encode()) <= codec.MAX_BYTES:
         return text
-    decision: Any = record.decision
-    if getattr(decision, "gates", ()):
-        decision = replace(decision, gates=_bare(decision.gates))
-    findings = replace(record.findings, gates=_bare(record.findings.gates))
-    return codec.encode(replace(record, findings=findings, decision=decision, are_numbers_whole=False))
+    gates = tuple(replace(gate, numbers={}) for gate in record.findings.gates)
+    findings = replace(record.findings, gates=gates)
+    return codec.encode(replace(record, findings=findings, are_numbers_whole=False))
 
 
-def _bare(gates: tuple[GateResult, ...]) -> tuple[GateResult, ...]:
-    return tuple(replace(gate, numbers={}) for gate in gates)
+def without_gates(decision: Decision) -> Decision:
+    """The decision of a record, whose findings have the gates already."""
+    return replace(decision, gates=())
 
 
 def replay(text: str) -> tuple[PromotionRecord, bool]:
@@ -73,7 +72,7 @@ def replay(text: str) -> tuple[PromotionRecord, bool]:
     """
     before = codec.decode(PromotionRecord, text)
     plan = require_plan(before.plan)
-    now = replace(before, decision=settle(plan, before.state, before.findings, before.now))
+    now = replace(before, decision=without_gates(settle(plan, before.state, before.findings, before.now)))
     return now, codec.encode(now) == text
 
 

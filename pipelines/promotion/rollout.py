@@ -105,8 +105,7 @@ class Move:
         return Message(
             subject=f"{self.endpoint}: {effect.news} {moved} ({shown})",
             body=tuple(
-                f"{gate.arm or gate.gate}: {gate.gate}: {gate.verdict}: {gate.reason}"
-                for gate in getattr(self.decision, "gates", ())
+                f"{gate.arm or gate.gate}: {gate.gate}: {gate.verdict}: {gate.reason}" for gate in self.decision.gates
             ),
             trailers=Trailers(
                 operation=self.operation,
