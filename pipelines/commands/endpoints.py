@@ -135,13 +135,33 @@ def at(target: DeploymentTarget, name: str, commit: str) -> Endpoint | None:
 
 
 def rollout_began(target: DeploymentTarget, standing: Standing) -> datetime | None:
-    """Since when every canary has had users with the model it has now, beside the stable of now."""
+    """Since when the versions that are compared have stood beside the control of now as they do, with their models.
+
+    Canaries: since every one of them has had users; a version that took over: since it is stable beside its holdback;
+    one in the shadow: since it is sent copies. ``None`` where nobody is compared.
+    """
+    if not standing.canaries and not standing.shadow:
+        return None
     began = None
     for commit, endpoint in past(target, standing.endpoint.route.endpoint):
-        if not all(_is_served(endpoint, each) for each in (standing.stable, *standing.canaries)):
+        if not _stood(endpoint, standing):
             break
         began = commit.time
     return began
+
+
+def _stood(endpoint: Endpoint, standing: Standing) -> bool:
+    """Whether the comparison of ``standing`` could be made at an earlier ``endpoint`` too."""
+    route = endpoint.route
+    if not all(_is_served(endpoint, each) for each in (standing.stable, *standing.canaries)):
+        return False
+    if standing.holdback:
+        return route.stable == standing.endpoint.route.stable
+    if standing.canaries:
+        return True
+    shadow, now = endpoint.deployments.get(standing.shadow), standing.endpoint.deployments[standing.shadow]
+    is_shadow = route.mirror is not None and route.mirror.deployment == standing.shadow
+    return is_shadow and shadow is not None and shadow.model.digest == now.model.digest
 
 
 def retired(target: DeploymentTarget, standing: Standing) -> frozenset[str]:

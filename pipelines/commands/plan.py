@@ -1,5 +1,7 @@
 """What the next tick would commit: the split before and after, every gate, and how many users would move.
 
+Of a rollout that has not begun also how many users its gates or its success metric need, and how long those take.
+
 Users are sampled (100,000 ids, dealt as the gateway deals them). Writes nothing.
 """
 
@@ -22,16 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``plan``."""
     parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to look at")
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
+    parser.add_argument(
+        "--users-per-day", type=float, metavar="N", help="for the expected duration (default: as seen in the last week)"
+    )
     sources.add_arguments(parser)
 
 
 def run(options: argparse.Namespace, doors: "Doors") -> int:
     """Print what would happen."""
     from mlflow_deploy_plugin import manifests  # noqa: PLC0415
-    from pipelines.commands import status, ticks  # noqa: PLC0415  scipy
+    from pipelines.commands import forecasts, status, ticks  # noqa: PLC0415  scipy
 
     tick = ticks.look(options, doors)
-    doors.say("\n".join(status.lines(tick)))
+    doors.say("\n".join([*status.lines(tick), *forecasts.lines(tick, options, doors)]))
     wish = tick.wish()
     if wish is None:
         doors.say("no commit")

@@ -117,7 +117,7 @@ def look(options: Namespace, doors: Doors) -> Tick:
     plan = read_plan(text, path=path) if text else None
     state = state_of(
         standing.endpoint,
-        began=endpoints.rollout_began(target, standing) if standing.canaries else None,
+        began=endpoints.rollout_began(target, standing),
         retired=endpoints.retired(target, standing),
         word=endpoints.word(target, standing, override=getattr(options, "override", "")),
     )

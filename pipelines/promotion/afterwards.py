@@ -6,12 +6,13 @@ Rules:
        removed while a rollout runs, in a freeze window, or while the last word was not a promotion.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipelines.promotion import marks
 from pipelines.promotion.decision import Abort, Decision, GateResult, Retire
 from pipelines.promotion.observation import Observed
 from pipelines.promotion.situation import Situation
+from pipelines.promotion.state import Candidate
 from pipelines.promotion.strategies import canary
 from pipelines.promotion.terms import Terms
 
@@ -21,24 +22,29 @@ def judge(terms: Terms, observed: Observed) -> tuple[GateResult, ...]:
     return canary.judge(terms, observed)
 
 
-def settle(situation: Situation) -> Decision | None:
-    """What follows a promotion; ``None``: nothing, so a next rollout may begin."""
+def settle(situation: Situation, *, losers: Iterable[Candidate] = ()) -> Decision | None:
+    """What follows a promotion; ``None``: nothing, so a next rollout may begin.
+
+    Args:
+        situation: where it stands.
+        losers: versions without users that an experiment has tried.
+    """
     state, found = situation.state, situation.found
     if state.is_watching and (failed := found.failed()) is not None:
         reason = f"after its promotion: {failed.gate}: {failed.reason}"
         return Abort(deployments=(state.stable,), reason=reason, gates=found.gates)
-    if idle := tuple(_leaving(situation)):
+    if idle := tuple(_leaving(situation, losers)):
         reason = f"without users for {situation.terms.keep_warm} since the promotion"
         return Retire(deployments=idle, leftover=situation.terms.leftover, reason=reason)
     return None
 
 
-def _leaving(situation: Situation) -> Iterator[str]:
+def _leaving(situation: Situation, losers: Iterable[Candidate]) -> Iterator[str]:
     state, terms = situation.state, situation.terms
     if terms.keep_warm is None or state.since is None or state.rollout or state.phase != marks.SUCCESSFUL:
         return
     if situation.now - state.since < terms.keep_warm or next(terms.frozen(situation.now), None):
         return
-    for one in state.idle:
+    for one in (*state.idle, *losers):
         if terms.leftover == "remove" or one.processes > 1:
             yield one.deployment

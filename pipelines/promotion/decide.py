@@ -65,7 +65,8 @@ def _judge(plan: Plan, state: State, observed: Observed) -> tuple[GateResult, ..
 def settle(plan: Plan, state: State, found: Findings, now: datetime) -> Decision:
     """What follows from the verdicts: the part of :func:`decide` that a recorded decision replays."""
     situation = Situation(terms=plan.terms, state=state, found=found, now=now)
-    if (later := afterwards.settle(situation)) is not None:
+    losers = plan.strategy.losers(state) if isinstance(plan.strategy, Ab) else ()
+    if (later := afterwards.settle(situation, losers=losers)) is not None:
         return later
     match plan.strategy:
         case Canary():

@@ -96,14 +96,14 @@ class Comparison:
 
 def comparisons(state: State) -> Iterator[Comparison]:
     """What must be observed before anything is decided on ``state``."""
-    if state.is_watching and state.holdback is not None and state.since is not None:
-        yield Comparison(stable=state.holdback.deployment, canary=state.stable, since=state.since)
+    if (since := state.began or state.since) is None:
+        return
+    if state.is_watching and state.holdback is not None:
+        yield Comparison(stable=state.holdback.deployment, canary=state.stable, since=since)
         return
     for one in state.candidates:
-        if one.mirrored and state.since is not None:
-            yield Comparison(stable=state.stable, canary=one.deployment, since=state.since, is_shadow=True)
-        elif one.weight and (since := state.began or state.since) is not None:
-            yield Comparison(stable=state.stable, canary=one.deployment, since=since)
+        if one.mirrored or one.weight:
+            yield Comparison(stable=state.stable, canary=one.deployment, since=since, is_shadow=bool(one.mirrored))
 
 
 def state_of(

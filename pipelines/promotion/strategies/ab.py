@@ -111,6 +111,12 @@ class Ab:
             return f"experiment {self.experiment} is over"
         return f"experiment {self.experiment} runs with {len(self.active(state))} of {len(self.arms)} arms"
 
+    def losers(self, state: State) -> tuple[Candidate, ...]:
+        """Arms that have lost their users to the winner."""
+        if state.salt != self.salt(state) or state.rollout:
+            return ()
+        return tuple(one for one in state.candidates if one.deployment in self.arms and not one.weight)
+
     def active(self, state: State) -> tuple[Candidate, ...]:
         """Arms that have users."""
         return tuple(one for one in state.candidates if one.deployment in self.arms and one.weight)

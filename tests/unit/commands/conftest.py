@@ -58,6 +58,8 @@ class World:
     warned: list[str] = field(default_factory=list)
     now: datetime = NOW
     me: str = "ada@example.org"
+    differing: float = 0.0
+    """Share of the requests for which a shadow predicts something else."""
     unlabelled: tuple[str, ...] = ()
     """Arms whose labels never come."""
 
@@ -135,6 +137,10 @@ class World:
             predicted |= {"prediction": 1 - truth if is_wrong else truth, "prediction_text": None}
             features = {f"feature_{name}": value for name, value in row.items()}
             rows["predictions"].setdefault(arm, []).append(common | predicted | features)
+            if route.mirror and self.random.random() < route.mirror.share / 1000:
+                other = {"prediction": 7.0} if self.random.random() < self.differing else {}
+                copies = rows["predictions"].setdefault(route.mirror.deployment, [])
+                copies.append(common | predicted | other | features)
             if wrong is not None and arm not in self.unlabelled:
                 label = {"request_id": f"{user}-r", "row": 0, "time": time + timedelta(seconds=1), "label": truth}
                 rows["labels"][""].append(label | {"label_text": None})
