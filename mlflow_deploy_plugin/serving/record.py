@@ -41,6 +41,14 @@ class Label:
     value: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A label and when it came, in seconds since the epoch."""
+
+    label: Label
+    time: float
+
+
 class Recorder(Protocol):
     """Keeps predictions."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
 from mlflow_deploy_plugin.serving.events.predictions import ALONE, file_name
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
+from mlflow_deploy_plugin.serving.record import Arrived
 from mlflow_deploy_plugin.spec.events import partition
 
 if TYPE_CHECKING:
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 _LABEL_BYTES = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A label and when it came, in seconds since the epoch."""
-
-    label: Label
-    time: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

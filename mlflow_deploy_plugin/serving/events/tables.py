@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlflow_deploy_plugin.serving.events.features import FeatureColumns
-    from mlflow_deploy_plugin.serving.events.labels import Arrived
-    from mlflow_deploy_plugin.serving.record import Prediction
+    from mlflow_deploy_plugin.serving.record import Arrived, Prediction
 
 
 def arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
