@@ -6,6 +6,7 @@ VENV := .venv
 BENCH := build/benchmark
 MICRO := $(BENCH)/micro.json
 BIN := $(VENV)/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 READY := $(VENV)/.ready
 
 export BENTOML_DO_NOT_TRACK := True
@@ -13,7 +14,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test style types contracts unit small-laws e2e laws fuzz bench clean
+.PHONY: help setup demo test style types contracts unit small-laws e2e laws fuzz micro wrk bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,9 +59,14 @@ laws: setup ## what the statistics promise, on long simulations (some minutes)
 fuzz: setup ## 100,000 spoiled bodies in every REST protocol (some minutes)
 	$(BIN)/pytest tests/e2e/serving/test_fuzz.py -s --fuzz-bodies 100000
 
-bench: setup ## micro-benchmarks beside their stored ratios, and a short benchmark of the server (a minute or two)
+micro: setup ## measure the micro-benchmarks
 	@mkdir -p $(BENCH)
 	$(BIN)/pytest tests/bench -q --benchmark-enable --benchmark-only --benchmark-min-rounds 100 --benchmark-json $(MICRO)
+
+wrk: ## the benchmark's load generator, from the distribution
+	@command -v wrk >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq wrk; }
+
+bench: micro ## micro-benchmarks beside their stored ratios, and a short benchmark of the server (some minutes)
 	$(BIN)/python -m pipelines benchmark --gate $(MICRO)
 	$(BIN)/python -m pipelines benchmark --works tabular --connections 64 --seconds 3 --out $(BENCH)
 

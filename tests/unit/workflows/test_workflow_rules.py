@@ -157,7 +157,7 @@ def test_what_decides_leaves_its_page_and_its_records() -> None:
         if "pipelines" in step.get("run", ""):
             assert '--summary "$GITHUB_STEP_SUMMARY"' in step["run"], place
     uploads = [step["with"]["name"] for _, step in steps() if "upload-artifact" in step.get("uses", "")]
-    assert sorted(uploads) == ["bento", "drift", "guard-records", "production-records", "staging-records"]
+    assert sorted(uploads) == ["benchmark", "bento", "drift", "guard-records", "production-records", "staging-records"]
 
 
 def test_every_verb_and_target_of_a_script_exists() -> None:
