@@ -92,6 +92,19 @@ class Target:
         return f"{NAME}:{shown if shown.startswith('/') else '/' + shown}?{'&'.join(options)}"
 
 
+def with_stage(uri: str, stage: str) -> str:
+    """The same repository, another stage; this machine's own has only the one that its agent serves.
+
+    >>> with_stage("modelserve:/srv/gitops.git?stage=staging&branch=live", "production")
+    'modelserve:/srv/gitops.git?branch=live&stage=production'
+    """
+    place, _, query = uri.strip().partition("?")
+    if not place.partition(":")[2].strip("/"):
+        return uri
+    others = [part for part in query.split("&") if part and not part.startswith("stage=")]
+    return f"{place}?{'&'.join([*others, f'stage={stage}'])}"
+
+
 def _split(uri: str) -> tuple[str | None, dict[str, str]]:
     """Repository and options of ``uri``."""
     scheme, _, rest = uri.strip().partition(":")

@@ -4,6 +4,10 @@ The plan is the endpoint's rollout.yaml (`python -m pipelines schema` lists its 
 promoted. Run it as often as you like: the statistics hold at every look, and a second run says `unchanged`. Without
 --endpoint: every endpoint of the stage that has a second deployment, one after the other.
 
+With --from and --to a version goes from one stage to the next instead: the same Bento by its digest, and the first step
+of that stage's plan, in one commit. Refused while the source is not settled, is certainly failing its users, or serves
+another digest than --digest says.
+
 Exit codes: 1 where the version was aborted, 0 for every other decision, 2 for what you can fix, 3 where a program
 failed, 75 to try again later.
 """
@@ -25,6 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", default="", metavar="NAME", help="endpoint to move one step (default: all)")
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
     sources.add_arguments(parser)
+    parser.add_argument(
+        "--from", dest="from_stage", default="", metavar="STAGE", help="stage that has proven a version"
+    )
+    parser.add_argument("--to", dest="to_stage", default="", metavar="STAGE", help="stage that gets it")
+    parser.add_argument(
+        "--name", default="", metavar="NAME", help="of its deployment there (default: the same, if free)"
+    )
+    parser.add_argument("--digest", default="", metavar="SHA256", help="model digest that you mean; another is refused")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="say what would be committed")
     how.add_argument(
@@ -49,6 +61,10 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     """Commit what the decision asks for."""
     from pipelines.commands import each  # noqa: PLC0415
 
+    if options.from_stage or options.to_stage:
+        from pipelines.commands import stage_entry  # noqa: PLC0415  a second
+
+        return stage_entry.run(options, doors)
     if options.endpoint:
         return _tick(options, doors)
     return each.run(each.rollouts(options.target, doors), options, doors, _tick)
