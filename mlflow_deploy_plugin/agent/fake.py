@@ -21,6 +21,8 @@ class FakeProcesses:
     ends: dict[int, str] = field(default_factory=dict)
     signals: list[tuple[int, signal.Signals]] = field(default_factory=list)
     ignores_sigterm: bool = False
+    memory: dict[int, int] = field(default_factory=dict)
+    """Bytes by pid."""
 
     def start(self, launch: Launch) -> Running:
         """A new pid."""
@@ -42,6 +44,10 @@ class FakeProcesses:
         self.signals.append((running.pid, number))
         if number is signal.SIGKILL or not self.ignores_sigterm:
             self.end(running.pid, f"killed by {number.name}")
+
+    def memory_of(self, running: Running) -> int:
+        """What :attr:`memory` says."""
+        return self.memory.get(running.pid, 0)
 
     def end(self, pid: int, how: str = "exit code 1") -> None:
         """Let a process die."""

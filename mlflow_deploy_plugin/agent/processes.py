@@ -58,6 +58,9 @@ class Processes(Protocol):
     def signal(self, running: Running, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
 
+    def memory_of(self, running: Running) -> int:
+        """Bytes of memory that are its own; 0 where it has ended."""
+
 
 class OsProcesses:
     """Real ones."""
@@ -101,6 +104,16 @@ class OsProcesses:
                 os.kill(running.pid, number)
             except ProcessLookupError:
                 return  # it ended between the look and the signal, which is what a signal is for
+
+    def memory_of(self, running: Running) -> int:
+        """What it has written to, shared memory included; files that it only reads can be dropped at any time."""
+        try:
+            lines = Path(f"/proc/{running.pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError:
+            return 0
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        own = (fields.get(name, "0").split()[0] for name in ("RssAnon", "RssShmem"))
+        return 1024 * sum(map(int, own))
 
 
 def rotate(log: Path) -> None:

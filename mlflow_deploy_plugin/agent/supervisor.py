@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from mlflow_deploy_plugin.agent.gpus import Holding, devices_for, replica_of, share_of
 from mlflow_deploy_plugin.agent.launch import Launcher, Place
+from mlflow_deploy_plugin.agent.limits import memory_limit, reason
 from mlflow_deploy_plugin.agent.plan import Trial, Worker
 from mlflow_deploy_plugin.agent.processes import Processes, Running
 from mlflow_deploy_plugin.agent.units import Unit, deployment_of, grpc_port
@@ -27,6 +28,10 @@ FIRST_REST_S: Final = 0.25
 LONGEST_REST_S: Final = 30.0
 KILL_AFTER_S: Final = 15.0
 """A worker that was told to exit and has not is killed; Envoy has drained it before."""
+WEIGH_S: Final = 1.0
+"""Seconds between two looks at how much memory the workers have."""
+SUCCESSOR_S: Final = 120.0
+"""Seconds that the next worker of a unit waits for the successor of the one before it, at most."""
 LAST_WORDS: Final = 3
 """Lines of a dead worker's log that become its reason."""
 # Below Linux' own range for outgoing connections (32768 and up), so that none of them takes a port between our look
@@ -53,6 +58,12 @@ class _Known:
     was_ready: bool = False
     draining_since: float | None = None
     stopping_since: float | None = None
+    memory_limit: int = 0
+    """Bytes; 0: none."""
+    excess: str = ""
+    """Why it must go before its time."""
+    asked_at: float = 0.0
+    """When it was asked to, for its excess."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +88,9 @@ class Supervisor:
     _known: dict[int, _Known] = field(default_factory=dict)
     _fates: dict[tuple[str, int], _Fate] = field(default_factory=dict)
     _trials: dict[str, Trial] = field(default_factory=dict)
+    _weighed_at: float = 0.0
+    _replacing: dict[str, float] = field(default_factory=dict)
+    """Units of which one worker goes for its memory, and when it was asked to; until its successor is ready."""
 
     def adopt(self, found: Iterable[Running]) -> None:
         """Take over the workers that an earlier agent left."""
@@ -135,6 +149,7 @@ class Supervisor:
         for one in self._known.values():
             if (one.unit, one.port) == (unit, port) and not one.was_ready:
                 one.was_ready = True
+                self._replacing.pop(unit, None)
                 self._trials[unit] = Trial(was_ready=True)
 
     def start(self, unit: Unit, slot: int) -> None:
@@ -165,6 +180,7 @@ class Supervisor:
             "devices": devices,
             "replica": replica_of(unit.deployment, slot),
             "replica_devices": replica,
+            "memory_limit": memory_limit(unit.deployment),
         }
         launch = self.launcher(unit, Place(slot=slot, port=port, devices=devices, record=record))
         log_from = launch.log.stat().st_size if launch.log.exists() else 0
@@ -221,8 +237,23 @@ class Supervisor:
             if how is not None:
                 del self._known[pid]
                 self._ended(one, how, now)
-            elif one.stopping_since is not None and now - one.stopping_since > KILL_AFTER_S:
+            elif _is_overdue(one, now):
                 self.processes.signal(one.running, signal.SIGKILL)
+        if now - self._weighed_at >= WEIGH_S:
+            self._weighed_at = now
+            self._weigh(now)
+
+    def _weigh(self, now: float) -> None:
+        """Ask those to end that have more memory than they may, one of a unit at a time."""
+        self._replacing = {unit: since for unit, since in self._replacing.items() if now - since < SUCCESSOR_S}
+        for pid, one in self._known.items():
+            if not one.memory_limit or one.unit in self._replacing or one.stopping_since is not None:
+                continue
+            if (used := self.processes.memory_of(one.running)) > one.memory_limit:
+                self._replacing[one.unit] = now
+                one.excess, one.asked_at = reason(used, one.memory_limit), now
+                self.processes.signal(one.running, signal.SIGTERM)
+                _log.warning("worker %s of %s is replaced: %s", pid, one.unit, one.excess)
 
     def kill_all(self) -> None:
         """End what is left."""
@@ -246,11 +277,18 @@ class Supervisor:
         deaths = fate.quick_deaths - one.was_ready
         fate.not_before = now + min(LONGEST_REST_S, FIRST_REST_S * 2 ** (deaths - 1)) if deaths > 0 else now
         old = self._trials.get(one.unit, Trial())
-        reason = f"{how}: {words}" if (words := _last_words(one.log, one.log_from)) else how
-        _log.warning("worker %s of %s: %s", one.running.pid, one.unit, reason)
+        words = one.excess or _last_words(one.log, one.log_from)
+        told = f"{how}: {words}" if words else how
+        _log.warning("worker %s of %s: %s", one.running.pid, one.unit, told)
         self._trials[one.unit] = Trial(
-            deaths=0 if old.was_ready else old.deaths + 1, was_ready=old.was_ready, reason=reason
+            deaths=0 if old.was_ready else old.deaths + 1, was_ready=old.was_ready, reason=told
         )
+
+
+def _is_overdue(one: _Known, now: float) -> bool:
+    """Whether it was told to exit and has had its time."""
+    asked = one.stopping_since if one.stopping_since is not None else one.asked_at if one.excess else None
+    return asked is not None and now - asked > KILL_AFTER_S
 
 
 def _adopted(running: Running, now: float) -> _Known:
@@ -269,6 +307,7 @@ def _known(running: Running, record: Mapping[str, Any], *, log_from: int, began:
         replica=record["replica"],
         replica_devices=tuple(record["replica_devices"]),
         log=Path(record.get("log", "/dev/null")),
+        memory_limit=record.get("memory_limit", 0),
         log_from=log_from,
         began=began,
     )

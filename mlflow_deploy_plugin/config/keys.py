@@ -120,7 +120,10 @@ class PlacementKeys(ProcessKeys):
         "", kind="a Kubernetes quantity such as 2 or 500m", unit="cores", about="CPU of one replica; empty: not stated"
     )
     memory: values.Quantity = key(
-        "", kind="a Kubernetes quantity such as 2Gi", unit="bytes", about="memory of one replica; empty: not stated"
+        "",
+        kind="a Kubernetes quantity such as 2Gi",
+        unit="bytes",
+        about="memory of one replica, for its workers together; one that has more is replaced; empty: not stated",
     )
     image: values.Image | None = key(
         None,

@@ -1,5 +1,6 @@
 """Workers that are started, die, rest, come back, and are found by the next agent."""
 
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import pytest
 from mlflow_deploy_plugin.agent.fake import FakeProcesses
 from mlflow_deploy_plugin.agent.gpus import Holding, devices_for, share_of, visible_gpus
 from mlflow_deploy_plugin.agent.launch import Place
-from mlflow_deploy_plugin.agent.processes import Launch
+from mlflow_deploy_plugin.agent.processes import Launch, OsProcesses, Running
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
 from mlflow_deploy_plugin.agent.units import Unit
 from mlflow_deploy_plugin.errors import AgentError
@@ -205,3 +206,61 @@ def test_workers_divide_their_replica_s_devices_or_share_them(
 )
 def test_visible_gpus_are_named_as_cuda_names_them(environment: Any, found: int, visible: Any) -> None:
     assert visible_gpus(environment, count=lambda _: found) == visible
+
+
+GIB = 1024**3
+
+
+def test_a_worker_that_has_more_memory_than_it_may_is_replaced_one_of_a_unit_at_a_time(
+    bench: Bench, make_deployment: Make
+) -> None:
+    deployment = make_deployment("a", workers=2, resources=Resources(memory="2Gi"))
+    supervisor, unit = bench.supervisor(), Unit.of(deployment)
+    supervisor.start(unit, 0)
+    supervisor.start(unit, 1)
+    first, second = pids(supervisor)
+    bench.processes.memory = {first: GIB, second: GIB // 2}
+    supervisor.reap()
+    assert bench.processes.signals == [], "a replica's memory is divided by its workers, and nobody has more than that"
+    bench.processes.memory = {first: GIB + 1, second: GIB + 1}
+    bench.now += 1
+    supervisor.reap()
+    supervisor.reap()
+    assert bench.processes.signals == [(first, signal.SIGTERM)]
+    supervisor.start(unit, 0)
+    assert supervisor.restarts(unit.key, 0) == 1
+    assert "may have 1024 (-C memory" in supervisor.trials()[unit.key].reason
+    bench.now += 1
+    supervisor.reap()
+    assert bench.processes.signals[1:] == [], "the successor of the first is not ready"
+    supervisor.mark_ready(unit.key, next(one.port for one in supervisor.workers() if one.slot == 0))
+    bench.now += 1
+    supervisor.reap()
+    assert bench.processes.signals[1:] == [(second, signal.SIGTERM)]
+
+
+def test_one_that_does_not_end_for_its_memory_is_killed(bench: Bench, make_deployment: Make) -> None:
+    supervisor, unit = bench.supervisor(), Unit.of(make_deployment("a", resources=Resources(memory="1Gi")))
+    bench.processes.ignores_sigterm = True
+    supervisor.start(unit, 0)
+    (pid,) = pids(supervisor)
+    bench.processes.memory = {pid: 2 * GIB}
+    for _ in range(20):
+        supervisor.reap()
+        bench.now += 1
+    assert bench.processes.signals == [(pid, signal.SIGTERM), (pid, signal.SIGKILL)]
+
+
+def test_a_memory_that_is_no_quantity_is_an_obstacle_with_the_way_out(bench: Bench, make_deployment: Make) -> None:
+    supervisor, unit = bench.supervisor(), Unit.of(make_deployment("a", resources=Resources(memory="2 gigs")))
+    supervisor.start(unit, 0)
+    assert pids(supervisor) == []
+    assert "use -C memory=2Gi" in supervisor.trials()[unit.key].obstacle
+
+
+def test_the_memory_of_a_real_process_is_its_own() -> None:
+    running = Running(pid=os.getpid(), born=0)
+    before = OsProcesses().memory_of(running)
+    held = bytearray(b"x" * (64 * 1024 * 1024))
+    assert OsProcesses().memory_of(running) - before > len(held) // 2
+    assert OsProcesses().memory_of(Running(pid=2**22 + 1, born=0)) == 0
