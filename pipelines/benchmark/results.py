@@ -1,7 +1,7 @@
 """What was measured, and what follows: medians over rounds, ratios within a round, spreads. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any, Final, Self
 
@@ -115,6 +115,36 @@ class Report:
             raise ConfigError(
                 f"not the results of a benchmark ({error}); give the results.json of its --out"
             ) from error
+
+
+def joined(reports: Sequence[Report]) -> Report:
+    """Several runs on one machine as one: each run's rounds follow those before, so that ratios stay within a run.
+
+    Raises:
+        ConfigError: they are of different machines.
+    """
+    first, *others = reports
+    whole = first
+    for report in others:
+        if report.machine != first.machine:
+            raise ConfigError(f"results of {report.machine!r} cannot be joined to those of {first.machine!r}")
+        whole = _followed(whole, report)
+    return whole
+
+
+def _followed(whole: Report, report: Report) -> Report:
+    rounds = 1 + max((sample.round for sample in whole.samples), default=-1)
+    connections = {*whole.settings["connections"], *report.settings["connections"]}
+    return replace(
+        whole,
+        settings={**whole.settings, "connections": sorted(connections)},
+        subjects={**whole.subjects, **report.subjects},
+        versions={**whole.versions, **report.versions},
+        works={**whole.works, **report.works},
+        samples=(*whole.samples, *(replace(one, round=one.round + rounds) for one in report.samples)),
+        footprints=(*whole.footprints, *(replace(one, round=one.round + rounds) for one in report.footprints)),
+        absences=(*whole.absences, *report.absences),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,10 @@
-r"""The results as Markdown, for a terminal, a page of CI and the documents. Pure.
+"""The results as Markdown, for a terminal, a page of CI and the documents. Pure."""
 
->>> between("a\n<!-- t:begin -->\nold\n<!-- t:end -->\nb", "t", "new")
-'a\n<!-- t:begin -->\nnew\n<!-- t:end -->\nb'
-"""
-
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Final
 
-from mlflow_deploy_plugin.errors import ConfigError
 from pipelines.benchmark.results import Cell, Figures, Footprint, Layer, Report, Spread, figures, layers
 
 LAYERS: Final = ("gateway", "bentoml-serve", "log-predictions", "log-full")
@@ -38,7 +34,10 @@ def table(*lines: Sequence[str]) -> str:
 def markdown(report: Report, *, level: int = 2) -> str:
     """All tables, each under a heading."""
     known, mark = figures(report), "#" * level
-    parts = [_about(report)]
+    connections = " / ".join(map(str, report.settings["connections"]))
+    parts = [
+        f"{_when(report)} Several figures in a cell are for {connections} connections; each is a median over rounds."
+    ]
     for work, what in report.works.items():
         for format_ in dict.fromkeys(cell.format for cell in known if cell.work == work):
             parts += [f"{mark} {work}, {format_}", f"{what[:1].upper()}{what[1:]}.", _servers(report, work, format_)]
@@ -50,27 +49,52 @@ def markdown(report: Report, *, level: int = 2) -> str:
     return "\n\n".join(parts)
 
 
-def between(text: str, name: str, content: str) -> str:
-    """``text`` with ``content`` between the markers of ``name``.
+def brief(report: Report) -> str:
+    """One line for each server: what a request costs at the most connections, and what the server takes itself."""
+    known, most = figures(report), max(report.settings["connections"])
+    asked = list(dict.fromkeys((cell.work, cell.format) for cell in known))
+    head = ["server", *(f"{work} {format_}: times, ms" for work, format_ in asked), *_FOOT_COLUMNS]
+    lines = [
+        [name, *(_in_brief(known, Cell(work=w, format=f, connections=most, subject=name)) for w, f in asked), *feet]
+        for name in report.subjects
+        if (feet := _feet(report, name))
+    ]
+    about = (
+        f"CPU per request as a multiple of the empty app's in the same round, and p99, at {most} connections;"
+        f" memory and start for {' / '.join(report.works)}."
+    )
+    return f"{_when(report)} {about}\n\n{table(head, *lines)}"
 
-    Raises:
-        ConfigError: it has not both of them, each once and in order.
-    """
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    head, found, rest = text.partition(begin)
-    _, closed, tail = rest.partition(end)
-    if not found or not closed or begin in rest or end in tail:
-        raise ConfigError(f"the document needs one line {begin!r} and, below it, one line {end!r}")
-    return f"{head}{begin}\n{content}\n{end}{tail}"
+
+_FOOT_COLUMNS: Final = ("PSS MB", "first 200 s")
 
 
-def _about(report: Report) -> str:
-    settings = report.settings
-    connections = " / ".join(map(str, settings["connections"]))
+def _in_brief(known: Mapping[Cell, Figures], cell: Cell) -> str:
+    if (figure := known.get(cell)) is None:
+        return "-"
+    ratio = f"{figure.ratio.middle:.1f}" if figure.ratio else f"{figure.cpu_s_per_1000.middle:.3f} CPU-s per 1,000"
+    return f"{ratio}, {figure.p99_ms.middle:.1f}"
+
+
+def _feet(report: Report, subject: str) -> list[str]:
+    """Memory and start, of each work; nothing where the subject never ran."""
+    works = [[one for one in report.footprints if (one.work, one.subject) == (work, subject)] for work in report.works]
+    if not any(works):
+        return []
+    gets: tuple[Callable[[Footprint], float], ...] = (lambda one: one.pss_mb, lambda one: one.start_s)
+    formats = ("{:.0f}", "{:.1f}")
+    return [
+        " / ".join(text.format(_middle(feet, get)) if feet else "-" for feet in works)
+        for get, text in zip(gets, formats, strict=True)
+    ]
+
+
+def _when(report: Report) -> str:
+    counts = Counter(sample.cell for sample in report.samples)
+    rounds = f"{min(counts.values())} to {max(counts.values())}" if counts else "no"
     return (
-        f"Measured {report.began[:16].replace('T', ' ')} UTC on {report.machine}. {settings['rounds']} rounds of"
-        f" {settings['seconds']:g} s; where a cell has several figures, they are for {connections} connections. Figures"
-        f" are medians over rounds. {_foreign(report)}"
+        f"Measured {report.began[:16].replace('T', ' ')} UTC on {report.machine}: {rounds} rounds of"
+        f" {report.settings['seconds']:g} s. {_foreign(report)}"
     )
 
 

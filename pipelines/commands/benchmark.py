@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", default="", metavar="DIR", help="folder of the results (default: HOME/benchmarks/TIME)"
     )
     parser.add_argument("--summary", default="", metavar="FILE", help="add the tables to FILE, Markdown")
-    parser.add_argument("--results", default="", metavar="FILE", help="with --document: results.json of an earlier run")
+    parser.add_argument(
+        "--results", nargs="+", default=(), metavar="FILE", help="with --document: results.json of earlier runs, joined"
+    )
     parser.add_argument("--document", default="", metavar="FILE", help="write the tables into FILE; measures nothing")
     parser.add_argument("--gate", default="", metavar="FILE", help="judge pytest-benchmark's JSON; measures nothing")
     parser.add_argument(

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -18,15 +18,13 @@ from mlflow_deploy_plugin.errors import EXIT_DONE, ConfigError
 from pipelines.benchmark import machine, peers, plot, tables
 from pipelines.benchmark.course import Course, Schedule
 from pipelines.benchmark.environments import Environments
-from pipelines.benchmark.results import Report, tracked
+from pipelines.benchmark.results import Report, joined, tracked
 from pipelines.benchmark.stage import Stage
 from pipelines.benchmark.subjects import Subject, by_name, empty, ours
 from pipelines.benchmark.works import WORKS, prepare
 from pipelines.commands import documents, summary
 from pipelines.commands.doors import Doors
 
-MARKER: Final = "benchmark"
-"""Of the part of a document that :func:`rewrite` writes."""
 RESULTS: Final = "results.json"
 TRACKED: Final = "tracked.json"
 PLOT: Final = "results.png"
@@ -67,14 +65,23 @@ def rewrite(options: argparse.Namespace, doors: Doors) -> int:
     """
     if not options.results:
         raise ConfigError("--document needs --results, the results.json of an earlier run")
-    report = Report.from_document(documents.read_json(Path(options.results)))
+    report = joined([Report.from_document(documents.read_json(Path(name))) for name in options.results])
     document = Path(options.document)
     before = documents.read(document)
-    after = tables.between(before, MARKER, tables.markdown(report, level=3))
+    after = before
+    for name in [name for name in _PARTS if documents.is_marked(before, name)] or list(_PARTS)[:1]:
+        after = documents.between(after, name, _PARTS[name](report))
     if after != before:
         documents.write(document, after)
     doors.say(f"{document}: {'unchanged' if after == before else 'rewritten'}")
     return EXIT_DONE
+
+
+_PARTS: Final[Mapping[str, Callable[[Report], str]]] = {
+    "benchmark": lambda report: tables.markdown(report, level=3),
+    "benchmark-in-brief": tables.brief,
+}
+"""Parts of a document that :func:`rewrite` writes, by the name of their markers."""
 
 
 def _subjects(options: argparse.Namespace, folder: Path, doors: Doors) -> Mapping[str, Subject]:

@@ -31,6 +31,32 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  any JSON value
         raise ConfigError(f"{path} is not JSON: {error}") from error
 
 
+def between(text: str, name: str, content: str) -> str:
+    r"""``text`` with ``content`` between the two markers of ``name``.
+
+    Raises:
+        ConfigError: it has not both of them, each once and in order.
+
+    >>> between("a\n<!-- t:begin -->\nold\n<!-- t:end -->\nb", "t", "new")
+    'a\n<!-- t:begin -->\nnew\n<!-- t:end -->\nb'
+    """
+    begin, end = _markers(name)
+    head, found, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not found or not closed or begin in rest or end in tail:
+        raise ConfigError(f"the document needs one line {begin!r} and, below it, one line {end!r}")
+    return f"{head}{begin}\n{content}\n{end}{tail}"
+
+
+def is_marked(text: str, name: str) -> bool:
+    """Whether ``text`` has a marker of ``name``."""
+    return any(marker in text for marker in _markers(name))
+
+
+def _markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
 def write(path: Path, text: str) -> None:
     """Replace its text.
 

@@ -113,6 +113,22 @@ def test_a_document_is_rewritten_between_its_markers_and_then_unchanged(talk: Ta
     assert "old" not in text
 
 
+@pytest.mark.parametrize("text", ["", "<!-- benchmark:begin -->", "<!-- benchmark:end --> <!-- benchmark:begin -->"])
+def test_a_document_without_both_markers_is_left_alone(talk: Talk, tmp_path: Path, text: str) -> None:
+    document = tmp_path / "page.md"
+    document.write_text(text)
+    assert talk("--document", str(document), "--results", results(tmp_path)) == 2
+    assert "benchmark:begin" in talk.warned[0]
+    assert document.read_text() == text
+
+
+def test_a_document_may_have_the_table_in_brief_alone(talk: Talk, tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("<!-- benchmark-in-brief:begin -->\n<!-- benchmark-in-brief:end -->\n")
+    assert talk("--document", str(document), "--results", results(tmp_path)) == 0
+    assert "at 1 connections" in document.read_text()
+
+
 def test_a_document_needs_results(talk: Talk, tmp_path: Path) -> None:
     assert talk("--document", str(tmp_path / "page.md")) == 2
     assert "--results" in talk.warned[0]

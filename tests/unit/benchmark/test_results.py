@@ -7,7 +7,7 @@ import pytest
 
 from mlflow_deploy_plugin.errors import ConfigError
 from pipelines.benchmark import tables
-from pipelines.benchmark.results import Absence, Cell, Footprint, Report, Sample, figures, layers, tracked
+from pipelines.benchmark.results import Absence, Cell, Footprint, Report, Sample, figures, joined, layers, tracked
 
 SUBJECTS = {"empty": "nothing", "modelserve": "ours", "gateway": "behind Envoy", "rival": "theirs"}
 
@@ -108,13 +108,30 @@ def test_results_are_read_as_they_were_written() -> None:
     assert Report.from_document(json.loads(json.dumps(before.to_document()))) == before
 
 
+def test_joined_runs_keep_their_ratios_apart() -> None:
+    other = report(sample("empty", cpu_s=10.0), sample("rival", cpu_s=30.0), sample("modelserve", cpu_s=30.0))
+    whole = joined([report(sample("empty"), sample("modelserve", cpu_s=2.0)), other])
+    found = figures(whole)
+    rival, ours = found[cell("rival")].ratio, found[cell("modelserve")].ratio
+    assert rival is not None
+    assert ours is not None
+    assert (rival.low, rival.high) == (3.0, 3.0)
+    assert (ours.low, ours.high) == (2.0, 3.0)
+    assert Report.from_document(json.loads(json.dumps(whole.to_document()))) == whole
+
+
+def test_runs_of_two_machines_are_not_joined() -> None:
+    with pytest.raises(ConfigError, match="another"):
+        joined([report(), report(machine="another")])
+
+
 @pytest.mark.parametrize("document", [{}, [], {"format": 99}, {"format": 1, "samples": [{"cell": 3}]}, None])
 def test_anything_else_is_refused(document: Any) -> None:
     with pytest.raises(ConfigError, match="results"):
         Report.from_document(document)
 
 
-@pytest.mark.parametrize("text", ["", "<!-- b:begin -->", "<!-- b:end --> <!-- b:begin -->"])
-def test_a_document_without_both_markers_is_left_alone(text: str) -> None:
-    with pytest.raises(ConfigError, match="b:begin"):
-        tables.between(text, "b", "new")
+def test_in_brief_each_server_is_a_line_at_the_most_connections() -> None:
+    text = tables.brief(report(sample("empty"), sample("modelserve", cpu_s=2.0), sample("modelserve", connections=1)))
+    (line,) = [line for line in text.splitlines() if line.startswith("| modelserve")]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == ["modelserve", "2.0, 2.0", "150", "1.2"]
