@@ -43,9 +43,21 @@ class Course:
     footprints: list[Footprint] = field(default_factory=list)
     absences: dict[tuple[str, str], Absence] = field(default_factory=dict)
 
+    def load_s(self, works: Sequence[Prepared], subjects: Mapping[str, Subject]) -> float:
+        """Seconds that all loads take together, warm-ups included; starts come on top."""
+        each_s = self.schedule.warmup_s + self.schedule.seconds * len(self.schedule.connections)
+        loads = sum(
+            subject.wires(prepared.work.name, format_) is not None
+            for prepared in works
+            for format_ in prepared.work.formats
+            for subject in subjects.values()
+        )
+        return each_s * loads * self.schedule.rounds
+
     def run(self, works: Sequence[Prepared], subjects: Mapping[str, Subject]) -> None:
         """Every round of every work; a subject that fails sits out the rest of its work."""
         names = list(subjects)
+        self.tell(f"{self.load_s(works, subjects) / 60:.0f} minutes of load, and the starts of {len(names)} servers")
         for nth in range(self.schedule.rounds):
             turned = names[nth % len(names) :] + names[: nth % len(names)]
             for prepared in works:
