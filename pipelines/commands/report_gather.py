@@ -84,7 +84,8 @@ def gather(doors: Doors, question: Question) -> Page:
     step, every = stretch(question.now - question.begin)
     with doors.open_events(question.events) as store:
         seen = _seen(store, standing, question, step)
-    runs, unread = drift_runs(question.reports, page=question.page)
+    drawn, unread = drift_runs(question.reports, page=question.page)
+    runs = _merged(drawn, committed_runs(changes))
     route = standing.endpoint.route
     return Page(
         endpoint=question.endpoint,
@@ -193,19 +194,41 @@ def _role(endpoint: Endpoint, name: str) -> Role:
 
 
 def drift_runs(folder: Path, *, page: Path) -> tuple[tuple[DriftRun, ...], tuple[str, ...]]:
-    """The newest looks of the drift job, and what could not be read."""
+    """The newest looks of the drift job that lie in ``folder``, and what could not be read."""
     found: list[DriftRun] = []
     unread = []
     for path in sorted(folder.glob(f"*/{DECISION_FILE}"), reverse=True)[:MOST_RUNS]:
         try:
-            found.append(_run(codec.decode(DriftRecord, path.read_text(encoding="utf-8")), path.parent, page))
+            found.append(
+                _run(
+                    codec.decode(DriftRecord, path.read_text(encoding="utf-8")),
+                    sorted(path.parent.glob("*.html")),
+                    page,
+                )
+            )
         except (OSError, ValueError, ConfigError) as error:
             unread.append(f"{path.parent.name}/{path.name} is left out: {' '.join(str(error).split())}")
-    return tuple(sorted(found, key=lambda run: run.time, reverse=True)), tuple(unread)
+    return tuple(found), tuple(unread)
 
 
-def _run(record: DriftRecord, folder: Path, page: Path) -> DriftRun:
-    drawn = sorted(folder.glob("*.html"))
+def committed_runs(changes: Sequence[Change]) -> tuple[DriftRun, ...]:
+    """The looks that led to a commit: its evidence is the whole record."""
+    found = []
+    for change in changes:
+        try:
+            found.append(_run(codec.decode(DriftRecord, change.evidence)))
+        except ConfigError:  # the evidence of another kind of decision, or none
+            continue
+    return tuple(found)
+
+
+def _merged(*sources: Sequence[DriftRun]) -> tuple[DriftRun, ...]:
+    """Newest first, each look once; where both tell of one, the first source does."""
+    found = {run.time: run for source in reversed(sources) for run in source}
+    return tuple(found[time] for time in sorted(found, reverse=True))[:MOST_RUNS]
+
+
+def _run(record: DriftRecord, drawn: Sequence[Path] = (), page: Path = Path()) -> DriftRun:
     return DriftRun(
         time=datetime.fromisoformat(record.evidence.window.until),
         headline=verdicts.headline(record.decision),

@@ -78,13 +78,18 @@ def swatch(number: int) -> str:
 
 
 def split(
-    steps: Sequence[tuple[datetime, Mapping[str, int]]], order: Mapping[str, int], *, end: datetime, title: str
+    steps: Sequence[tuple[datetime, Mapping[str, int]]],
+    order: Mapping[str, int],
+    *,
+    begin: datetime,
+    end: datetime,
+    title: str,
 ) -> str:
     """The split as stacked areas. ``steps``: moment and weights of 1000 from then on, oldest first; not empty."""
-    across = _time(steps[0][0], end)
+    across = _time(begin, end)
     up = Scale(low=0, high=WHOLE, begin=HEIGHT - BOTTOM, end=TOP)
     moments = [across(moment.timestamp()) for moment, _ in steps] + [across(end.timestamp())]
-    parts = [_grid(up, [0, 250, 500, 750, 1000], lambda value: f"{value / 10:.0f}%"), _times(across, steps[0][0], end)]
+    parts = [_grid(up, [0, 250, 500, 750, 1000], lambda value: f"{value / 10:.0f}%"), _times(across, begin, end)]
     for index, (_, weights) in enumerate(steps):
         floor = 0
         left, width = moments[index], max(moments[index + 1] - moments[index], 0.0)

@@ -81,7 +81,7 @@ def split(page: Page, order: Order) -> str:
     steps = [(max(time, page.begin), weights) for time, weights in known]
     names = {name for _, weights in steps for name, weight in weights.items() if weight}
     title = f"Split over time: {_words(steps[0][1])} at first, {_words(steps[-1][1])} at the end"
-    picture = charts.split(steps, order, end=page.made, title=title)
+    picture = charts.split(steps, order, begin=page.begin, end=page.made, title=title)
     rows = [[moment(time), _words(weights)] for time, weights in reversed(steps)]
     return _section(
         "Split over time", picture=picture, legend=_legend(order, names), table=_table(["Since", "Split"], rows)

@@ -40,6 +40,14 @@ def test_a_decision_file_that_cannot_be_read_is_told(world: World) -> None:
     assert "is left out" in page(world)
 
 
+def test_a_look_that_led_to_a_commit_is_told_though_its_report_lies_elsewhere(world: World) -> None:
+    world.join(weight=400)
+    world.traffic(world.people(900), wrong={"churn": 0.1, "churn-v2": 0.4})
+    assert world.drift("--revert") == 1
+    assert world.run("report", "--endpoint", "churn") == 0
+    assert page(world).count("Drift, looked at just now: churn-v2 at fault") == 1
+
+
 def test_a_deployment_that_is_gone_keeps_its_figures(world: World) -> None:
     from mlflow_deploy_plugin import manifests  # noqa: PLC0415
 
