@@ -74,12 +74,12 @@ def failed_attempts(labels: str) -> str:
     )
 
 
-def split(labels: str) -> Panel:
-    """The weights over time."""
+def split(labels: str, *, is_stacked: bool) -> Panel:
+    """The weights over time; those of one endpoint may be stacked to a whole."""
     return Panel(
         title="Split",
         about="Share of the users that each deployment is dealt. A commit changes it; the markers are commits.",
         queries=[Query(expr=f"modelserve_deployment_weight_ratio{{{labels}}}", legend="{{endpoint}} {{deployment}}")],
         unit="percentunit",
-        is_stacked=True,
+        is_stacked=is_stacked,
     )

@@ -10,7 +10,7 @@ ROLLOUT: Final = Dashboard(
     about="Where a canary stands, beside its stable on the same traffic.",
     variables=["stage", "endpoint"],
     panels=[
-        split(ENDPOINT),
+        split(ENDPOINT, is_stacked=True),
         Panel(
             title="Phase",
             about="As the route's annotations say it.",

@@ -82,7 +82,7 @@ FLEET: Final = Dashboard(
             unit="percentunit",
             limit=0.05,
         ),
-        split(STAGE),
+        split(STAGE, is_stacked=False),
         Panel(
             title="Processes",
             about="Ready ones, and how many the tree asks for.",
@@ -181,7 +181,10 @@ MODEL: Final = Dashboard(
             title="Where the time goes, 99th percentile",
             about="Waiting for the model, one call of the model, decoding and encoding.",
             queries=[
-                Query(expr=quantile(0.99, f"model_{step}_seconds", VERSION, "model_version"), legend=step)
+                Query(
+                    expr=quantile(0.99, f"model_{step}_seconds", VERSION, "model_version"),
+                    legend=f"{{{{model_version}}}} {step}",
+                )
                 for step in ("queue", "compute", "codec")
             ],
             unit="s",
@@ -224,9 +227,17 @@ MODEL: Final = Dashboard(
             title="At this moment",
             about="Requests that are being answered, rows that wait, processes that are ready.",
             queries=[
-                Query(expr=f"sum by (model_version) (model_in_flight{{{VERSION}}})", legend="in flight"),
-                Query(expr=f"sum by (model_version) (model_waiting_rows{{{VERSION}}})", legend="rows that wait"),
-                Query(expr=f"sum by (model_version) (model_ready{{{VERSION}}})", legend="processes ready"),
+                Query(
+                    expr=f"sum by (model_version) (model_in_flight{{{VERSION}}})", legend="{{model_version}} in flight"
+                ),
+                Query(
+                    expr=f"sum by (model_version) (model_waiting_rows{{{VERSION}}})",
+                    legend="{{model_version}} rows that wait",
+                ),
+                Query(
+                    expr=f"sum by (model_version) (model_ready{{{VERSION}}})",
+                    legend="{{model_version}} processes ready",
+                ),
             ],
         ),
         Panel(

@@ -20,6 +20,15 @@ from boards_of_serving import FLEET, MODEL
 FOLDER: Final = Path(__file__).parents[2] / "gitops/observability/dashboards"
 SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 SCHEMA: Final = 39
+SINGLE: Final = frozenset({"endpoint"})
+"""Variables of which one value is looked at: the splits of several endpoints make no whole."""
+ONE: Final = {"multi": False, "includeAll": False}
+ANY: Final = {
+    "multi": True,
+    "includeAll": True,
+    "allValue": ".*",
+    "current": {"text": ["All"], "value": ["$__all"]},
+}
 WIDTH: Final = 24
 """Columns of Grafana's grid."""
 
@@ -61,10 +70,7 @@ def _variable(name: str) -> dict[str, Any]:
         "query": {"query": VARIABLES[name], "refId": name},
         "refresh": 2,
         "sort": 1,
-        "multi": True,
-        "includeAll": True,
-        "allValue": ".*",
-        "current": {"text": ["All"], "value": ["$__all"]},
+        **(ONE if name in SINGLE else ANY),
     }
 
 

@@ -23,7 +23,8 @@ import yaml
 from mlflow_deploy_plugin.agent import client
 from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER, SPEC_FILE, BentoSpec
 
-OBSERVABILITY = Path(__file__).parents[3] / "gitops/observability"
+ROOT = Path(__file__).parents[3]
+OBSERVABILITY = ROOT / "gitops/observability"
 LIGHT_AGENT = (sys.executable, str(Path(__file__).with_name("light_agent.py")))
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 
@@ -257,6 +258,28 @@ def test_what_the_jobs_find_is_exposed_by_version(watch: Watch) -> None:
     watch.until(lambda: 0.8 < watch.value('model_accuracy{model_version="churn",time_window="1d"}') < 1)
     assert watch.value("sum(model_labelled_predictions_total)") > 250
     assert len(watch.query("model_accuracy")) == 4  # two versions, two windows: once, and not by process
+
+
+def test_the_commands_of_the_document_run(watch: Watch) -> None:
+    document = (ROOT / "docs/monitoring-dashboards.md").read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", document, re.DOTALL)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MODELSERVE_HOME": str(watch.machine.home.root),
+    }
+    script = "\n".join(blocks).replace("churn.html", str(watch.folder / "churn.html"))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"component": "bento"' in done.stdout
+    assert "churn-v2" in (watch.folder / "churn.html").read_text()
 
 
 def test_a_dead_canary_becomes_exactly_one_rollback_commit(watch: Watch) -> None:

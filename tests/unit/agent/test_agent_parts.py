@@ -31,7 +31,7 @@ from mlflow_deploy_plugin.agent.watch import Sighting, Watch
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import AgentError, ConfigError, RetryLaterError
 from mlflow_deploy_plugin.manifests.model import Deployment
-from mlflow_deploy_plugin.repository import FakeRepository
+from mlflow_deploy_plugin.repository import FakeRepository, Message, Trailers
 
 Make = Callable[..., Deployment]
 MakeServed = Callable[..., Served]
@@ -323,6 +323,28 @@ def test_each_new_head_is_told_once_with_what_came_between(make_deployment: Make
     assert (second.commit, second.between) == (newest, (between,))
     assert second.stage is not None
     assert list(second.stage.endpoints) == ["churn"]
+
+
+def test_a_sighting_says_what_was_decided_last_by_trailers_or_by_effect(make_deployment: Make) -> None:
+    make = placeholder(make_deployment)
+    said = Message(
+        subject="made", trailers=Trailers(operation="1", endpoint="churn", stage="production", action="create")
+    )
+    repository = FakeRepository(tree("a", make))
+    made = repository.push(tree("b", make), said.render())
+    one = watch(repository)
+    (first,) = look(one)
+    assert {name: (found.action, found.commit) for name, found in first.decisions.items()} == {
+        "churn": ("create", made)
+    }
+    edited = repository.push(tree("c", make), "a person's words")
+    (second,) = look(one)
+    assert {name: (found.action, found.commit) for name, found in second.decisions.items()} == {
+        "churn": ("edit", edited)
+    }
+    repository.push({**tree("c", make), "README.md": "words"}, "another's")
+    (third,) = look(one)
+    assert third.decisions == {}
 
 
 def test_a_broken_commit_is_told_with_its_reason_and_the_next_builds_on_the_good_one(make_deployment: Make) -> None:
