@@ -16,6 +16,7 @@ from pipelines.commands.doors import Doors
 
 VERBS: Final = {
     "drift": "compare logged predictions with the training sample and with stable; revert a version that is at fault",
+    "events": "move the event store's closed files to a URL, or measure a large one",
     "label": "add ground truth from a file to the event store, by request id",
     "accuracy": "how often each version was right, over time, by segment, with calibration",
     "package": "make the Bento of a model, and an archive of it",

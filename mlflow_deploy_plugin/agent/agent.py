@@ -19,7 +19,6 @@ from typing import Final
 from mlflow_deploy_plugin.agent import telling
 from mlflow_deploy_plugin.agent.atomic import replace_text
 from mlflow_deploy_plugin.agent.attempts import AttemptLog, Conversion
-from mlflow_deploy_plugin.agent.compaction import compact
 from mlflow_deploy_plugin.agent.envoy.admin import Admin
 from mlflow_deploy_plugin.agent.envoy.process import EnvoyProcess
 from mlflow_deploy_plugin.agent.metrics.collecting import Attempts, Snapshot
@@ -28,6 +27,7 @@ from mlflow_deploy_plugin.agent.metrics.exporter import Exporter
 from mlflow_deploy_plugin.agent.reconciler import Reconciler
 from mlflow_deploy_plugin.agent.status import AgentStatus, Phase
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
+from mlflow_deploy_plugin.agent.upkeep import Upkeep
 from mlflow_deploy_plugin.agent.watch import Sighting, Watch
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import EventStoreError, GatewayError
@@ -65,6 +65,7 @@ class Agent:
     watch: Watch
     attempts: AttemptLog
     exporter: Exporter
+    upkeep: Upkeep
     clock: Callable[[], float] = time.monotonic
     _is_told: bool = False
     _is_pressed: bool = False
@@ -206,7 +207,7 @@ class Agent:
                 self._count(self.attempts.rotate_and_convert(self.admin.reopen_logs))
                 if self.clock() >= next_compaction:
                     next_compaction = self.clock() + COMPACT_S
-                    compact(self.home.events)
+                    self.upkeep.run()
                 self._events_trouble = ""
             except GatewayError:
                 pass  # Envoy is away; its log waits, and the loop says that it is away

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from mlflow_deploy_plugin.agent.parquet import COMPRESSION, HIDDEN_SUFFIX, UNIQUE, hidden, publish
 from mlflow_deploy_plugin.errors import EventStoreError
@@ -85,14 +85,14 @@ def compact(events_dir: Path, policy: CompactionPolicy | None = None, *, now: fl
         return Compacted()
     run = _Run(events_dir, policy or CompactionPolicy(), time.time() if now is None else now)
     try:
-        with _lock(events_dir / _LOCK) as is_ours:
+        with locked(events_dir) as is_ours:
             return run.whole() if is_ours else Compacted(is_busy=True)
     except OSError as error:
         raise EventStoreError(f"event store {events_dir} was not compacted: {error}") from error
 
 
-def replaced_by(path: Path) -> tuple[str, ...]:
-    """File names of the same folder that the merged file ``path`` stands for.
+def replaced_by(path: Path | IO[bytes]) -> tuple[str, ...]:
+    """File names of the same folder that the merged file ``path``, or what was opened of one, stands for.
 
     Raises:
         pyarrow.ArrowInvalid: it is no Parquet file.
@@ -105,8 +105,9 @@ def replaced_by(path: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[bool]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def locked(events_dir: Path) -> Iterator[bool]:
+    """Hold the store's lock; what is yielded says whether it is ours, or somebody else is at work."""
+    descriptor = os.open(events_dir / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

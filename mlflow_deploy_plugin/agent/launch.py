@@ -89,6 +89,7 @@ def worker_environment(unit: Unit, place: Place, *, home: Home) -> dict[str, str
         f"{PREFIX}STAGE": deployment.stage,
         f"{PREFIX}EVENTS_DIR": str(home.events),
         ADDRESS: f"127.0.0.1:{grpc_port(place.port)}",
+        f"{PREFIX}LOG_KEY_FILE": str(home.log_key),
         "BENTOML_HOME": str(home.bentoml),
         "CUDA_VISIBLE_DEVICES": ",".join(place.devices),
     }

@@ -20,14 +20,26 @@ from mlflow_deploy_plugin.agent.envoy.process import KIND, EnvoyProcess, envoy_b
 from mlflow_deploy_plugin.agent.gpus import visible_gpus
 from mlflow_deploy_plugin.agent.launch import BentoLauncher, Launcher
 from mlflow_deploy_plugin.agent.lock import exclusive
+from mlflow_deploy_plugin.agent.log_key import ensure_key
 from mlflow_deploy_plugin.agent.memory import Memory, recall
 from mlflow_deploy_plugin.agent.metrics.exporter import Exporter
 from mlflow_deploy_plugin.agent.processes import OsProcesses, Running
 from mlflow_deploy_plugin.agent.reconciler import Reconciler
 from mlflow_deploy_plugin.agent.reserve import Reserve
+from mlflow_deploy_plugin.agent.retention import RetentionPolicy
+from mlflow_deploy_plugin.agent.shipping import ShippingPolicy
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
+from mlflow_deploy_plugin.agent.upkeep import Upkeep
 from mlflow_deploy_plugin.agent.watch import Watch
-from mlflow_deploy_plugin.config.environment import MAX_PORT, agent_stage, gateway_port, metrics_port
+from mlflow_deploy_plugin.config.environment import (
+    MAX_PORT,
+    agent_stage,
+    events_days,
+    events_max_bytes,
+    events_url,
+    gateway_port,
+    metrics_port,
+)
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import EXIT_DONE, AlreadyExistsError, ConfigError, ModelserveError
 from mlflow_deploy_plugin.repository import Message, Repository, RepositoryDoor, Trailers, head_token
@@ -37,6 +49,12 @@ from mlflow_deploy_plugin.spec.names import require_label
 POLL_S: Final = 5.0
 READY_LIMIT_S: Final = 180.0
 LOCALHOST: Final = "127.0.0.1"
+
+EVENTS_HELP: Final = (
+    "Environment of the event store: MODELSERVE_EVENTS_DAYS (days that it keeps, default 90, 0 for ever),"
+    " MODELSERVE_EVENTS_MAX_BYTES (its size, default no bound), MODELSERVE_EVENTS_URL (where closed files are moved to,"
+    " such as s3://bucket/events)"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +73,17 @@ class Options:
     poll_s: float
     ready_limit_s: float
     accepts_rewrite: bool
+    events_days: int
+    events_max_bytes: int
+    events_url: str
+
+    def upkeep(self, home: Home) -> Upkeep:
+        """What keeps the event store small."""
+        return Upkeep(
+            events_dir=home.events,
+            retention=RetentionPolicy(days=self.events_days, max_bytes=self.events_max_bytes),
+            shipping=ShippingPolicy(url=self.events_url) if self.events_url else None,
+        )
 
 
 def main(arguments: list[str] | None = None, *, launcher: Callable[[Home], Launcher] | None = None) -> int:
@@ -87,7 +116,9 @@ def parse(arguments: list[str], environment: Mapping[str, str]) -> Options:
     Raises:
         ConfigError: a value breaks its rule.
     """
-    parser = argparse.ArgumentParser(prog="modelserve agent", description="Serve what the GitOps repository says.")
+    parser = argparse.ArgumentParser(
+        prog="modelserve agent", description="Serve what the GitOps repository says.", epilog=EVENTS_HELP
+    )
     parser.add_argument("--port", type=int, help="port of the gateway (default: MODELSERVE_PORT, else 8080)")
     parser.add_argument(
         "--metrics-port", type=int, help="port of the metrics, 0 for any (default: MODELSERVE_METRICS_PORT, else 9464)"
@@ -116,6 +147,9 @@ def parse(arguments: list[str], environment: Mapping[str, str]) -> Options:
         poll_s=given.poll,
         ready_limit_s=given.ready_limit,
         accepts_rewrite=given.accept_rewrite,
+        events_days=events_days(environment),
+        events_max_bytes=events_max_bytes(environment),
+        events_url=events_url(environment),
     )
 
 
@@ -125,6 +159,7 @@ def _run(home: Home, options: Options, launcher: Launcher) -> None:
     if not _has_gateway(found, options):
         require_free(options.host, options.port)
         _end_gateways(processes, found)
+    ensure_key(home.log_key)
     agent = build(home, options, launcher=launcher, processes=processes)
     agent.envoy.adopt(found)
     agent.supervisor.adopt(found)
@@ -202,6 +237,7 @@ def build(home: Home, options: Options, *, launcher: Launcher, processes: OsProc
         admin=admin,
         watch=_watch(home, options, memory),
         attempts=attempts,
+        upkeep=options.upkeep(home),
         exporter=Exporter(port=options.metrics_port, evidence=home.metrics, ask_gateway=admin.metrics),
     )
 

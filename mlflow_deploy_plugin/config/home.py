@@ -94,6 +94,11 @@ class Home:
         return self.root / "packaging"
 
     @property
+    def log_key(self) -> Path:
+        """Key of the log's hashed columns, for the owner alone."""
+        return self.agent / "log.key"
+
+    @property
     def metrics(self) -> Path:
         """Evidence that jobs leave for the agent to expose, one file for each endpoint and job."""
         return self.root / "metrics"

@@ -69,7 +69,8 @@ class ServingKeys(Keys):
     log: values.LogValue = _serving("log", "off, predictions or full")
     log_sample: values.Share = _serving("log_sample", "a number from 0 to 1")
     log_flush_s: values.Seconds = _serving("log_flush_s", _ABOVE_0, "s")
-    log_redact: values.Columns = _serving("log_redact", "names with commas between")
+    log_drop: values.Columns = _serving("log_drop", "names with commas between")
+    log_hash: values.Columns = _serving("log_hash", "names with commas between")
     loader_config: values.JsonObject = _serving("model_config", "a JSON object")
 
     def serving_settings(self, *, endpoint: str = "", deployment: str = "", stage: str = "") -> ServingSettings:

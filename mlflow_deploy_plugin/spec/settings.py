@@ -61,7 +61,11 @@ class ServingSettings:
     log_flush_s: float = field(
         default=1.0, metadata=_about("seconds between two flushes; a killed process loses at most that much")
     )
-    log_redact: str = field(default="", metadata=_about("comma-separated feature columns that the log leaves out"))
+    log_drop: str = field(default="", metadata=_about("comma-separated feature columns that the log leaves out"))
+    log_hash: str = field(
+        default="", metadata=_about("comma-separated feature columns that the log keeps as keyed hashes alone")
+    )
+    log_key_file: str = field(default="", metadata=_about("file with the key of log_hash; the agent gives its home's"))
     events_dir: str = field(default="", metadata=_about("folder of the event store; empty: nothing is logged"))
     model_config: str = field(default="", metadata=_about("JSON object given to the model's loader"))
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow_deploy_plugin.errors import EXIT_DONE
@@ -53,7 +52,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     )
     cut = LabelCut(as_of=window.end, maturity=duration(options.maturity) if options.maturity else None)
     choice = ScoreChoice(every=duration(options.every), segment=options.segment)
-    with doors.open_events(Path(options.events) if options.events else doors.home.events) as store:
+    with doors.open_events(doors.events_at(options.events)) as store:
         found = look(store, window, cut, choice)
     doors.say(_as_json(options, found) if options.json else "\n".join(_as_text(options, found)))
     return EXIT_DONE

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ class Doors:
 
     environment: Mapping[str, str]
     open_target: "Callable[[str], DeploymentTarget]"
-    open_events: "Callable[[Path], AbstractContextManager[EventStore]]"
+    open_events: "Callable[[str], AbstractContextManager[EventStore]]"
     now: Callable[[], datetime]
     identity: Callable[[], str]
     """Who runs this: a person's address, as their commits carry it."""
@@ -44,6 +43,10 @@ class Doors:
             say=_say,
             warn=_warn,
         )
+
+    def events_at(self, option: str | None) -> str:
+        """Folder or URL of the event store that an option names; this machine's where it names none."""
+        return option or str(self.home.events)
 
     @property
     def home(self) -> "Home":
@@ -70,10 +73,10 @@ def _identity(environment: Mapping[str, str]) -> str:
     return people.acting(environment) or people.who(configured_author())
 
 
-def _events(root: Path) -> "AbstractContextManager[EventStore]":
+def _events(place: str) -> "AbstractContextManager[EventStore]":
     from pipelines.monitoring.events import EventStore  # noqa: PLC0415  DuckDB
 
-    return EventStore(root)
+    return EventStore(place)
 
 
 def _prometheus(url: str) -> "Prometheus":

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     standing = endpoints.read(target, options.endpoint)
     policy = DriftPolicy()
     sample = _reference(options, doors, standing.stable)
-    with doors.open_events(Path(options.events) if options.events else doors.home.events) as log:
+    with doors.open_events(doors.events_at(options.events)) as log:
         question = _question(options, target, standing, log, now)
         gathered = gather(log, question, reference=sample, policy=policy)
         exposing.labels(doors, log, stage=target.stage_name, endpoint=options.endpoint, now=now)

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     require_label(options.stage, what="stage")
     now = doors.now()
     given = label_files.read(Path(options.file).expanduser(), arrived=now)
-    root = Path(options.events) if options.events else doors.home.events
+    place = doors.events_at(options.events)
     reach = Window(
         stage=options.stage,
         endpoint=options.endpoint,
@@ -53,10 +53,10 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         end=now + timedelta(seconds=1),
         population="all",
     )
-    with doors.open_events(root) as store:
+    with doors.open_events(place) as store:
         news, strangers = store.news(given.table, reach)
         if len(news):
-            label_files.write(root, news, stage=options.stage, endpoint=options.endpoint, arrived=now)
+            label_files.write(place, news, stage=options.stage, endpoint=options.endpoint, arrived=now)
             exposing.labels(doors, store, stage=options.stage, endpoint=options.endpoint, now=now)
     counts = {
         "added": len(news),

@@ -53,7 +53,7 @@ class Question:
     endpoint: str
     begin: datetime
     now: datetime
-    events: Path
+    events: str
     reports: Path
     page: Path
     """Where the page will lie: links are relative to it."""

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mlflow_deploy_plugin.errors import ConfigError
@@ -73,8 +72,7 @@ class Sources:
             prometheus = self.doors.open_prometheus(address)
             yield CounterObserver(prometheus=prometheus, changes=changes, counters=self.options.counters)
             return
-        folder = Path(self.options.events) if self.options.events else self.doors.home.events
-        with self.doors.open_events(folder) as log:
+        with self.doors.open_events(self.doors.events_at(self.options.events)) as log:
             if each.is_shadow:
                 yield self._shadow(each, log)
             else:

@@ -2,7 +2,6 @@
 
 import argparse
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 from mlflow_deploy_plugin import manifests
@@ -89,7 +88,7 @@ def _require_healthy(options: argparse.Namespace, doors: Doors, proven: Deployme
     window = Window(
         stage=options.from_stage, endpoint=options.endpoint, begin=now - LOOK_BACK, end=now + timedelta(seconds=1)
     )
-    with doors.open_events(Path(options.events) if options.events else doors.home.events) as log:
+    with doors.open_events(doors.events_at(options.events)) as log:
         arm = log.exposure(window).arms.get(proven.name)
     if arm is None or not arm.users:
         doors.warn(f"no user of {proven.name} was seen in {options.from_stage} within {LOOK_BACK.days} days")

@@ -7,14 +7,10 @@ for (``mlflow_deploy_plugin.agent.compaction``) is left out, so that its rows ar
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Final
 
-from mlflow_deploy_plugin.agent.compaction import MERGED_PREFIX, replaced_by
+from mlflow_deploy_plugin.agent.compaction import MERGED_PREFIX
 from mlflow_deploy_plugin.spec.events import Table, partition
-
-_MAGIC: Final = b"PAR1"
-_FOOTER: Final = 8  # bytes: length of the metadata, then the magic word
+from pipelines.monitoring.event_roots import EventRoot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +31,17 @@ class Span:
     end: datetime
 
 
-def files_of(root: Path, table: Table, span: Span) -> Listing:
+def files_of(root: EventRoot, table: Table, span: Span) -> Listing:
     """The files of all partitions whose day lies within ``span``."""
     files: list[str] = []
     unreadable: list[str] = []
     for day in _days(span.begin, span.end):
-        folder = root / partition(table, stage=span.stage, endpoint=span.endpoint, day=day)
-        for path in _current(sorted(folder.rglob("[!.]*.parquet"))):
-            (files if _is_whole(path) else unreadable).append(str(path))
+        found = root.files(partition(table, stage=span.stage, endpoint=span.endpoint, day=day))
+        whole = {file: root.is_whole(file) for file in found}
+        replaced = _replaced(root, [file for file, is_whole in whole.items() if is_whole])
+        for file in found:
+            if file not in replaced:
+                (files if whole[file] else unreadable).append(file)
     return Listing(files=tuple(files), unreadable=tuple(unreadable))
 
 
@@ -51,20 +50,11 @@ def _days(begin: datetime, end: datetime) -> Iterator[datetime]:
         yield begin + timedelta(days=number)
 
 
-def _current(paths: Sequence[Path]) -> list[Path]:
-    merged = [path for path in paths if path.name.startswith(MERGED_PREFIX) and _is_whole(path)]
-    replaced = {path.with_name(name) for path in merged for name in replaced_by(path)}
-    return [path for path in paths if path not in replaced]
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            if size <= 2 * _FOOTER:
-                return False
-            file.seek(-_FOOTER, 2)
-            footer = file.read(_FOOTER)
-    except FileNotFoundError:  # compaction removed it between the listing and now
-        return True
-    return footer[4:] == _MAGIC and int.from_bytes(footer[:4], "little") < size
+def _replaced(root: EventRoot, whole: Sequence[str]) -> set[str]:
+    """Files that merged ones stand for."""
+    found: set[str] = set()
+    for file in whole:
+        folder, _, name = file.rpartition("/")
+        if name.startswith(MERGED_PREFIX):
+            found.update(f"{folder}/{each}" for each in root.replaced_by(file))
+    return found

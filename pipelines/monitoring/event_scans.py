@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from mlflow_deploy_plugin.errors import EventStoreError
 from mlflow_deploy_plugin.spec.events import ATTEMPT_COLUMNS, LABEL_COLUMNS, PREDICTION_COLUMNS, Table
 from pipelines.monitoring.event_files import Listing, Span, files_of
+from pipelines.monitoring.event_roots import root_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,12 +44,12 @@ class Scan:
 
 
 class Scanner:
-    """One DuckDB connection over the store under ``root``."""
+    """One DuckDB connection over the store at ``place``, a folder or a URL."""
 
-    def __init__(self, root: Path, *, memory_mb: int, threads: int) -> None:
+    def __init__(self, place: str | Path, *, memory_mb: int, threads: int) -> None:
         import duckdb  # noqa: PLC0415  an extra; only the readers of events need it
 
-        self.root = root
+        self.root = root_of(place)
         self._spill = tempfile.TemporaryDirectory(prefix="modelserve-events-")
         self._error = duckdb.Error
         self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
@@ -62,6 +63,7 @@ class Scanner:
             }
         )
         self._connection.execute("SET TimeZone = 'UTC'")
+        self.root.attach(self._connection)
         self._damaged: set[str] = set()
         self._listed: set[str] = set()
 
@@ -116,7 +118,7 @@ class Scanner:
                 return ask()
             except self._error as error:
                 reason = error
-                gone = [file for file in self._listed if not Path(file).exists()]
+                gone = [file for file in self._listed if not self.root.exists(file)]
                 damaged = [] if gone else [file for file in sorted(self._listed) if not self._is_sound(file)]
                 self._damaged.update(damaged)
                 if not gone and not damaged:

@@ -65,7 +65,7 @@ class FeatureChoice:
 
 
 class EventStore:
-    """A reader of the store under ``root``. Holds a DuckDB connection: use it in a ``with`` block.
+    """A reader of the store at ``place``, a folder or a URL. Holds a DuckDB connection: use it in a ``with`` block.
 
     ::
 
@@ -74,8 +74,8 @@ class EventStore:
             frame = store.features(window, FeatureChoice(deployment="churn-v4", limit=5000)).frame
     """
 
-    def __init__(self, root: Path, *, memory_mb: int = 512, threads: int = 2) -> None:
-        self.scanner: Final = Scanner(root, memory_mb=memory_mb, threads=threads)
+    def __init__(self, place: str | Path, *, memory_mb: int = 512, threads: int = 2) -> None:
+        self.scanner: Final = Scanner(place, memory_mb=memory_mb, threads=threads)
         """For queries of one's own: ``scanner.steady(lambda: scanner.rows(...scanner.scan(...)...))``."""
         self._reader: Final = LabelReader(self.scanner)
 

@@ -8,6 +8,7 @@ A label means here what it means in ``POST /feedback``: a number, or the JSON te
 import hashlib
 import json
 import math
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -169,20 +170,39 @@ def _is_row(value: object) -> bool:
     return is_whole and 0 <= float(value) < MAX_ROW  # type: ignore[arg-type]
 
 
-def write(root: Path, table: "pa.Table", *, stage: str, endpoint: str, arrived: datetime) -> Path:
-    """Add ``table`` to the store under ``root`` as one file, whole or not at all; the same labels make the same file.
+def write(place: str, table: "pa.Table", *, stage: str, endpoint: str, arrived: datetime) -> None:
+    """Add ``table`` to the store at ``place`` as one file, whole or not at all; the same labels make the same file.
 
     Raises:
-        EventStoreError: the disk refuses.
+        EventStoreError: the disk, or the other store, refuses.
     """
+    folder = partition("labels", stage=stage, endpoint=endpoint, day=arrived)
+    digest = hashlib.sha256(repr(table.to_pydict()).encode()).hexdigest()[:16]
+    name = folder / f"batch-{digest}.parquet"
+    try:
+        if "://" in place:
+            _send(table, f"{place.rstrip('/')}/{name}")
+        else:
+            _keep(table, Path(place) / name)
+    except Exception as error:  # each remote store has its own errors: botocore's are no OSError
+        raise EventStoreError(f"labels cannot be written to {place}: {' '.join(str(error).split())}") from error
+
+
+def _keep(table: "pa.Table", path: Path) -> None:
     from mlflow_deploy_plugin.agent.parquet import publish, write_hidden  # noqa: PLC0415
 
-    folder = root / partition("labels", stage=stage, endpoint=endpoint, day=arrived)
-    digest = hashlib.sha256(repr(table.to_pydict()).encode()).hexdigest()[:16]
-    path = folder / f"batch-{digest}.parquet"
-    try:
-        write_hidden(table, path)
-        publish(path)
-    except OSError as error:
-        raise EventStoreError(f"labels cannot be written to {folder}: {error}") from error
-    return path
+    write_hidden(table, path)
+    publish(path)
+
+
+def _send(table: "pa.Table", url: str) -> None:
+    """Through a file of this machine, so that an object appears whole."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  heavy
+
+    from mlflow_deploy_plugin.agent.shipping import open_url, put_whole  # noqa: PLC0415
+
+    fs, target = open_url(url)
+    with tempfile.TemporaryDirectory(prefix="modelserve-labels-") as folder:
+        path = Path(folder) / "labels.parquet"
+        pq.write_table(table, path)
+        put_whole(fs, path, target)

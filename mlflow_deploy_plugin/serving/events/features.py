@@ -21,6 +21,8 @@ from mlflow_deploy_plugin.spec.events import FEATURE_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlflow_deploy_plugin.serving.events.redaction import Redaction
+
 INPUT: Final = "input"
 INPUT_JSON: Final = "input_json"
 
@@ -46,13 +48,14 @@ class FeatureColumns:
 
     types: dict[str, pa.DataType]
     """By the signature; a feature that it does not name is typed by its values."""
-    redacted: frozenset[str]
+    redaction: Redaction
 
     @classmethod
-    def of(cls, signature: Signature, redacted: frozenset[str]) -> FeatureColumns:
-        """The columns of a model; ``redacted`` names those that are left out."""
+    def of(cls, signature: Signature, redaction: Redaction) -> FeatureColumns:
+        """The columns of a model; ``redaction`` names those that are left out or hashed."""
         typed = {(spec.name or INPUT): _type(spec) for spec in signature.inputs if spec.name or _is_tensor(spec)}
-        return cls(types={name: kind for name, kind in typed.items() if name not in redacted}, redacted=redacted)
+        kept = {name: kind for name, kind in typed.items() if name not in redaction.dropped}
+        return cls(types=kept | dict.fromkeys(redaction.hashed & kept.keys(), pa.string()), redaction=redaction)
 
     def build(self, payloads: Sequence[Payload], rows: Sequence[int]) -> dict[str, pa.Array]:
         """All feature columns, ``sum(rows)`` long."""
@@ -76,10 +79,11 @@ class FeatureColumns:
                 block = {name: _flat_rows(array) for name, array in payload.arrays.items()}
             case Raw():
                 # Redacted names could lie anywhere within; then none of it is kept.
-                block = {} if self.redacted else {INPUT_JSON: [_json(payload.value)]}
+                block = {} if self.redaction.is_any else {INPUT_JSON: [_json(payload.value)]}
             case _:
                 assert_never(payload)
-        return {name: values for name, values in block.items() if name not in self.redacted}
+        hashed = {name: self.redaction.digests(block[name]) for name in self.redaction.hashed & block.keys()}
+        return {name: values for name, values in block.items() if name not in self.redaction.dropped} | hashed
 
     def _column(self, name: str, blocks: Sequence[Block], counts: Sequence[int]) -> pa.Array:
         kind = self.types.get(name) or _inferred([block[name] for block in blocks if name in block])

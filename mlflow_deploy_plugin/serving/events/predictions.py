@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self, assert_never
 
 from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
+from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.sampling import is_sampled
 from mlflow_deploy_plugin.serving.request import Frame, Matrix, Payload, Raw, Tensor, Tensors
 from mlflow_deploy_plugin.spec.events import partition
@@ -42,7 +43,7 @@ class PredictionFiles:
     deployment: str
     model_digest: str
     signature: Signature
-    redacted: frozenset[str]
+    redaction: Redaction
     has_features: bool
 
     def __call__(self, events: Sequence[Prediction]) -> None:
@@ -69,7 +70,7 @@ class PredictionFiles:
     def _features(self) -> FeatureColumns | None:
         from mlflow_deploy_plugin.serving.events.features import FeatureColumns  # noqa: PLC0415  brings pyarrow
 
-        return FeatureColumns.of(self.signature, self.redacted) if self.has_features else None
+        return FeatureColumns.of(self.signature, self.redaction) if self.has_features else None
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ class PredictionLog:
             deployment=settings.deployment or ALONE,
             model_digest=model_digest,
             signature=signature,
-            redacted=frozenset(name.strip() for name in settings.log_redact.split(",") if name.strip()),
+            redaction=Redaction.of(settings),
             has_features=has_features,
         )
         drops = Drops("predictions", on_drop)

@@ -31,7 +31,8 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "log": ("off", "off"),
     "log_sample": (0.1, "0.1"),
     "log_flush_s": (2, "2"),
-    "log_redact": (["age", "zip"], "age, zip"),
+    "log_drop": (["age", "zip"], "age, zip"),
+    "log_hash": (["name"], "name"),
     "model_config": ({"b": 1, "a": 2}, '{"b": 1, "a": 2}'),
     "replicas": (2, "2"),
     "workers": (3, "3"),
@@ -80,7 +81,7 @@ def test_a_default_that_the_help_shows_can_be_typed(model: type[Keys]) -> None:
 
 
 def test_every_setting_of_a_process_has_a_key_with_its_default() -> None:
-    told_by_who_starts_it = {"endpoint", "deployment", "stage", "events_dir", "grpc_address"}
+    told_by_who_starts_it = {"endpoint", "deployment", "stage", "events_dir", "log_key_file", "grpc_address"}
     settings = set(ServingSettings.__dataclass_fields__) - told_by_who_starts_it
     assert settings <= {key.name for key in keys(DeploymentConfig)}
     assert DeploymentConfig().serving_settings() == ServingSettings()
@@ -158,7 +159,7 @@ def test_keys_become_the_environment_that_the_process_reads_back() -> None:
     environment = config.serving_environment(endpoint="churn", deployment="churn-v4", stage="staging")
     settings = ServingSettings.from_environment(environment)
     assert settings == config.serving_settings(endpoint="churn", deployment="churn-v4", stage="staging")
-    assert settings.log_redact == "age,zip"
+    assert settings.log_drop == "age,zip"
     assert json.loads(settings.model_config) == {"a": 2, "b": 1}
 
 

@@ -127,13 +127,38 @@ def test_predictions_mode_keeps_the_features_out(tmp_path: Path) -> None:
 
 def test_redacted_columns_are_left_out(tmp_path: Path) -> None:
     frame = Frame(frame=pd.DataFrame({"age": [1], "income": [2.0]}))
-    rows = logged(tmp_path, make_prediction(), make_prediction(payload=frame), log_redact="income, other")
+    rows = logged(tmp_path, make_prediction(), make_prediction(payload=frame), log_drop="income, other")
     assert all("feature_income" not in row and "feature_age" in row for row in rows)
 
 
 def test_a_free_body_is_not_kept_where_columns_are_redacted(tmp_path: Path) -> None:
-    (row,) = logged(tmp_path, make_prediction(payload=Raw(value={"deep": {"income": 1}})), log_redact="income")
+    (row,) = logged(tmp_path, make_prediction(payload=Raw(value={"deep": {"income": 1}})), log_drop="income")
     assert not any("json" in name for name in row)
+
+
+def test_hashed_columns_are_the_same_for_the_same_value_and_unreadable_without_the_key(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+    frame = Frame(frame=pd.DataFrame({"age": [30.0], "income": [None]}))
+    asked = {"log_hash": "age,income", "log_key_file": str(key)}
+    matrix = make_prediction(payload=make_matrix((30, 5)))
+    first, second = logged(tmp_path, matrix, make_prediction(payload=frame), **asked)
+    assert first["feature_age"] == second["feature_age"]
+    assert len(first["feature_age"]) == 20
+    assert second["feature_income"] is None
+    key.write_bytes(b"o" * 32)
+    (other,) = logged(tmp_path / "other", matrix, **asked)
+    assert other["feature_age"] != first["feature_age"]
+
+
+@pytest.mark.parametrize("content", [b"", b"short"])
+def test_columns_to_hash_are_left_out_where_there_is_no_key(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    (tmp_path / "key").write_bytes(content)
+    (row,) = logged(tmp_path, make_prediction(), log_hash="age", log_key_file=str(tmp_path / "key"))
+    assert "feature_age" not in row
+    assert "columns age are left out of the log and not hashed" in caplog.text
 
 
 @pytest.mark.parametrize(

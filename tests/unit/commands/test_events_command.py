@@ -1,0 +1,64 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from mlflow_deploy_plugin.config.home import Home
+from pipelines.commands import event_scale
+
+World = Any
+
+
+@pytest.fixture
+def url() -> str:
+    return f"memory://{uuid4().hex}"
+
+
+def test_closed_files_are_moved_and_the_drift_job_reads_them_there(world: World, url: str) -> None:
+    world.join(weight=400)
+    world.traffic(world.people(900, age=55.0))
+    for path in Home(root=world.home).events.rglob("*.parquet"):
+        os.utime(path, (0, 0))
+    assert world.run("events", "sync", url) == 0
+    assert world.text.startswith("moved ")
+    assert world.run("events", "sync", url) == 0
+    assert world.text == "unchanged"
+    assert world.drift("--events", url) == 0
+    assert "verdict: the world moved" in world.text
+
+
+def test_labels_are_added_where_the_store_is(world: World, url: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("request_id,label\na,1\n")
+    assert world.run("label", str(path), "--endpoint", "churn", "--events", url) == 0
+    assert world.text == "added 1 labels; 1 belong to no logged prediction"
+    assert world.run("label", str(path), "--endpoint", "churn", "--events", url) == 0
+    assert "unchanged" in world.text
+
+
+def test_a_place_that_is_no_url_is_refused(world: World) -> None:
+    assert world.run("events", "sync", "bucket") == 2
+    assert "'bucket' is no URL" in world.warned[0]
+
+
+def test_young_files_wait_and_json_says_so(world: World, url: str) -> None:
+    world.traffic(world.people(10))
+    files = list(Home(root=world.home).events.rglob("*.parquet"))
+    for path in files:
+        os.utime(path, (world.now.timestamp(), world.now.timestamp()))
+    assert world.run("events", "sync", url, "--json") == 0
+    assert json.loads(world.text)["waiting"] == len(files)
+
+
+def test_a_tick_over_a_generated_store_stays_within_its_memory(tmp_path: Path) -> None:
+    measured = event_scale.measure(tmp_path, rows=20_000)
+    assert measured.verdict == "Inconclusive"  # without a reference nothing is said of the world
+    assert 0 < measured.peak_mb <= event_scale.LIMIT_MB
+
+
+def test_rows_that_are_no_number_are_refused(world: World) -> None:
+    assert world.run("events", "scale", "--rows", "0.5") == 2
+    assert "is not a whole number" in world.warned[0]
