@@ -66,7 +66,7 @@ def step_down(rejects: Callable[[str, float], bool], names: Sequence[str], *, al
     >>> step_down(lambda name, level: p[name] <= level, tuple(p), alpha=0.05)
     ('a',)
     >>> step_down(lambda name, level: p[name] <= level, tuple(p), alpha=0.07)
-    ('a', 'b', 'c')
+    ('a', 'c', 'b')
     """
     left, rejected = list(names), list[str]()
     while hit := [name for name in left if rejects(name, level(alpha) / len(left))]:
