@@ -190,6 +190,8 @@ def _role(endpoint: Endpoint, name: str) -> Role:
         return "gone"
     if name == endpoint.route.stable:
         return "stable"
+    if endpoint.route.mirror and endpoint.route.mirror.deployment == name:
+        return "shadow"
     return "canary" if endpoint.route.weights.get(name, 0) else "beside"
 
 

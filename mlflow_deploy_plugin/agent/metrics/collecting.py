@@ -84,11 +84,13 @@ def _agent(snapshot: Snapshot) -> Families:
 def _deployments(snapshot: Snapshot, attempts: Attempts) -> Families:
     status = snapshot.status
     weights = {name: weight for route in snapshot.routes.values() for name, weight in route.weights.items()}
+    shadows = {route.mirror.deployment: route.mirror.share for route in snapshot.routes.values() if route.mirror}
     served = {name: one for name, one in status.deployments.items() if one.endpoint}
     for name, one in served.items():
         labels = (one.endpoint, name)
         ready = sum(worker.state == "ready" for worker in one.workers)
         yield "modelserve_deployment_weight_ratio", [(labels, weights.get(name, 0) / TOTAL_WEIGHT)]
+        yield "modelserve_deployment_shadow_ratio", [(labels, shadows.get(name, 0) / TOTAL_WEIGHT)]
         yield "modelserve_deployment_wanted_workers", [(labels, snapshot.wanted.get(name, 0))]
         yield "modelserve_deployment_ready_workers", [(labels, ready)]
         yield "modelserve_worker_restarts_total", [(labels, snapshot.restarts.get(name, 0))]

@@ -9,7 +9,10 @@ from mlflow_deploy_plugin.manifests.model import Stage
 from mlflow_deploy_plugin.repository import Commit
 
 ACTIONS: Final = frozenset(
-    {"approve", "create", "delete", "freeze", "join", "promote", "restore", "rollback", "split", "step", "update"}
+    {
+        *("create", "update", "delete", "join", "split", "restore"),
+        *("step", "promote", "conclude", "retire", "shadow", "stage", "approve", "freeze", "rollback"),
+    }
 )
 """What trailers may say; anything else is :data:`OTHER`."""
 EDIT: Final = "edit"

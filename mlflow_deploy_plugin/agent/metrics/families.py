@@ -49,6 +49,11 @@ OF_AGENT: Final = _by_name(
     _gauge("modelserve_endpoint_info", "Commit and stable of the split, always 1", "endpoint", "commit", "stable"),
     _gauge("modelserve_endpoint_refused", "Whether the newest state of the endpoint is refused", "endpoint"),
     _gauge("modelserve_deployment_weight_ratio", "Share of the users that the split deals", "endpoint", "deployment"),
+    _gauge(
+        "modelserve_deployment_shadow_ratio",
+        "Share of the split's requests that it is sent copies of",
+        *("endpoint", "deployment"),
+    ),
     _gauge("modelserve_deployment_wanted_workers", "Processes that the tree asks for", "endpoint", "deployment"),
     _gauge("modelserve_deployment_ready_workers", "Processes that answer their readiness", "endpoint", "deployment"),
     _counter("modelserve_worker_restarts_total", "Processes that ended unasked", "endpoint", "deployment"),

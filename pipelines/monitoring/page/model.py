@@ -7,7 +7,7 @@ from typing import Literal
 
 from pipelines.monitoring.accuracy import Accuracy
 
-Role = Literal["stable", "canary", "beside", "gone"]
+Role = Literal["stable", "canary", "shadow", "beside", "gone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from mlflow_deploy_plugin.agent.status import (
     WorkerStatus,
 )
 from mlflow_deploy_plugin.errors import ConfigError, GatewayError
-from mlflow_deploy_plugin.manifests.model import Stage
+from mlflow_deploy_plugin.manifests.model import Backend, Mirror, Stage
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.repository.model import Commit
 
@@ -76,6 +76,16 @@ def test_a_dead_canary_has_weight_and_no_ready_worker(snapshot: Snapshot) -> Non
     assert found["modelserve_deployment_weight_ratio{deployment=churn-v2,endpoint=churn}"] == 0.1
     assert found["modelserve_deployment_ready_workers{deployment=churn-v2,endpoint=churn}"] == 0
     assert found["modelserve_deployment_ready_workers{deployment=churn,endpoint=churn}"] == 1
+
+
+def test_a_deployment_in_the_shadow_has_copies_and_no_users(snapshot: Snapshot) -> None:
+    route = snapshot.routes["churn"]
+    stable_alone = (Backend(deployment="churn-v2", weight=0), Backend(deployment="churn", weight=1000))
+    shadow = replace(route, backends=stable_alone, mirror=Mirror(deployment="churn-v2", share=250))
+    found = values(collect(replace(snapshot, routes={"churn": shadow}), Attempts()))
+    assert found["modelserve_deployment_weight_ratio{deployment=churn-v2,endpoint=churn}"] == 0
+    assert found["modelserve_deployment_shadow_ratio{deployment=churn-v2,endpoint=churn}"] == 0.25
+    assert found["modelserve_deployment_shadow_ratio{deployment=churn,endpoint=churn}"] == 0
 
 
 def test_error_series_are_there_from_the_start(snapshot: Snapshot) -> None:
