@@ -60,6 +60,8 @@ class ServingKeys(Keys):
 
     device: values.Device = _serving("device", "a device such as cpu or cuda:0")
     precision: Precision = _serving("precision", "fp32, tf32, bf16 or fp16")
+    torch_compile: values.SwitchValue = _serving("torch_compile", "on or off")
+    cuda_graphs: values.SwitchValue = _serving("cuda_graphs", "on or off")
     batching: values.SwitchValue = _serving("batching", "on or off")
     max_batch_size: values.Positive = _serving("max_batch_size", _COUNT, "rows")
     max_latency_ms: values.Seconds = _serving("max_latency_ms", _ABOVE_0, "ms")

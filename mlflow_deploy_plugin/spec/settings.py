@@ -43,6 +43,13 @@ class ServingSettings:
         metadata=_about("torch device such as cpu, cuda or cuda:0; empty: the worker's own GPU, else the CPU"),
     )
     precision: Precision = field(default="fp32", metadata=_about("arithmetic on a GPU"))
+    torch_compile: Switch = field(
+        default="off",
+        metadata=_about("compile a torch model, for batches filled up to powers of two, before it is ready"),
+    )
+    cuda_graphs: Switch = field(
+        default="off", metadata=_about("record a torch model's work on a GPU, for batches filled up to powers of two")
+    )
     batching: Switch = field(default="on", metadata=_about("join waiting requests into one call of the model"))
     max_batch_size: int = field(default=64, metadata=_about("rows of one batch, at most"))
     max_latency_ms: float = field(

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -127,7 +128,11 @@ def _save(name: str, folder: Path) -> None:
         ),
         "one_named_tensor": ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2), "x")])),
     }
-    if name == "hinted":
+    if name == "torch":
+        torch.manual_seed(0)
+        options = {"signature": signatures["tensor"], "serialization_format": "pickle", "pip_requirements": ["torch"]}
+        mlflow.pytorch.save_model(torch.nn.Linear(2, 2).eval(), folder, **options)
+    elif name == "hinted":
         mlflow.pyfunc.save_model(python_model=Hinted(), **python)
     elif name == "strange":
         mlflow.pyfunc.save_model(python_model=Strange(), **python)
@@ -137,7 +142,7 @@ def _save(name: str, folder: Path) -> None:
 
 NAMES = [
     "tabular", "none", "mixed", "longs", "floats", "single", "unnamed", "tensor", "integers", "tensors",
-    "one_named_tensor", "hinted", "strange",
+    "one_named_tensor", "hinted", "strange", "torch",
 ]  # fmt: skip
 
 
