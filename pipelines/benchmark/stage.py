@@ -125,12 +125,25 @@ class Stage:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
+    """Ports that nobody listens on now, nor on the one above each, where a worker serves gRPC."""
+    found: list[int] = []
+    with contextlib.ExitStack() as held:
+        while len(found) < count:
+            port = _bound(held, 0)
+            if port is not None and _bound(held, port + 1) is not None:
+                found.append(port)
+    return found
+
+
+def _bound(held: contextlib.ExitStack, port: int) -> int | None:
+    """The port, kept until ``held`` ends; ``None`` where it is taken or is none."""
+    probe = held.enter_context(socket.socket())
+    try:
+        probe.bind((HOST, port))
+    except (OSError, OverflowError):
+        return None
+    number: int = probe.getsockname()[1]
+    return number
 
 
 def launch(command: Sequence[str], *, folder: Path, log: str, environment: Mapping[str, str] | None = None) -> Launch:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from mlflow_deploy_plugin.agent.envoy.bootstrap import Gateway
 from mlflow_deploy_plugin.agent.envoy.clusters import Host
@@ -17,7 +17,7 @@ from mlflow_deploy_plugin.agent.launch import BentoLauncher, Place, worker_envir
 from mlflow_deploy_plugin.agent.units import Unit
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Endpoint, ModelIdentity, Resources, Route
-from mlflow_deploy_plugin.packaging import Packaged, package, placeholder_image
+from mlflow_deploy_plugin.packaging import Packaged, PackagingOptions, package, placeholder_image
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 from mlflow_deploy_plugin.spec.settings import LogMode
 from mlflow_deploy_plugin.version import VERSION
@@ -80,10 +80,11 @@ def empty() -> Subject:
 
 def ours(home: Home) -> tuple[Subject, ...]:
     """Every way to serve a Bento of ours; Bentos are packaged in ``home``, once."""
-    bentos = _Bentos(home=home)
+    bentos, uncompiled = _Bentos(home=home), _Bentos(home=home, compile="off")
     log: Mapping[LogMode, str] = {"predictions": "log-predictions", "full": "log-full"}
     return (
-        _ours(OURS, "the agent's launcher, prediction log off", lambda ground: (bentos.worker(ground, log="off"),)),
+        _ours(OURS, "the agent's launcher, prediction log off", bentos.logging("off")),
+        _ours("uncompiled", "the agent's launcher, packaged with compile=off", uncompiled.logging("off")),
         _ours("bentoml-serve", "the same Bento by bentoml serve, prediction log off", bentos.bentoml_serve),
         _ours("gateway", "the agent's launcher behind Envoy, which has the load's core", bentos.behind_envoy),
         *(
@@ -120,12 +121,15 @@ class _Bentos:
     """One Bento for each work, packaged when it is first asked for."""
 
     home: Home
+    compile: Literal["auto", "off"] = "auto"
     _packaged: dict[str, Packaged] = field(default_factory=dict)
 
     def of(self, prepared: Prepared) -> Packaged:
         name = prepared.work.name
         if name not in self._packaged:
-            self._packaged[name] = package(prepared.model.absolute().as_uri(), home=self.home)
+            self._packaged[name] = package(
+                prepared.model.absolute().as_uri(), home=self.home, config=PackagingOptions(compile=self.compile)
+            )
         return self._packaged[name]
 
     def logging(self, mode: LogMode) -> Callable[[Ground], tuple[Placed, ...]]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pipelines.benchmark.results import Cell, Figures, Footprint, Layer, Report, Spread, figures, layers
 
-LAYERS: Final = ("gateway", "bentoml-serve", "log-predictions", "log-full")
+LAYERS: Final = ("uncompiled", "gateway", "bentoml-serve", "log-predictions", "log-full")
 """Subjects that are another one and a layer more."""
 _QUIET: Final = 0.05
 BASE: Final = "modelserve"

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_names,
         default=None,
         metavar="NAMES",
-        help="empty, modelserve, bentoml-serve, gateway, log-predictions, log-full (default: all)",
+        help="empty, modelserve, uncompiled, bentoml-serve, gateway, log-predictions, log-full (default: all)",
     )
     parser.add_argument(
         "--peers", type=_names, nargs="?", const=(), default=None, metavar="NAMES", help="others' servers, or all known"
