@@ -27,19 +27,28 @@ class BodyLimits:
     max_bytes: int
     timeout_s: float
 
-    async def read(self, receive: Receive, headers: Mapping[bytes, bytes], connection: Connection) -> bytes:
-        """The whole body, decompressed.
+    def arrived(self, headers: Mapping[bytes, bytes], connection: Connection) -> bytes | None:
+        """The whole body, decompressed, where it is there already: reading it cannot wait, so it needs no timer.
+
+        Raises:
+            RequestError: TOO_LARGE, UNSUPPORTED_TYPE or MALFORMED.
+        """
+        body = connection.whole_body()
+        if body is None:
+            return None
+        self._check_size(len(body))
+        return self._plain(body, headers)
+
+    async def read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
+        """The whole body, decompressed, as it arrives.
 
         Raises:
             RequestError: TOO_LARGE, SLOW_BODY, CLIENT_GONE, UNSUPPORTED_TYPE or MALFORMED.
         """
-        if connection.has_whole_body():  # reading cannot wait, so it needs no timer
-            message = await receive()
-            body: bytes = message.get("body", b"")
-            self._check_size(len(body))
-        else:
-            self._check_length(headers.get(b"content-length"))
-            body = await self._read_in_time(receive)
+        self._check_length(headers.get(b"content-length"))
+        return self._plain(await self._read_in_time(receive), headers)
+
+    def _plain(self, body: bytes, headers: Mapping[bytes, bytes]) -> bytes:
         encoding = headers.get(b"content-encoding")
         return body if encoding is None else self._decompress(body, encoding)
 

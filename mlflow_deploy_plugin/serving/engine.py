@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.metrics import Metrics
     from mlflow_deploy_plugin.serving.record import Recorder
     from mlflow_deploy_plugin.serving.request import Request
-    from mlflow_deploy_plugin.serving.scheduler import Scheduler
+    from mlflow_deploy_plugin.serving.scheduler import Job, Scheduler
     from mlflow_deploy_plugin.serving.streams import StreamReply, Streams
 
 _logger = logging.getLogger("modelserve.engine")
@@ -99,7 +99,20 @@ class Engine:
             request = await asyncio.to_thread(codec.decode, call) if is_large else codec.decode(call)
             if request.is_stream and isinstance(codec, StreamingCodec):
                 return await self._streams.open(codec, request)
-            return await self._predict(visit, request, is_gone)
+            decoded = perf_counter()
+            job = self._submit(request, is_gone)
+            answered = await job.answer
+            known = perf_counter()
+            response = Response(answered.prediction, answered.probability, job.rows, (known - visit.began) * 1000)
+            is_large = job.rows >= LARGE_ANSWER
+            encode = codec.encode
+            reply = (
+                await asyncio.to_thread(encode, response, request, call)
+                if is_large
+                else encode(response, request, call)
+            )
+            self._tell(visit, request, response, reply, queue_s=answered.queue_s, waited_s=known - decoded)
+            return reply  # noqa: TRY300  what goes wrong above is answered below
         except AsleepError as asleep:
             failure = await self._wake(asleep)
             return await self._answer(visit, is_gone) if failure is None else self._refuse(visit, request, failure)
@@ -110,28 +123,31 @@ class Engine:
             words = "internal error; the server's log has it under the request id"
             return self._refuse(visit, None, RequestError(Fault.MODEL_FAILED, words))
 
-    async def _predict(self, visit: _Visit, request: Request, is_gone: Callable[[], bool]) -> Reply:
-        codec, call, arrived, began = visit
-        decoded = perf_counter()
+    def _submit(self, request: Request, is_gone: Callable[[], bool]) -> Job:
         if self._lifecycle.is_stuck:
             raise RequestError(Fault.UNAVAILABLE, "this worker is being replaced; try again", retry_after_s=1)
-        job = self._scheduler.submit(request, self._timeout_s, is_gone)
-        prediction, probability, queue_s = await job.answer
-        known = perf_counter()
-        latency_ms = (known - began) * 1000
-        response = Response(prediction, probability, job.rows, latency_ms)
-        if job.rows < LARGE_ANSWER:
-            reply = codec.encode(response, request, call)
-        else:
-            reply = await asyncio.to_thread(codec.encode, response, request, call)
-        ended = perf_counter()
-        codec_s = decoded - began + ended - known
+        return self._scheduler.submit(request, self._timeout_s, is_gone)
+
+    def _tell(  # noqa: PLR0913  what there is to tell
+        self, visit: _Visit, request: Request, response: Response, reply: Reply, *, queue_s: float, waited_s: float
+    ) -> None:
+        """Count and log one answer. All but the waiting was the codec's time."""
+        codec, call, arrived, began = visit
+        latency_s = perf_counter() - began
         key = RouteKey(codec.name, call.route.path, reply.status)
-        self._metrics.answered(key, latency_s=ended - began, queue_s=queue_s, codec_s=codec_s)
+        self._metrics.answered(key, latency_s=latency_s, queue_s=queue_s, codec_s=latency_s - waited_s)
         self._recorder.record(
-            Prediction(call.caller, arrived, codec.name, "success", latency_ms, job.rows, request.payload, prediction)
+            Prediction(
+                call.caller,
+                arrived,
+                codec.name,
+                "success",
+                response.latency_ms,
+                response.rows,
+                request.payload,
+                response.prediction,
+            )
         )
-        return reply
 
     async def _wake(self, asleep: AsleepError) -> RequestError | None:
         """Load what a request needs, once for all who wait for it; why it does not load."""

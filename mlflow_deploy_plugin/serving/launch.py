@@ -107,6 +107,7 @@ def _run(app: Application, listener: socket.socket, settings: ServingSettings) -
         app,
         loop="uvloop",
         http="httptools",
+        interface="asgi3",
         ws="none",
         lifespan="on",
         access_log=False,

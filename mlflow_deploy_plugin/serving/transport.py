@@ -26,6 +26,14 @@ class Connection:
         """Whether the client is known to have hung up."""
         return getattr(self._cycle, "disconnected", False) is True
 
-    def has_whole_body(self) -> bool:
-        """Whether the body is known to have arrived, so that reading it cannot wait."""
-        return getattr(self._cycle, "more_body", True) is False
+    def whole_body(self) -> bytes | None:
+        """The body, where it is known to have arrived; None: it must be received.
+
+        ``receive`` would give the same for a coroutine, an event and a dict more; what else it does (to let a paused
+        connection go on) uvicorn does again when the response is complete.
+        """
+        cycle = self._cycle
+        if getattr(cycle, "more_body", True) is not False or cycle.disconnected is not False:  # type: ignore[union-attr]
+            return None
+        body = getattr(cycle, "body", None)
+        return bytes(body) if isinstance(body, (bytearray, bytes)) else None
