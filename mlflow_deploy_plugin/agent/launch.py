@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlflow_deploy_plugin.agent.processes import Launch
+from mlflow_deploy_plugin.agent.threads import thread_environment
 from mlflow_deploy_plugin.agent.units import Unit, grpc_port
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import AgentError, ConfigError, PackagingError
@@ -78,9 +79,13 @@ class BentoLauncher:
 
 
 def worker_environment(unit: Unit, place: Place, *, home: Home) -> dict[str, str]:
-    """What a worker sees: this process's variables, the manifest's, and what only the agent knows."""
+    """What a worker sees: this process's variables, the manifest's, and what only the agent knows.
+
+    The threads of its mathematics follow its ``cpu``, unless the manifest or the agent's own environment says more.
+    """
     deployment = unit.deployment
     return {
+        **thread_environment(deployment.resources.cpu, workers=deployment.workers),
         **{name: text for name, text in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}},
         **_QUIET,
         **deployment.environment,

@@ -120,7 +120,10 @@ class PlacementKeys(ProcessKeys):
 
     replicas: values.Positive = key(1, kind=_COUNT, about="copies of the deployment")
     cpu: values.Quantity = key(
-        "", kind="a Kubernetes quantity such as 2 or 500m", unit="cores", about="CPU of one replica; empty: not stated"
+        "",
+        kind="a Kubernetes quantity such as 2 or 500m",
+        unit="cores",
+        about="CPU of one replica, and math threads of its workers; empty: not stated, one thread each",
     )
     memory: values.Quantity = key(
         "",

@@ -238,14 +238,14 @@ class Scheduler:
             self._fail(batch[0].item, _as_fault(error))
 
     def _deliver(self, batch: list[Ticket[Job]], computed: _Computed) -> None:
-        rows = sum(ticket.rows for ticket in batch)
-        self._batcher.service.learn(rows, computed.seconds)
-        self._observer.batch(rows=rows, seconds=computed.seconds, prediction=computed.whole)
         for ticket, (prediction, probability) in zip(batch, computed.parts, strict=True):
             job = ticket.item
             self._outstanding.discard(job)
             if not job.answer.done():
                 job.answer.set_result(Answered(prediction, probability, computed.began - job.arrived))
+        rows = sum(ticket.rows for ticket in batch)
+        self._batcher.service.learn(rows, computed.seconds)
+        self._observer.batch(rows=rows, seconds=computed.seconds, prediction=computed.whole)
 
     def _fail(self, job: Job, error: RequestError) -> None:
         self._outstanding.discard(job)

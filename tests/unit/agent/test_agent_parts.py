@@ -30,7 +30,7 @@ from mlflow_deploy_plugin.agent.units import Unit
 from mlflow_deploy_plugin.agent.watch import Sighting, Watch
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import AgentError, ConfigError, RetryLaterError
-from mlflow_deploy_plugin.manifests.model import Deployment
+from mlflow_deploy_plugin.manifests.model import Deployment, Resources
 from mlflow_deploy_plugin.repository import FakeRepository, Message, Trailers
 
 Make = Callable[..., Deployment]
@@ -422,6 +422,23 @@ def test_a_worker_sees_the_manifest_s_variables_under_the_agent_s_own(
     assert seen["MODELSERVE_EVENTS_DIR"] == str(own_home / "events")
     assert seen["CUDA_VISIBLE_DEVICES"] == "2"
     assert "PYTHONPATH" not in seen
+
+
+@pytest.mark.parametrize(
+    ("cpu", "workers", "threads"),
+    [("", 1, "1"), ("500m", 1, "1"), ("4", 1, "4"), ("4", 2, "2"), ("1", 4, "1"), ("2.5", 1, "2"), ("odd", 1, "1")],
+)
+def test_the_math_threads_of_a_worker_follow_its_cpu(
+    make_deployment: Make, *, cpu: str, workers: int, threads: str
+) -> None:
+    unit = Unit.of(make_deployment("a", resources=Resources(cpu=cpu), workers=workers))
+    seen = worker_environment(unit, place(), home=Home(root=Path("home")))
+    assert seen["OPENBLAS_NUM_THREADS"] == os.environ.get("OPENBLAS_NUM_THREADS", threads)
+
+
+def test_a_manifest_that_names_its_threads_has_them(own_home: Path, make_deployment: Make) -> None:
+    unit = Unit.of(make_deployment("a", environment={"OMP_NUM_THREADS": "7"}))
+    assert worker_environment(unit, place(), home=Home(root=own_home))["OMP_NUM_THREADS"] == "7"
 
 
 def test_a_bento_that_is_not_in_the_store_is_an_obstacle_that_says_the_way_out(
