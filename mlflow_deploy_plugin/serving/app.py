@@ -269,6 +269,14 @@ class Application:
             reply = _no_route(match)
         else:
             assert_never(match)
+        extra = self._headers(caller, reply)
+        if isinstance(reply, Reply):
+            await _send(reply, extra, send)
+        else:
+            await _send_stream(reply, extra, send)
+
+    def _headers(self, caller: Caller, reply: Reply | StreamReply) -> list[tuple[bytes, bytes]]:
+        """What every answer carries."""
         extra = [self._version_header, (b"x-request-id", caller.request_id.encode("latin-1"))]
         if caller.assigned:
             extra.append((b"x-model-assigned", caller.assigned.encode("latin-1")))
@@ -276,10 +284,7 @@ class Application:
             extra.extend((name.encode(), value.encode("latin-1")) for name, value in caller.trace.headers())
         if self.lifecycle.is_leaving or (isinstance(reply, Reply) and reply.status in CLOSING):
             extra.append((b"connection", b"close"))
-        if isinstance(reply, Reply):
-            await _send(reply, extra, send)
-        else:
-            await _send_stream(reply, extra, send)
+        return extra
 
     async def _answer(
         self, match: AnswerMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive
