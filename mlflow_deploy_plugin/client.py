@@ -155,7 +155,9 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
 
         An endpoint is explained by its stable deployment, since one explanation must not mix two versions.
         """
-        address, body = self._question(deployment_name, df, endpoint)
+        asked, body = self._question(deployment_name, df, endpoint)
+        stable = endpoint_for(self._target.stage(), deployment=None, endpoint=asked.endpoint).route.stable
+        address = replace(asked, deployment=asked.deployment or stable)
         try:
             return self._doors.scorer.explain(address, body)
         except ScoringError as error:
@@ -233,16 +235,15 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
 
     def _explain_from_outside(self, address: Address, body: Mapping[str, Any]) -> View:
         through = endpoint_for(self._target.stage(), deployment=None, endpoint=address.endpoint)
-        pinned = replace(address, deployment=address.deployment or through.route.stable)
-        model = through.deployments[pinned.deployment]
-        signature = signature_of(model, home=self._doors.home, scorer=self._doors.scorer, address=pinned)
+        model = through.deployments[address.deployment]
+        signature = signature_of(model, home=self._doors.home, scorer=self._doors.scorer, address=address)
         reference = self._doors.home.bento(model.model.bento) / "src" / REFERENCE_FILE
 
         def ask(rows: object) -> object:
-            answer = self._doors.scorer.invoke(pinned, build_payload(rows, signature))
+            answer = self._doors.scorer.invoke(address, build_payload(rows, signature))
             return answer["predictions"] if isinstance(answer, dict) else answer
 
-        return {"deployment": pinned.deployment, **explain_rows(body, ask, reference=reference)}
+        return {"deployment": address.deployment, **explain_rows(body, ask, reference=reference)}
 
     def _done(self, outcome: Outcome, name: str, describe: Callable[[str], View]) -> View:
         self._say(outcome)

@@ -23,13 +23,15 @@ from mlflow_deploy_plugin.serving.codecs import make_codecs, make_grpc_codecs
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Call, Host, Reply
 from mlflow_deploy_plugin.serving.engine import Engine
 from mlflow_deploy_plugin.serving.events import open_labels, open_recorder
+from mlflow_deploy_plugin.serving.explaining.desk import Desk
+from mlflow_deploy_plugin.serving.explaining.explanation import table_of
 from mlflow_deploy_plugin.serving.faults import AsleepError, Fault, RequestError
 from mlflow_deploy_plugin.serving.lifecycle import Lifecycle
 from mlflow_deploy_plugin.serving.metrics import Metrics, RouteKey
 from mlflow_deploy_plugin.serving.own_routes import OwnRoutes
 from mlflow_deploy_plugin.serving.predictors import samples
 from mlflow_deploy_plugin.serving.request import Caller
-from mlflow_deploy_plugin.serving.router import AnswerMatch, InferMatch, NoRoute, Router
+from mlflow_deploy_plugin.serving.router import AnswerMatch, ExplainMatch, InferMatch, NoRoute, Router
 from mlflow_deploy_plugin.serving.scheduler import Job, Scheduler
 from mlflow_deploy_plugin.serving.streams import StreamReply, Streams
 from mlflow_deploy_plugin.serving.thread import ModelThread
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
     from pathlib import Path
 
+    from mlflow_deploy_plugin.serving.codecs.base import Codec
     from mlflow_deploy_plugin.serving.grpc_server import GrpcServer
     from mlflow_deploy_plugin.serving.record import LabelSink, Recorder
+    from mlflow_deploy_plugin.serving.request import Request
     from mlflow_deploy_plugin.spec.settings import ServingSettings
 
     Scope = MutableMapping[str, Any]
@@ -108,6 +112,7 @@ class Application:
         self._engine: Engine | None = None
         self._warm_up: asyncio.Task[None] | None = None
         self._thread: ModelThread | None = None
+        self._desk = Desk(model.source, timeout_s=settings.timeout_s)
         self._grpc: GrpcServer | None = None
         self.grpc_port: int | None = None
         """Where gRPC is served; known once the worker is ready."""
@@ -201,6 +206,7 @@ class Application:
     async def stop(self) -> None:
         """Finish what is in flight, then flush the log."""
         self.lifecycle.drain()
+        await self._desk.stop()
         if self._grpc is not None:
             await self._grpc.stop(self._settings.timeout_s)
         if self._engine is not None:
@@ -265,6 +271,8 @@ class Application:
                 reply = await (self._engine or self.start()).answer(match.codec, call, connection.is_gone)
         elif isinstance(match, AnswerMatch):
             reply = await self._answer(match, scope, headers, caller, receive)
+        elif isinstance(match, ExplainMatch):
+            reply = await self._explain(match, scope, headers, caller, receive)
         elif isinstance(match, NoRoute):
             reply = _no_route(match)
         else:
@@ -301,6 +309,24 @@ class Application:
         self._metrics.requests[RouteKey(match.speaker.name, match.route.path, reply.status)] += 1
         return reply
 
+    async def _explain(
+        self, match: ExplainMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive
+    ) -> Reply:
+        """Outside the predict path, and outside its error rate."""
+        codec, call = match.codec, Call(scope["method"], match.route, match.captures, headers, b"", b"", caller)
+        request: Request | None = None
+        try:
+            body = await self._limits.read(receive, headers, Connection(receive))
+            call = call._replace(body=body, query=scope["query_string"])
+            request = await _decode(codec, call)
+            explanation = await self._desk.explain(table_of(request.payload))
+            reply = codec.encode_explanation(explanation, request, call)
+        except RequestError as error:
+            reply = codec.encode_error(error, call, request)
+            self._metrics.rejected[error.fault.name.lower()] += 1
+        self._metrics.requests[RouteKey(codec.name, match.route.path, reply.status)] += 1
+        return reply
+
     def _refuse(
         self,
         match: InferMatch | AnswerMatch,
@@ -316,6 +342,15 @@ class Application:
         key = RouteKey(speaker.name, match.route.path, reply.status)
         self._metrics.failed(key, error.fault, latency_s=0.0)
         return reply
+
+
+async def _decode(codec: Codec, call: Call) -> Request:
+    """What the call asks, once what reading it needs is there."""
+    try:
+        return await asyncio.to_thread(codec.decode, call)
+    except AsleepError as asleep:
+        await asyncio.to_thread(asleep.wake)
+        return await asyncio.to_thread(codec.decode, call)
 
 
 def _no_route(match: NoRoute) -> Reply:

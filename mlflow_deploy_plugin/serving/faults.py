@@ -24,13 +24,14 @@ class Fault(Enum):
     OVERLOADED = 429
     CLIENT_GONE = 499  # nobody reads the answer; the metrics do
     MODEL_FAILED = 500  # the model raised
+    NOT_OFFERED = 501  # something that this server could do is not installed
     UNAVAILABLE = 503  # draining, warming up, or replaced because a call hangs
     TIMED_OUT = 504
 
     @property
     def is_clients(self) -> bool:
-        """Whether the client can mend it. These do not count against the model's error rate."""
-        return self.value in {400, 404, 405, 408, 413, 415, 422, 499}
+        """Whether the client can mend it, or nobody failed. These do not count against the model's error rate."""
+        return self.value in {400, 404, 405, 408, 413, 415, 422, 499, 501}
 
 
 class RequestError(ModelserveError):

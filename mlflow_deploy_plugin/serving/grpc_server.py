@@ -18,7 +18,7 @@ import grpc.aio
 
 from mlflow_deploy_plugin.errors import ModelserveError
 from mlflow_deploy_plugin.serving.caller import read_caller
-from mlflow_deploy_plugin.serving.codecs.base import Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.base import Call, Explain, Infer, Reply
 from mlflow_deploy_plugin.serving.codecs.grpc_status import MESSAGE, STATUS, refusal
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.metrics import RouteKey
@@ -57,7 +57,8 @@ class GrpcServer:
     """The gRPC side of one worker."""
 
     def __init__(self, codecs: Sequence[Codec], *, engine: Engine, metrics: Metrics, deployment: str) -> None:
-        self._methods = {route.path: (codec, route) for codec in codecs for route in codec.routes()}
+        offered = [(codec, route) for codec in codecs for route in codec.routes()]
+        self._methods = {route.path: (codec, route) for codec, route in offered if not isinstance(route, Explain)}
         self._services = {path.rpartition("/")[0] for path in self._methods}
         self._engine = engine
         self._metrics = metrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -21,8 +22,6 @@ from mlflow_deploy_plugin.spec.bento import COMPILED_FOLDER, MODEL_FOLDER, SPEC_
 from mlflow_deploy_plugin.spec.names import slug
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 BATCHING_ROWS: Final = 4
@@ -38,6 +37,8 @@ class ServedModel:
     spec: BentoSpec
     description: ModelDescription
     loaded: Loaded
+    source: Path = Path()
+    """The Bento's src folder."""
 
 
 def load(bento_src: Path, settings: ServingSettings, *, worker: int = 0) -> ServedModel:
@@ -67,7 +68,7 @@ def load(bento_src: Path, settings: ServingSettings, *, worker: int = 0) -> Serv
         else "; ".join(filter(None, (loaded.reason, spec.predictor_reason)))
     )
     _logger.info("%s is served by %s: %s", spec.model_uri, loaded.predictor.name, reason)
-    return ServedModel(spec=spec, description=_describe(request, loaded), loaded=loaded)
+    return ServedModel(spec=spec, description=_describe(request, loaded), loaded=loaded, source=bento_src)
 
 
 def _check_batching(loaded: Loaded, request: LoadRequest) -> Loaded:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
-from mlflow_deploy_plugin.serving.codecs.base import Answer, Infer
+from mlflow_deploy_plugin.serving.codecs.base import Answer, Explain, ExplainingCodec, Infer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,14 +47,24 @@ class NoRoute:
     allowed: tuple[str, ...] = ()
 
 
-Match = InferMatch | AnswerMatch | NoRoute
+@dataclass(frozen=True, slots=True)
+class ExplainMatch:
+    """A route that explains the model's answers."""
+
+    codec: ExplainingCodec
+    route: Explain
+    captures: Mapping[str, str]
+
+
+Bound = InferMatch | AnswerMatch | ExplainMatch
+Match = Bound | NoRoute
 
 
 class Router:
     """All routes of one application; of two that claim a path the first has it."""
 
     def __init__(self, codecs: Sequence[Codec], own: Sequence[tuple[Speaker, Answer]] = ()) -> None:
-        self._matches: list[tuple[re.Pattern[str], InferMatch | AnswerMatch]] = [
+        self._matches: list[tuple[re.Pattern[str], Bound]] = [
             (compile_path(answer.path), AnswerMatch(speaker, answer, {})) for speaker, answer in own
         ]
         for codec in codecs:
@@ -82,12 +92,16 @@ class Router:
         return NoRoute(tuple(dict.fromkeys(allowed)))
 
 
-def _bind(codec: Codec, route: Route) -> InferMatch | AnswerMatch:
+def _bind(codec: Codec, route: Route) -> Bound:
     match route:
         case Infer():
             return InferMatch(codec, route, {})
         case Answer():
             return AnswerMatch(codec, route, {})
+        case Explain():
+            if not isinstance(codec, ExplainingCodec):
+                raise TypeError(f"{codec.name} has the route {route.path} and no words for explanations")
+            return ExplainMatch(codec, route, {})
         case _:
             assert_never(route)
 

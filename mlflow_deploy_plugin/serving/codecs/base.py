@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_chec
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlflow_deploy_plugin.serving.explaining.explanation import Explanation
     from mlflow_deploy_plugin.serving.faults import RequestError
     from mlflow_deploy_plugin.serving.request import Caller, Request, Response
     from mlflow_deploy_plugin.serving.signature import Signature
@@ -90,7 +91,16 @@ class Answer:
     verb: str = "answer"
 
 
-Route = Infer | Answer
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explain:
+    """A route that says what moved the answers of a request; its codec is an :class:`ExplainingCodec`."""
+
+    path: str
+    methods: tuple[str, ...] = ("POST",)
+    verb: str = "explain"
+
+
+Route = Infer | Answer | Explain
 
 
 class Speaker(Protocol):
@@ -137,6 +147,14 @@ class StreamingCodec(Protocol):
 
     def encode_end(self) -> bytes:
         """The last piece of a whole stream."""
+
+
+@runtime_checkable
+class ExplainingCodec(Codec, Protocol):
+    """A codec that has words for explanations; ``decode`` reads what is explained as it reads what is predicted."""
+
+    def encode_explanation(self, explanation: Explanation, request: Request, call: Call) -> Reply:
+        """The answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ STATUS_OF: Final = {
     Fault.OVERLOADED: 8,
     Fault.CLIENT_GONE: 1,  # CANCELLED
     Fault.MODEL_FAILED: 13,  # INTERNAL
+    Fault.NOT_OFFERED: 12,
     Fault.UNAVAILABLE: 14,  # UNAVAILABLE
     Fault.TIMED_OUT: 4,
 }

@@ -20,7 +20,7 @@ import orjson
 
 from mlflow_deploy_plugin.serving import json_text
 from mlflow_deploy_plugin.serving.codecs import mlflow_exact, mlflow_fast
-from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Explain, Infer, Reply
 from mlflow_deploy_plugin.serving.codecs.json_body import retry_headers
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.payloads import plain
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlflow_deploy_plugin.serving.codecs.base import Host, Route
+    from mlflow_deploy_plugin.serving.explaining.explanation import Explanation
 
 SSE: Final = b"text/event-stream"
 _PLAIN: Final = b"text/plain; charset=utf-8"
@@ -44,6 +45,7 @@ _CODES: Final = {
     Fault.OVERLOADED: "RESOURCE_EXHAUSTED",
     Fault.CLIENT_GONE: "CANCELLED",
     Fault.MODEL_FAILED: "INTERNAL_ERROR",
+    Fault.NOT_OFFERED: "NOT_IMPLEMENTED",
     Fault.UNAVAILABLE: "TEMPORARILY_UNAVAILABLE",
     Fault.TIMED_OUT: "DEADLINE_EXCEEDED",
 }
@@ -67,9 +69,10 @@ class MlflowCodec:
         self._version = _mlflow_version()
 
     def routes(self) -> Sequence[Route]:
-        """MLflow's four."""
+        """MLflow's four, and ours for ``mlflow deployments explain``."""
         return (
             Infer(path="/invocations"),
+            Explain(path="/explain"),
             Answer(path="/ping", answer=self._ping),
             Answer(path="/health", answer=self._ping),
             Answer(path="/version", answer=self._say_version),
@@ -101,6 +104,10 @@ class MlflowCodec:
             return Reply(200, JSON, json_text.dumps(predictions if request.echo else {"predictions": predictions}))
         except (TypeError, ValueError, RecursionError) as error:
             raise RequestError(Fault.MODEL_FAILED, str(error)) from None  # 500, as MLflow; a cause means 400
+
+    def encode_explanation(self, explanation: Explanation, request: Request, call: Call) -> Reply:  # noqa: ARG002
+        """Attributions by row, as ``mlflow deployments explain`` tells them."""
+        return Reply(200, JSON, json_text.dumps({"deployment": self._model.deployment, **explanation._asdict()}))
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
         """MLflow's JSON; a wrong content type is refused in plain text, as MLflow does."""

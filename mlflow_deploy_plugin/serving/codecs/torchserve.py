@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from mlflow_deploy_plugin.serving import json_text
-from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
+from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Explain, Infer, Reply
 from mlflow_deploy_plugin.serving.codecs.blame import status_of
 from mlflow_deploy_plugin.serving.codecs.json_body import loads, retry_headers
 from mlflow_deploy_plugin.serving.codecs.rows import RowReader
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mlflow_deploy_plugin.serving.codecs.base import Host, Route
+    from mlflow_deploy_plugin.serving.explaining.explanation import Explanation
     from mlflow_deploy_plugin.serving.request import Payload
 
 _TYPES: Final = {
@@ -60,7 +61,7 @@ class TorchserveCodec:
         whole: list[Route] = []
         for suffix in ("/{model}", "/{model}/{version}"):
             whole.append(Infer(path=f"/predictions{suffix}", methods=("POST", "PUT"), verb="predictions"))
-            whole.append(Answer(path=f"/explanations{suffix}", methods=("POST", "PUT"), answer=_no_explanations))
+            whole.append(Explain(path=f"/explanations{suffix}", methods=("POST", "PUT"), verb="explanations"))
             whole.append(Answer(path=f"/models{suffix}", answer=self._describe))
             whole.append(Answer(path=f"/models{suffix}", methods=("PUT",), answer=self._refuse_scaling))
             whole.append(Answer(path=f"/models{suffix}", methods=("DELETE",), answer=self._refuse_removal))
@@ -91,6 +92,23 @@ class TorchserveCodec:
             return Reply(200, JSON, json_text.dumps(predictions[0] if is_single else predictions))
         except (TypeError, ValueError, RecursionError) as error:
             raise RequestError(Fault.MODEL_FAILED, str(error)) from None
+
+    def encode_explanation(self, explanation: Explanation, request: Request, call: Call) -> Reply:  # noqa: ARG002
+        """For each item what moved its prediction, column by column."""
+        rows = zip(
+            explanation.outputs, explanation.base, explanation.attributions, explanation.predictions, strict=True
+        )
+        items = [
+            {
+                "attributions": dict(zip(explanation.columns, attributions, strict=True)),
+                "base": base,
+                "prediction": prediction,
+                "output": output,
+                "method": explanation.method,
+            }
+            for output, base, attributions, prediction in rows
+        ]
+        return Reply(200, JSON, json_text.dumps(items if request.echo else items[0]))
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
         """``{"code", "type", "message"}``."""
@@ -153,10 +171,6 @@ class TorchserveCodec:
 
     def _refusal(self, way: str) -> Reply:
         return _error(405, f"git decides what is served, so this server cannot be changed by a request; use: {way}")
-
-
-def _no_explanations(call: Call) -> Reply:  # noqa: ARG001  there are none for any request
-    return _error(501, "this server explains nothing under TorchServe's paths")
 
 
 def _reply(document: Any) -> Reply:  # noqa: ANN401

@@ -65,7 +65,7 @@ def _rest(model: ModelDescription, route: Route) -> Operation:
 
 
 def _mlflow(model: ModelDescription, route: Route) -> Operation:
-    if route.path != "/invocations":
+    if route.path not in {"/invocations", "/explain"}:
         summary = "Version of MLflow, bare" if route.path == "/version" else "Alive"
         return Operation(summary=summary, answer={})  # called JSON by MLflow, and is none
     shapes = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -74,6 +74,8 @@ def _mlflow(model: ModelDescription, route: Route) -> Operation:
         "properties": {"params": schemas.params(model.signature)},
         "oneOf": [{"required": [shape]} for shape in shapes],
     }
+    if route.path == "/explain":
+        return _explanation("What moved each prediction, column by column", body={JSON: body})
     answer: dict[str, Schema] = {JSON: ANYTHING}
     if model.is_streamable:
         answer["text/event-stream"] = {"type": "string"}
@@ -83,6 +85,11 @@ def _mlflow(model: ModelDescription, route: Route) -> Operation:
         example=examples.invocation(model),
         answer=answer,
     )
+
+
+def _explanation(summary: str, *, body: Mapping[str, Schema]) -> Operation:
+    """Slow, few at a time, and only where SHAP is installed."""
+    return Operation(summary=summary, body=body, answer={JSON: ANYTHING}, errors=(422, 429, 500, 501, 503, 504))
 
 
 def _oip(model: ModelDescription, route: Route) -> Operation:
@@ -150,9 +157,7 @@ def _tensorflow(model: ModelDescription, route: Route) -> Operation:
 
 def _torchserve(model: ModelDescription, route: Route) -> Operation:
     if route.path.startswith("/explanations"):
-        return Operation(
-            summary="TorchServe: explanations, which are not offered here", body={JSON: ANYTHING}, errors=(501,)
-        )
+        return _explanation("TorchServe: what moved the prediction of each item", body={JSON: ANYTHING})
     if route.verb != "predictions":
         return Operation(summary="TorchServe: what is served; git alone changes it", answer={JSON: ANYTHING})
     rows = examples.rows(model)

@@ -343,6 +343,7 @@ def test_a_stream_gives_events_and_speaks_mlflow_too(served: Any, world: Any) ->
 def test_an_explanation_is_the_servers_own_where_it_has_one(served: Any, world: Any) -> None:
     world.scorer.answer = {"values": [[0.5]]}
     assert served.explain(endpoint="churn", df=pd.DataFrame({"a": [1]})) == {"values": [[0.5]]}
+    assert world.scorer.sent[-1][1].deployment == "churn"  # stable: a split would mix two models
 
 
 def test_one_row_without_a_training_sample_cannot_be_explained(served: Any, world: Any) -> None:

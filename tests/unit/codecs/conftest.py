@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from mlflow_deploy_plugin.serving.codecs.base import Call, Factory, Host, ModelDescription, Reply
+from mlflow_deploy_plugin.serving.explaining.explanation import Explanation, table_of
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Caller, Payload, Request, Response
-from mlflow_deploy_plugin.serving.router import AnswerMatch, InferMatch, Router
+from mlflow_deploy_plugin.serving.router import AnswerMatch, ExplainMatch, NoRoute, Router
 from mlflow_deploy_plugin.serving.signature import Column, Signature
 
 Model = Callable[[Payload], Any]
@@ -35,6 +36,20 @@ def describe(**changes: Any) -> ModelDescription:
     return replace(plain, **changes)
 
 
+def explain(request: Request) -> Explanation:
+    """Everything by the first column."""
+    table = table_of(request.payload)
+    count = len(table.rows)
+    return Explanation(
+        method="made-up",
+        columns=table.columns,
+        outputs=[None] * count,
+        base=[0.0] * count,
+        attributions=[[row[0], *[0.0] * (len(row) - 1)] for row in table.rows.tolist()],
+        predictions=table.rows[:, 0].tolist(),
+    )
+
+
 @dataclass(kw_only=True)
 class Loopback:
     """One codec, one model."""
@@ -49,7 +64,7 @@ class Loopback:
     def ask(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
         codec = self.factory(Host(model=self.description, is_ready=lambda: self.is_ready))
         found = Router([codec]).match(method, path)
-        if not isinstance(found, (InferMatch, AnswerMatch)):
+        if isinstance(found, NoRoute):
             return Reply(405 if found.allowed else 404, b"text/plain", b"")
         named = {name.lower().encode(): value.encode() for name, value in (headers or {}).items()}
         call = Call(method, found.route, found.captures, named, b"", body, Caller(request_id="r1"))
@@ -59,6 +74,8 @@ class Loopback:
                 return found.route.answer(call)
             request = codec.decode(call)
             self.seen.append(request)
+            if isinstance(found, ExplainMatch):
+                return found.codec.encode_explanation(explain(request), request, call)
             return codec.encode(self._answer(request), request, call)
         except RequestError as error:
             return codec.encode_error(error, call, request)

@@ -188,8 +188,13 @@ def test_what_would_change_the_server_is_refused_with_the_way_out(table: Any, me
     assert way in answer["message"]
 
 
-def test_explanations_are_not_pretended(table: Any) -> None:
-    assert table.ask("POST", "/explanations/churn").status == 501
+def test_explanations_are_told_item_by_item(table: Any) -> None:
+    status, one = table.post("/explanations/churn", {"age": 1.0, "income": 2.0})
+    assert (status, one["attributions"], one["prediction"]) == (200, {"age": 1.0, "income": 0.0}, 1.0)
+    status, many = table.post("/explanations/churn/4", [[1.0, 2.0], [3.0, 4.0]])
+    assert [item["prediction"] for item in many] == [1.0, 3.0]
+    assert table.post("/explanations/churn/9", [1.0, 2.0])[0] == 404
+    assert table.post("/explanations/churn", [1.0])[0] == 400
 
 
 JSON_VALUES = st.recursive(
