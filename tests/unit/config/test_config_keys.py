@@ -23,6 +23,8 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "device": ("cuda:0", "cuda:0"),
     "precision": ("bf16", "bf16"),
     "batching": (False, "off"),
+    "torch_compile": (True, "on"),
+    "cuda_graphs": (True, "on"),
     "max_batch_size": (8, "8"),
     "max_latency_ms": (12.5, "12.5"),
     "max_queue": (9, "9"),
