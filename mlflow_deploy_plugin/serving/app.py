@@ -299,15 +299,17 @@ class Application:
     ) -> Reply:
         try:
             is_bare = scope["method"] in {"GET", "HEAD"}
-            body = b"" if is_bare else self._limits.arrived(headers, Connection(receive))
-            if body is None:
-                body = await self._limits.read(receive, headers)
+            body = b"" if is_bare else await self._body(receive, headers)
             call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], body, caller)
             reply = match.route.answer(call)
         except RequestError as error:
             return self._refuse(match, scope, headers, caller, error)
         self._metrics.requests[RouteKey(match.speaker.name, match.route.path, reply.status)] += 1
         return reply
+
+    async def _body(self, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+        body = self._limits.arrived(headers, Connection(receive))
+        return await self._limits.read(receive, headers) if body is None else body
 
     async def _explain(
         self, match: ExplainMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive
@@ -316,7 +318,7 @@ class Application:
         codec, call = match.codec, Call(scope["method"], match.route, match.captures, headers, b"", b"", caller)
         request: Request | None = None
         try:
-            body = await self._limits.read(receive, headers, Connection(receive))
+            body = await self._body(receive, headers)
             call = call._replace(body=body, query=scope["query_string"])
             request = await _decode(codec, call)
             explanation = await self._desk.explain(table_of(request.payload))
