@@ -26,6 +26,7 @@ from mlflow_deploy_plugin.serving.events import open_labels, open_recorder
 from mlflow_deploy_plugin.serving.explaining.desk import Desk
 from mlflow_deploy_plugin.serving.explaining.explanation import table_of
 from mlflow_deploy_plugin.serving.faults import AsleepError, Fault, RequestError
+from mlflow_deploy_plugin.serving.gpus import open_reader
 from mlflow_deploy_plugin.serving.lifecycle import Lifecycle
 from mlflow_deploy_plugin.serving.metrics import Metrics, RouteKey
 from mlflow_deploy_plugin.serving.own_routes import OwnRoutes
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlflow_deploy_plugin.serving.codecs.base import Codec
+    from mlflow_deploy_plugin.serving.gpus import GpuReader
     from mlflow_deploy_plugin.serving.grpc_server import GrpcServer
     from mlflow_deploy_plugin.serving.record import LabelSink, Recorder
     from mlflow_deploy_plugin.serving.request import Request
@@ -92,6 +94,7 @@ class Application:
         recorder: Recorder,
         labels: LabelSink,
         shared: exposition.Shared | None = None,
+        gpus: GpuReader | None = None,
         end_process: Callable[[int], None] = os._exit,
     ) -> None:
         self.lifecycle = Lifecycle()
@@ -101,6 +104,7 @@ class Application:
         self._recorder = recorder
         self._labels = labels
         self._shared = shared
+        self._gpus = gpus or open_reader(os.environ)
         self._end_process = end_process
         description = model.description
         self._host = Host(model=description, is_ready=lambda: self.lifecycle.is_ready)
@@ -250,6 +254,7 @@ class Application:
             in_flight=0 if engine is None else engine.in_flight,
             waiting_rows=0 if engine is None else engine.waiting_rows,
             is_ready=self.lifecycle.is_ready,
+            gpus=self._gpus.read(),
         )
         return exposition.series(self._metrics, labels, gauges)
 

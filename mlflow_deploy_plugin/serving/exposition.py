@@ -17,7 +17,9 @@ from mlflow_deploy_plugin.serving.faults import Fault
 from mlflow_deploy_plugin.serving.metrics import NONE, Histogram, Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mlflow_deploy_plugin.serving.gpus import Reading
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -37,10 +39,15 @@ HELP: Final = {
     "model_in_flight": ("gauge", "Requests that are being answered"),
     "model_waiting_rows": ("gauge", "Rows that wait for the model"),
     "model_ready": ("gauge", "Workers whose warm-up was answered and that do not drain"),
+    "model_gpu_memory_used_bytes": ("gauge", "Memory in use on a GPU of this worker, by whomever"),
+    "model_gpu_memory_total_bytes": ("gauge", "Memory of a GPU of this worker"),
+    "model_gpu_utilization_ratio": ("gauge", "Share of time in which a GPU of this worker computed"),
 }
+OF_DEVICES: Final = ("model_gpu_memory_used_bytes", "model_gpu_memory_total_bytes", "model_gpu_utilization_ratio")
+"""What workers that share a device say alike: they are not summed."""
 STALE_S: Final = 30.0
 """Age of a snapshot, written every second, whose gauges are believed no more: another process may bear the number."""
-GAUGES: Final = ("model_in_flight", "model_waiting_rows", "model_ready")
+GAUGES: Final = ("model_in_flight", "model_waiting_rows", "model_ready", *OF_DEVICES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,7 @@ class Gauges:
     in_flight: int
     waiting_rows: int
     is_ready: bool
+    gpus: Sequence[Reading] = ()
 
 
 def series(metrics: Metrics, labels: Labels, gauges: Gauges) -> Series:
@@ -83,11 +91,16 @@ def series(metrics: Metrics, labels: Labels, gauges: Gauges) -> Series:
     found[_key("model_in_flight", version)] = gauges.in_flight
     found[_key("model_waiting_rows", version)] = gauges.waiting_rows
     found[_key("model_ready", version)] = int(gauges.is_ready)
+    for reading in gauges.gpus:
+        device = {**version, "gpu": reading.gpu}
+        found[_key("model_gpu_memory_used_bytes", device)] = reading.used_bytes
+        found[_key("model_gpu_memory_total_bytes", device)] = reading.total_bytes
+        found[_key("model_gpu_utilization_ratio", device)] = reading.utilization
     return found
 
 
 def merge(parts: Iterable[Series]) -> Series:
-    """Sums over workers.
+    """Sums over workers; of devices that they may share, the largest word.
 
     >>> merge([{"a": 1}, {"a": 2, "b": 3}])
     {'a': 3, 'b': 3}
@@ -95,7 +108,8 @@ def merge(parts: Iterable[Series]) -> Series:
     total: Series = {}
     for part in parts:
         for key, value in part.items():
-            total[key] = total.get(key, 0) + value
+            known = total.get(key, 0)
+            total[key] = max(known, value) if key.startswith("model_gpu_") else known + value
     return total
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mlflow_deploy_plugin.serving import exposition
 from mlflow_deploy_plugin.serving.faults import Fault
+from mlflow_deploy_plugin.serving.gpus import NvmlReader, Reading, open_reader
 from mlflow_deploy_plugin.serving.metrics import LATENCY_BOUNDS, Metrics, RouteKey
 
 LABELS = exposition.Labels(model_version='odd"name', endpoint="churn")
@@ -117,3 +119,73 @@ def test_paths_that_scanners_try_make_no_series(talk: Any, serving: Any) -> None
 
     text = talk(serving.application(), scan)
     assert sum(line.startswith("model_requests_total") for line in text.splitlines()) == 1
+
+
+READING = Reading(gpu="GPU-1", used_bytes=3 * 2**30, total_bytes=80 * 2**30, utilization=0.25)
+
+
+def test_a_gpu_is_told_once_however_many_workers_share_it() -> None:
+    gauges = exposition.Gauges(in_flight=1, waiting_rows=0, is_ready=True, gpus=[READING])
+    one = exposition.series(Metrics(), LABELS, gauges)
+    found = families(exposition.merge([one, one]))
+    assert [found[name].samples[0].value for name in exposition.OF_DEVICES] == [3 * 2**30, 80 * 2**30, 0.25]
+    assert found["model_gpu_utilization_ratio"].samples[0].labels["gpu"] == "GPU-1"
+    assert found["model_in_flight"].samples[0].value == 2
+
+
+class Library:
+    """Stands for pynvml with two devices."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, *, is_away: bool = False) -> None:
+        self.is_away = is_away
+
+    def nvmlInit(self) -> None:  # noqa: N802  its name
+        if self.is_away:
+            raise self.NVMLError("Driver Not Loaded")
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 2
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:  # noqa: N802
+        return f"GPU-{index}"
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+        return uuid
+
+    def nvmlDeviceGetUUID(self, handle: str) -> str:  # noqa: N802
+        return handle
+
+    def nvmlDeviceGetMemoryInfo(self, handle: str) -> Any:  # noqa: ARG002, N802
+        if self.is_away:
+            raise self.NVMLError("GPU is lost")
+        return SimpleNamespace(used=1, total=2)
+
+    def nvmlDeviceGetUtilizationRates(self, handle: str) -> Any:  # noqa: ARG002, N802
+        return SimpleNamespace(gpu=50)
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [(None, ["GPU-0", "GPU-1"]), ("1", ["GPU-1"]), ("GPU-abc, 0", ["GPU-abc", "GPU-0"])],
+)
+def test_the_gpus_that_cuda_shows_are_read(visible: str | None, names: list[str]) -> None:
+    readings = NvmlReader(visible, Library()).read()
+    assert [reading.gpu for reading in readings] == names
+    assert {(reading.used_bytes, reading.total_bytes, reading.utilization) for reading in readings} == {(1, 2, 0.5)}
+
+
+def test_a_driver_that_is_not_there_or_goes_away_costs_only_its_metrics() -> None:
+    assert NvmlReader(None, Library(is_away=True)).read() == ()
+    library = Library()
+    reader = NvmlReader(None, library)
+    assert len(reader.read()) == 2
+    library.is_away = True
+    assert reader.read() == ()
+
+
+def test_a_worker_that_sees_no_gpu_asks_nobody() -> None:
+    assert open_reader({"CUDA_VISIBLE_DEVICES": "-1"}).read() == ()
+    assert isinstance(open_reader({}), NvmlReader)
