@@ -56,7 +56,7 @@ class MlflowRegistry:
 
     def run_tags(self, run_id: str) -> Mapping[str, str]:
         """Tags of a run; empty where the run is gone."""
-        with _mlflow() as mlflow:
+        with quiet_mlflow() as mlflow:
             try:
                 return dict(mlflow.MlflowClient().get_run(run_id).data.tags)
             except mlflow.exceptions.MlflowException as error:
@@ -66,7 +66,7 @@ class MlflowRegistry:
 
     def download(self, uri: str, into: Path) -> Path:
         """Copy the artifact of ``uri`` into ``into``."""
-        with _mlflow() as mlflow:
+        with quiet_mlflow() as mlflow:
             try:
                 return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(into)))
             except OSError as error:
@@ -90,7 +90,7 @@ def _is_logged(source: object) -> bool:
 
 def _ask(ask: Callable[[Any], Answer | None], what: str, known: Callable[[Any], str]) -> Answer:
     """The registry's answer; an absent one is explained by what ``known`` finds instead."""
-    with _mlflow() as mlflow:
+    with quiet_mlflow() as mlflow:
         client = mlflow.MlflowClient()
         try:
             found = ask(client)
@@ -156,7 +156,7 @@ def _quoted(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _mlflow() -> Iterator[ModuleType]:
+def quiet_mlflow() -> Iterator[ModuleType]:
     """MLflow, imported, and silent on standard output while it works for us."""
     added = {name: text for name, text in QUIET.items() if name not in os.environ}
     os.environ.update(added)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.targets.base import DeploymentTarget
     from pipelines.monitoring.events import EventStore
     from pipelines.monitoring.prometheus import Prometheus
+    from pipelines.registry.model_registry import ModelRegistry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Doors:
     warn: Callable[[str], None]
     """What a person should know besides: standard error."""
     open_prometheus: "Callable[[str], Prometheus]" = field(default_factory=lambda: _prometheus)
+    open_registry: "Callable[[str], ModelRegistry]" = field(default_factory=lambda: _registry)
 
     @classmethod
     def real(cls, environment: Mapping[str, str]) -> Self:
@@ -83,6 +85,12 @@ def _prometheus(url: str) -> "Prometheus":
     from pipelines.monitoring.prometheus import HttpPrometheus  # noqa: PLC0415
 
     return HttpPrometheus(url=url)
+
+
+def _registry(uri: str) -> "ModelRegistry":
+    from pipelines.registry.model_registry import MlflowModelRegistry  # noqa: PLC0415
+
+    return MlflowModelRegistry(uri=uri)
 
 
 def _say(text: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EVENTS: Final = "events"
 PROMETHEUS: Final = "prometheus"
-COUNTERS: Final = ("model", "envoy")
+COUNTERS: Final = ("model", "envoy", "agent")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="events (default), or prometheus=URL: counters see no users, so they hold and roll back, never promote",
     )
     parser.add_argument(
-        "--counters", default=COUNTERS[0], choices=COUNTERS, help="of Prometheus: the Bentos' own, or Envoy's"
+        "--counters", default=COUNTERS[0], choices=COUNTERS, help="of Prometheus: the Bentos' own, Envoy's, or the agent's"
     )
 
 

@@ -22,7 +22,7 @@ from pipelines.analysis.arms import Arm, Missing, RequestCounts, request_counts
 from pipelines.monitoring.prometheus import Prometheus, Vector
 from pipelines.promotion.observation import Observation
 
-Counters = Literal["model", "envoy"]
+Counters = Literal["model", "envoy", "agent"]
 
 SETTLE: Final = timedelta(minutes=1)
 """Left out after each change of weights; longer than the interval of scrapes, so that the reading before a stretch and
@@ -42,7 +42,9 @@ class Selectors:
 
 
 def selectors(counters: Counters, deployment: str) -> Selectors:
-    """The Bentos' own metrics, or the gateway's of the deployment's clusters, which outlive a dead Bento.
+    """The Bentos' own metrics, Envoy's of the deployment's clusters, or the agent's count of the gateway's attempts.
+
+    The last two outlive a dead Bento; of the first nothing is seen then, and nothing is decided.
 
     >>> selectors("model", "churn-v4").failures
     'model_requests_total{model_version="churn-v4",code=~"5..|429"}'
@@ -53,6 +55,13 @@ def selectors(counters: Counters, deployment: str) -> Selectors:
             alive=f"model_ready{{{arm}}}",
             requests=f"model_requests_total{{{arm}}}",
             failures=f'model_requests_total{{{arm},code=~"5..|429"}}',
+        )
+    if counters == "agent":
+        arm = f'deployment="{deployment}"'
+        return Selectors(
+            alive=f"modelserve_deployment_weight_ratio{{{arm}}}",
+            requests=f"modelserve_attempts_total{{{arm}}}",
+            failures=f'modelserve_attempts_total{{{arm},outcome="failed"}}',
         )
     arm = f'envoy_cluster_name=~"{deployment}(@[0-9a-f]+)?"'
     return Selectors(

@@ -144,7 +144,8 @@ class Forge:
         runner = _Runner(
             forge=self, temp=self.folder / f"runner-{len(list(self.folder.glob('runner-*')))}", known=known
         )
-        if any(known["needs"][need].result != "success" for need in needs):
+        is_always = "always()" in job.get("if", "")
+        if not is_always and any(known["needs"][need].result != "success" for need in needs):
             return Job(result="skipped")
         if "if" in job and not runner.value(job["if"]):
             return Job(result="skipped")
@@ -246,8 +247,10 @@ class _Runner:
         return _EXPRESSION.sub(lambda hit: str(self.value(hit[1])), text)
 
     def value(self, expression: str) -> object:
-        """Lookups, literals, ``||``, ``==`` and ``!=``, as far as the workflows go."""
+        """Lookups, literals, ``always()``, ``||``, ``==`` and ``!=``, as far as the workflows go."""
         bare = expression.strip().removeprefix("${{").removesuffix("}}").strip()
+        if bare == "always()":
+            return True
         if "||" in bare:
             return next((value for part in bare.split("||") if (value := self.value(part))), "")
         for sign, is_same in (("==", True), ("!=", False)):
@@ -287,7 +290,13 @@ def make_deployment(name: str, version: int, stage: str) -> Deployment:
         name=name,
         endpoint="churn",
         stage=stage,
-        model=ModelIdentity(bento=f"churn:{version:016x}", uri=f"models:/churn/{version}", digest=digest, name="churn"),
+        model=ModelIdentity(
+            bento=f"churn:{version:016x}",
+            uri=f"models:/churn/{version}",
+            digest=digest,
+            name="churn",
+            version=str(version),
+        ),
         image=f"modelserve.invalid/churn@{digest}",
     )
 

@@ -1,5 +1,6 @@
 """The workflows, executed: what a push, a schedule and a button do to a repository."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,9 @@ pytestmark = pytest.mark.e2e
 @pytest.mark.slow
 def test_a_canary_goes_from_5_to_100_per_cent_by_ticks(forge: Any) -> None:
     began = forge.run("promote")
-    assert {name: job.result for name, job in began.items()} == dict.fromkeys(
-        ("staging", "guard", "review", "production"), "success"
-    )
+    jobs = ("staging", "guard", "review", "production", "registry", "promoted")
+    assert {name: job.result for name, job in began.items()} == dict.fromkeys(jobs, "success")
+    assert "unchanged: no registry is named" in began["promoted"].said
     assert forge.weights == {"churn": 950, "churn-v2": 50}
     assert began["staging"].page == ""
 
@@ -34,7 +35,7 @@ def test_a_canary_goes_from_5_to_100_per_cent_by_ticks(forge: Any) -> None:
     assert "| errors | ✅ successful |" in promoted.page
 
     again = forge.run("promote")
-    assert [job.result for job in again.values()] == ["success", "success", "skipped", "skipped"]
+    assert [job.result for job in again.values()] == ["success", "success", "skipped", "skipped", "success", "skipped"]
     subjects = forge.log()
     assert len(subjects) == 4
     assert [subject.split(" (")[0] for subject in subjects[:3]] == [
@@ -51,14 +52,14 @@ def test_a_bad_canary_comes_back_without_a_review(forge: Any) -> None:
     forge.run("promote", endpoint="churn")
     forge.serve(failing={"churn-v2": 0.6})
     run = forge.run("promote")
-    assert [job.result for job in run.values()] == ["success", "failure", "skipped", "skipped"]
+    assert [job.result for job in run.values()] == ["success", "failure", "skipped", "skipped", "success", "skipped"]
     assert forge.weights == {"churn": 1000}
     assert forge.route().hold.deployment == "churn-v2"
     assert "| errors | ❌ failed |" in run["guard"].page
     assert "| churn-v2 | 5% | 0% |" in run["guard"].page
 
     after = forge.run("promote")
-    assert [job.result for job in after.values()] == ["success", "success", "skipped", "skipped"]
+    assert [job.result for job in after.values()] == ["success", "success", "skipped", "skipped", "success", "skipped"]
     assert len(forge.log()) == 3
 
 
@@ -76,6 +77,44 @@ def test_a_button_takes_a_version_back_whatever_the_reason_says(forge: Any) -> N
     again = forge.run("rollback", endpoint="churn", stage="production", reason=reason)["rollback"]
     assert again.result == "success"
     assert "unchanged: churn-v2 is out already" in again.said
+
+
+@pytest.mark.slow
+def test_the_registry_follows_a_step_and_a_rollback(forge: Any, tmp_path: Path) -> None:
+    forge.variables["MLFLOW_TRACKING_URI"] = uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    register(uri)
+    told = forge.run("promote")["promoted"]
+    assert told.result == "success", told.said
+    assert "| churn@challenger is version 2 |" in told.page
+    assert registered(uri) == {"aliases": {"champion": "1", "challenger": "2"}, "commit": forge.head.sha}
+    back = forge.run("rollback", endpoint="churn", stage="production")["registry"]
+    assert "changed: churn@challenger is nobody" in back.said
+    assert registered(uri) == {"aliases": {"champion": "1"}, "commit": forge.head.sha}
+
+
+def register(uri: str) -> None:
+    """Two versions of a model, registered elsewhere, since importing MLflow warns of its own code."""
+    program = f"""
+import mlflow
+client = mlflow.MlflowClient({uri!r})
+client.create_registered_model("churn")
+for number in (1, 2):
+    client.create_model_version("churn", "file:///nowhere")
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, capture_output=True)
+
+
+def registered(uri: str) -> Any:
+    program = f"""
+import json, mlflow
+client = mlflow.MlflowClient({uri!r})
+aliases = {{name: str(version) for name, version in client.get_registered_model("churn").aliases.items()}}
+commit = client.get_model_version("churn", "1").tags["modelserve.production.commit"]
+print(json.dumps({{"aliases": aliases, "commit": commit}}))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_a_protected_branch_gets_a_branch_to_merge(forge: Any) -> None:

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from mlflow_deploy_plugin.agent.metrics.families import FAMILIES
 from mlflow_deploy_plugin.errors import ConfigError, ModelserveError, RetryLaterError
+from mlflow_deploy_plugin.serving.exposition import HELP
 from pipelines.analysis.arms import Missing, RequestCounts
 from pipelines.analysis.compare import compare
 from pipelines.analysis.gates import ErrorRatioGate
@@ -44,7 +46,7 @@ class Traffic:
         return compare(seen.stable, seen.canary, ErrorRatioGate(guardrail=0.5), alpha=0.01)
 
 
-@pytest.mark.parametrize("counters", ["model", "envoy"])
+@pytest.mark.parametrize("counters", ["model", "envoy", "agent"])
 def test_a_failing_canary_fails_and_the_reason_says_what_is_assumed(counters: Counters) -> None:
     traffic = Traffic(counters)
     traffic.arm("v3", requests=90, failures=1)
@@ -168,3 +170,10 @@ def test_what_is_no_vector_is_an_error_and_never_a_number(status: int, body: str
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         HttpPrometheus(url=url)
+
+
+@pytest.mark.parametrize(("counters", "known"), [("model", set(HELP)), ("agent", set(FAMILIES))])
+def test_the_counters_asked_for_are_ones_that_we_expose(counters: Counters, known: set[str]) -> None:
+    chosen = selectors(counters, "v3")
+    named = {selector.partition("{")[0] for selector in (chosen.alive, chosen.requests, chosen.failures)}
+    assert named <= known

@@ -24,7 +24,7 @@ WRITERS = {
     ("drift", "drift"),
 }
 PINNED = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
-RUNS = re.compile(r"(\.venv/bin/python -m pipelines \w+|make( [a-z0-9]+)+( EXTRAS=\"\$EXTRAS\")?$)")
+RUNS = re.compile(r"(\.venv/bin/python -m pipelines \w+|make( [a-z0-9-]+)+( EXTRAS=\"\$EXTRAS\")?$)")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -138,7 +138,22 @@ def test_production_goes_forward_behind_an_environment_and_back_without_one() ->
     assert promote["review"]["needs"] == "guard"
     assert "--only-aborts" in promote["guard"]["steps"][-2]["run"]
     for name in ("rollback", "drift"):
-        assert all("needs" not in job for job in read(FOLDER / f"{name}.yml")["jobs"].values())
+        assert "needs" not in read(FOLDER / f"{name}.yml")["jobs"][name]
+
+
+def needs(job: Mapping[str, Any]) -> set[str]:
+    given = job.get("needs", [])
+    return {given} if isinstance(given, str) else set(given)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "followers"),
+    [("promote", {"registry", "promoted"}), ("rollback", {"registry"}), ("drift", {"registry"})],
+)
+def test_the_registry_follows_every_writer_and_nothing_waits_for_it(workflow: str, followers: set[str]) -> None:
+    found = read(FOLDER / f"{workflow}.yml")["jobs"]
+    assert {name for flow, name in WRITERS if flow == workflow} == {n for name in followers for n in needs(found[name])}
+    assert not any(needs(job) & followers for job in found.values())
 
 
 def test_promotion_runs_by_push_schedule_and_hand() -> None:
