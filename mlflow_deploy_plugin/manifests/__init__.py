@@ -16,7 +16,13 @@ from mlflow_deploy_plugin.manifests.edit import (
     set_split,
     with_stage,
 )
-from mlflow_deploy_plugin.manifests.parse import parse_endpoint, parse_stage, stages
+from mlflow_deploy_plugin.manifests.parse import (
+    deployments_by_endpoint,
+    find_endpoint,
+    parse_endpoint,
+    parse_stage,
+    stages,
+)
 from mlflow_deploy_plugin.manifests.render import hold as hold_text
 from mlflow_deploy_plugin.manifests.render import time_text
 from mlflow_deploy_plugin.manifests.skeleton import skeleton
@@ -25,7 +31,9 @@ __all__ = [
     "add_deployment",
     "add_endpoint",
     "add_evidence",
+    "deployments_by_endpoint",
     "diff",
+    "find_endpoint",
     "hold_text",
     "moved_route",
     "parse_endpoint",

@@ -46,17 +46,41 @@ def parse_stage(files: Files, stage: str) -> Stage:
     Raises:
         ManifestError: a rule of the tree is broken; the message begins with the path.
     """
+    inside = _by_endpoint(files, stage)
+    endpoints = {name: _parse_endpoint(found, stage, name) for name, found in inside.items()}
+    _check_unique(stage, endpoints)
+    return Stage(name=stage, endpoints=endpoints)
+
+
+def find_endpoint(files: Files, stage: str, endpoint: str) -> Endpoint | None:
+    """One endpoint, without a look at the others; ``None`` where the stage lists none of that name.
+
+    Raises:
+        ManifestError: the stage's list or the endpoint breaks a rule of the tree; other endpoints may.
+    """
+    inside = _by_endpoint(files, stage).get(endpoint)
+    return None if inside is None else _parse_endpoint(inside, stage, endpoint)
+
+
+def deployments_by_endpoint(files: Files, stage: str) -> dict[str, tuple[str, ...]]:
+    """Names alone: what each endpoint of a stage lists, without reading a manifest.
+
+    Raises:
+        ManifestError: a list breaks a rule of the tree.
+    """
+    return {name: listed_deployments(dict(inside), stage, name) for name, inside in _by_endpoint(files, stage).items()}
+
+
+def _by_endpoint(files: Files, stage: str) -> dict[str, tuple[tuple[str, str], ...]]:
+    """The files of each endpoint that the stage lists; nothing where the tree has no folder of the stage."""
     folder = stage_folder(stage)
     within = {path: text for path, text in files.items() if path.startswith(folder)}
     if not within:
-        return Stage(name=stage, endpoints={})
-    listed = listed_endpoints(within, stage)
-    inside: dict[str, list[tuple[str, str]]] = {name: [] for name in listed}
+        return {}
+    inside: dict[str, list[tuple[str, str]]] = {name: [] for name in listed_endpoints(within, stage)}
     for path, text in within.items():
         inside.get(path.removeprefix(folder).partition("/")[0], []).append((path, text))
-    endpoints = {name: _parse_endpoint(tuple(inside[name]), stage, name) for name in listed}
-    _check_unique(stage, endpoints)
-    return Stage(name=stage, endpoints=endpoints)
+    return {name: tuple(found) for name, found in inside.items()}
 
 
 def parse_endpoint(files: Files, stage: str, endpoint: str) -> Endpoint:

@@ -82,7 +82,7 @@ class Value:
         """The value under ``keys``, one inside the other; ``None`` where one is missing."""
         value: Value | None = self
         for key in keys:
-            value = value.fields().get(key) if value is not None else None
+            value = _entry(value, key) if value is not None else None
         return value
 
     def need(self, *keys: str) -> "Value":
@@ -93,7 +93,7 @@ class Value:
         """
         value = self
         for key in keys:
-            value = value.fields().get(key) or value.refuse(f"has no {key!r}; add it")
+            value = _entry(value, key) or value.refuse(f"has no {key!r}; add it")
         return value
 
     def text(self) -> str:
@@ -120,6 +120,15 @@ class Value:
 
     def _mistyped(self, wanted: str) -> NoReturn:
         self.refuse(f"is {_KINDS.get(type(self.node), 'something else')}, not {wanted}")
+
+
+def _entry(mapping: Value, wanted: str) -> Value | None:
+    """One entry, without a value for each of the others."""
+    if not isinstance(mapping.node, yaml.MappingNode):
+        return mapping.fields().get(wanted)  # refuses what is neither a mapping nor empty
+    trail = f"{mapping.trail}.{wanted}" if mapping.trail else wanted
+    found = (Value(mapping.file, node, trail, key) for key, node in mapping.node.value if key.value == wanted)
+    return next(found, None)
 
 
 @lru_cache(maxsize=64)  # an edit reads the text that it wrote a moment ago
@@ -151,6 +160,7 @@ def documents(file: str, text: str) -> tuple[Value, ...]:
 def _compose(text: str) -> Iterator[yaml.Node]:
     loader = _LOADER(text)
     loader.resolve = _tag
+    loader.descend_resolver = loader.ascend_resolver = _no_path
     try:
         while loader.check_node():
             yield loader.get_node()
@@ -161,6 +171,10 @@ def _compose(text: str) -> Iterator[yaml.Node]:
 def _tag(kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
     """YAML's type of a value; the same few words stand in every manifest, so they are looked up once."""
     return _plain_tag(value) if kind is yaml.ScalarNode and implicit[0] else str(_TAGS.resolve(kind, value, implicit))
+
+
+def _no_path(*_: object) -> None:
+    """Of the resolvers by path, which nobody registers: the loader would ask for them at every node."""
 
 
 @lru_cache(maxsize=4096)

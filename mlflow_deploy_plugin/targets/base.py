@@ -71,8 +71,8 @@ class DeploymentTarget(Protocol):
         """The newest tree."""
         ...
 
-    def files_at(self, commit: str) -> Files:
-        """The tree of ``commit``; empty where there is none."""
+    def files_at(self, commit: str, under: str = "") -> Files:
+        """The tree of ``commit``, or one folder of it; empty where there is none."""
         ...
 
     def stage(self) -> Stage:

@@ -24,9 +24,9 @@ class Ledger:
         commit = store.head()
         return commit.sha if commit else ""
 
-    def files_at(self, commit: str) -> Files:
-        """The tree of ``commit``; empty where there is none."""
-        return self.open().files(commit) if commit else {}
+    def files_at(self, commit: str, under: str = "") -> Files:
+        """The tree of ``commit``, or one folder of it; empty where there is none."""
+        return self.open().files(commit, under) if commit else {}
 
     def files(self) -> Files:
         """The newest tree."""
@@ -80,9 +80,9 @@ class LedgerTarget:
         """The newest tree."""
         return self.ledger.files()
 
-    def files_at(self, commit: str) -> Files:
-        """The tree of ``commit``; empty where there is none."""
-        return self.ledger.files_at(commit)
+    def files_at(self, commit: str, under: str = "") -> Files:
+        """The tree of ``commit``, or one folder of it; empty where there is none."""
+        return self.ledger.files_at(commit, under)
 
     def stage(self) -> Stage:
         """The newest tree's say on this stage."""

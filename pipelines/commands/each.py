@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import (
     EXIT_BAD_VERDICT,
     EXIT_DONE,
@@ -13,6 +14,7 @@ from mlflow_deploy_plugin.errors import (
     EXIT_USER,
     ModelserveError,
 )
+from mlflow_deploy_plugin.manifests.tree import stage_folder
 
 if TYPE_CHECKING:
     from pipelines.commands.doors import Doors
@@ -21,13 +23,15 @@ WORST_FIRST: Final = (EXIT_PROGRAM, EXIT_USER, EXIT_BAD_VERDICT, EXIT_RETRY_LATE
 
 
 def rollouts(target: str, doors: "Doors") -> tuple[str, ...]:
-    """Endpoints of the target's stage that have more than one deployment: only they can have something to decide.
+    """Endpoints of the target's stage that list more than one deployment: only they can have something to decide.
 
     Raises:
         ManifestError: the tree breaks a rule.
     """
-    stage = doors.open_target(target).stage()
-    return tuple(name for name, endpoint in stage.endpoints.items() if len(endpoint.deployments) > 1)
+    opened = doors.open_target(target)
+    files = opened.files_at(opened.head(), stage_folder(opened.stage_name))
+    listed = manifests.deployments_by_endpoint(files, opened.stage_name)
+    return tuple(name for name, deployments in listed.items() if len(deployments) > 1)
 
 
 def run(names: Sequence[str], options: Namespace, doors: "Doors", verb: Callable[[Namespace, "Doors"], int]) -> int:

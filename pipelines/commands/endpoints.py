@@ -9,7 +9,7 @@ from typing import Final
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import GitError, ManifestError, NotFoundError
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
-from mlflow_deploy_plugin.manifests.tree import rollout_file
+from mlflow_deploy_plugin.manifests.tree import endpoint_folder, rollout_file, stage_folder
 from mlflow_deploy_plugin.repository.model import Commit
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from pipelines.commands import people
@@ -62,10 +62,10 @@ def read(target: DeploymentTarget, name: str) -> Standing:
         ManifestError: the tree breaks a rule.
     """
     head = target.head()
-    stage = manifests.parse_stage(target.files_at(head), target.stage_name)
-    if (endpoint := stage.endpoints.get(name)) is None:
-        known = ", ".join(stage.endpoints) or "none"
-        raise NotFoundError(f"endpoint {name!r} not found in stage {stage.name!r}; known: {known}")
+    files = target.files_at(head, stage_folder(target.stage_name))
+    if (endpoint := manifests.find_endpoint(files, target.stage_name, name)) is None:
+        known = ", ".join(manifests.deployments_by_endpoint(files, target.stage_name)) or "none"
+        raise NotFoundError(f"endpoint {name!r} not found in stage {target.stage_name!r}; known: {known}")
     commits = target.history(name)
     standing = Standing(commit=head, changed=commits[0].sha if commits else head, endpoint=endpoint)
     return replace(standing, holdback=_holdback(target, standing))
@@ -86,7 +86,7 @@ def plan_of(target: DeploymentTarget, standing: Standing) -> Plan | None:
         ManifestError: it breaks a rule.
     """
     path = rollout_file(target.stage_name, standing.endpoint.route.endpoint)
-    text = target.files_at(standing.commit).get(path, "")
+    text = target.files_at(standing.commit, path).get(path, "")
     return read_plan(text, path=path) if text else None
 
 
@@ -129,7 +129,8 @@ def past(target: DeploymentTarget, name: str) -> Iterator[tuple[Commit, Endpoint
 def at(target: DeploymentTarget, name: str, commit: str) -> Endpoint | None:
     """The endpoint at ``commit``; ``None`` where it was not there, or not well-formed."""
     try:
-        return manifests.parse_endpoint(target.files_at(commit), target.stage_name, name)
+        files = target.files_at(commit, endpoint_folder(target.stage_name, name))
+        return manifests.parse_endpoint(files, target.stage_name, name)
     except (ManifestError, NotFoundError):  # the agent did not serve that commit either
         return None
 

@@ -32,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="events (default), or prometheus=URL: counters see no users, so they hold and roll back, never promote",
     )
     parser.add_argument(
-        "--counters", default=COUNTERS[0], choices=COUNTERS, help="of Prometheus: the Bentos' own, Envoy's, or the agent's"
+        "--counters",
+        default=COUNTERS[0],
+        choices=COUNTERS,
+        help="of Prometheus: the Bentos' own, Envoy's, or the agent's",
     )
 
 

@@ -113,7 +113,7 @@ def look(options: Namespace, doors: Doors) -> Tick:
     target = doors.open_target(options.target)
     standing = endpoints.read(target, options.endpoint)
     path = rollout_file(target.stage_name, options.endpoint)
-    text = target.files_at(standing.commit).get(path, "")
+    text = target.files_at(standing.commit, path).get(path, "")
     plan = read_plan(text, path=path) if text else None
     state = state_of(
         standing.endpoint,

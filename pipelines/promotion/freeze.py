@@ -36,7 +36,7 @@ class Freeze:
         Raises:
             NotFoundError: the endpoint is gone.
         """
-        endpoint = manifests.parse_stage(files, self.stage).endpoints.get(self.endpoint)
+        endpoint = manifests.find_endpoint(files, self.stage, self.endpoint)
         if endpoint is None:
             raise NotFoundError(f"endpoint {self.endpoint!r} is gone from stage {self.stage!r}")
         weights = endpoint.route.weights

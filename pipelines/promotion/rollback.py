@@ -190,6 +190,6 @@ def _with_model(present: Deployment, good: Deployment) -> Deployment:
 
 
 def _require(files: Files, stage: str, endpoint: str) -> Endpoint:
-    if (found := manifests.parse_stage(files, stage).endpoints.get(endpoint)) is None:
+    if (found := manifests.find_endpoint(files, stage, endpoint)) is None:
         raise NotFoundError(f"endpoint {endpoint!r} is gone from stage {stage!r}")
     return found

@@ -184,6 +184,6 @@ def require(files: Files, stage: str, endpoint: str) -> Endpoint:
     Raises:
         NotFoundError: there is none.
     """
-    if (found := manifests.parse_stage(files, stage).endpoints.get(endpoint)) is None:
+    if (found := manifests.find_endpoint(files, stage, endpoint)) is None:
         raise NotFoundError(f"endpoint {endpoint!r} is gone from stage {stage!r}")
     return found
