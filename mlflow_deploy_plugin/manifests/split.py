@@ -10,14 +10,18 @@ arm that shrinks gives its places to stable, and every other place keeps its own
 [('a', 300), ('stable', 600), ('b', 100)]
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import xxhash
 
 from mlflow_deploy_plugin.errors import ConfigError, ConflictError
 from mlflow_deploy_plugin.manifests.model import Backend, Route
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MAX_ARMS: Final = 8
 """Beside stable: with stable's own slots between them they fill the 16 backendRefs that the Gateway API allows."""
@@ -43,6 +47,39 @@ def assign(user_id: str, route: Route) -> str:
             return backend.deployment
         place -= backend.weight
     raise AssertionError("a route's weights sum to 1000")  # Route refuses anything else
+
+
+def places(user_ids: Iterable[str], salt: str) -> "NDArray[np.int64]":
+    """Place of each user in the row of 1000, shape (users,): it depends on the salt alone, not on the weights.
+
+    Raises:
+        ConfigError: an id is empty.
+    """
+    import numpy as np  # noqa: PLC0415  light commands read the tree without it
+
+    digest, prefix = xxhash.xxh64_intdigest, f"{salt}:"
+    found = np.fromiter(
+        (digest((prefix + user_id).encode()) % TOTAL_WEIGHT if user_id else -1 for user_id in user_ids), np.int64
+    )
+    if (found < 0).any():
+        raise ConfigError("an empty user id has no place in the split; the gateway deals by the request id: pass that")
+    return found
+
+
+def owners(route: Route) -> "NDArray[np.object_]":
+    """Deployment of each of the 1000 places, shape (1000,): ``owners(route)[places(ids, route.salt)]`` assigns many.
+
+    The same as :func:`assign` of each; two splits of one salt need the places once.
+
+    >>> from mlflow_deploy_plugin.manifests.model import Route
+    >>> route = Route(endpoint="e", stage="s", backends=layout({"a": 100, "b": 900}, "b"), stable="b", salt="x")
+    >>> owners(route)[places(["ann", "bob"], "x")].tolist() == [assign("ann", route), assign("bob", route)]
+    True
+    """
+    import numpy as np  # noqa: PLC0415
+
+    names = np.array([backend.deployment for backend in route.backends], dtype=np.object_)
+    return np.repeat(names, [backend.weight for backend in route.backends])
 
 
 def layout(weights: Mapping[str, int], stable: str) -> tuple[Backend, ...]:

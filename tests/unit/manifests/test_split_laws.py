@@ -1,12 +1,22 @@
 """The laws of the split, over every layout that growth, shrinking and joining can reach."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflow_deploy_plugin.errors import ConfigError, ConflictError
 from mlflow_deploy_plugin.manifests.model import Backend, Route
-from mlflow_deploy_plugin.manifests.split import MAX_SLOTS, assign, layout, moved, moved_share, resplit, without
+from mlflow_deploy_plugin.manifests.split import (
+    MAX_SLOTS,
+    assign,
+    layout,
+    moved,
+    moved_share,
+    owners,
+    places,
+    resplit,
+    without,
+)
 
 STABLE = "stable"
 ARMS = [f"arm{index}" for index in range(8)]
@@ -145,9 +155,18 @@ def test_the_pick_is_envoys() -> None:
     assert 160 < picks.count("a") < 240
 
 
+@settings(deadline=None)  # the first call imports numpy
+@given(arm_weights(ARMS[:2]), st.lists(st.text(min_size=1).filter(lambda text: text.isprintable()), max_size=30))
+def test_many_users_at_once_are_dealt_as_each_alone(arms: dict[str, int], users: list[str]) -> None:
+    split = route(layout(weights_of(arms), STABLE))
+    assert owners(split)[places(users, split.salt)].tolist() == [assign(user, split) for user in users]
+
+
 def test_an_empty_user_id_has_no_bucket() -> None:
     with pytest.raises(ConfigError, match="request id"):
         assign("", route((Backend(deployment=STABLE, weight=1000),)))
+    with pytest.raises(ConfigError, match="request id"):
+        places(["ann", ""], "s")
 
 
 def test_another_salt_deals_everybody_anew() -> None:
