@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from mlflow_deploy_plugin.errors import ConfigError
 from pipelines.analysis.checks import Floats, Integers, counts, sample
+from pipelines.analysis.checks import counts as whole_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,13 +207,22 @@ class Metric:
     before: Floats | None = None
     """The same metric of the same user from before the assignment, shape (users,), for CUPED. None: not used."""
 
+    period: Integers | None = None
+    """Period of constant split that dealt the user, from 0, the same for both arms, shape (users,). None: only one."""
+
     def __post_init__(self) -> None:
-        for name, column in (("counts", self.counts), ("before", self.before)):
+        for name, column in (("counts", self.counts), ("before", self.before), ("period", self.period)):
             if column is not None and column.shape != self.sums.shape:
                 raise ConfigError(f"{len(self.sums)} users and {len(column)} of {name}: must match")
 
 
-def metric(sums: ArrayLike, *, counts: ArrayLike | None = None, before: ArrayLike | None = None) -> Metric:
+def metric(
+    sums: ArrayLike,
+    *,
+    counts: ArrayLike | None = None,
+    before: ArrayLike | None = None,
+    period: ArrayLike | None = None,
+) -> Metric:
     """Build a :class:`Metric`, one entry per user.
 
     Raises:
@@ -225,6 +235,7 @@ def metric(sums: ArrayLike, *, counts: ArrayLike | None = None, before: ArrayLik
         sums=sample(sums, "sums"),
         counts=None if counts is None else sample(counts, "counts", minimum=0.0),
         before=None if before is None else sample(before, "before"),
+        period=None if period is None else whole_numbers(period, "period"),
     )
 
 

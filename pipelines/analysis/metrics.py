@@ -4,8 +4,11 @@ The interval of the difference is the asymptotic confidence sequence of :mod:`.m
 burn-in that the gate's ``minimum_users`` asks for. The variance of a ratio of sums is the delta method's (Deng,
 Knoblich & Lu, KDD 2018, arXiv 1803.06336): a user's requests are not independent, so requests are no sample.
 
+Where the split changed, users are compared within the period that dealt them and the differences are averaged, each
+period by the users that both arms had in it: a good hour in which the canary was large is not to its credit.
+
 A metric whose values are bounded beforehand gets one betting interval per arm instead, joined by the union bound:
-exact at every n, for users in the order of time, and wider.
+exact at every n, for users in the order of time, and wider. Of several periods the newest speaks, at its part of alpha.
 """
 
 import math
@@ -67,7 +70,7 @@ def adjusted(stable: Metric, canary: Metric) -> tuple[Metric, Metric]:
     theta, centre = cuped_theta(np.concatenate([stable.sums, canary.sums]), past), float(past.mean())
     before: tuple[Floats, Floats] = stable.before, canary.before
     first, second = (
-        Metric(sums=cuped(arm.sums, x, theta=theta, centre=centre))
+        Metric(sums=cuped(arm.sums, x, theta=theta, centre=centre), period=arm.period)
         for arm, x in zip((stable, canary), before, strict=True)
     )
     return first, second
@@ -101,6 +104,8 @@ def compare_mean(stable: Metric, canary: Metric, gate: MeanGate, *, alpha: float
         return Inconclusive(reason=f"{fewest} users of an arm are fewer than {gate.minimum_users}", numbers=users)
     if any(arm.counts is not None and not arm.counts.any() for arm in (stable, canary)):
         return Inconclusive(reason=f"{gate.metric} has no denominator", numbers=users)
+    if not _strata(stable, canary):
+        return Inconclusive(reason=f"no period of {gate.metric} has two users of each arm", numbers=users)
     found = _asymptotic(stable, canary, alpha) if gate.bounds is None else _exact(stable, canary, gate.bounds, alpha)
     return _verdict(found, gate, users)
 
@@ -113,16 +118,44 @@ class _Difference(NamedTuple):
 
 
 def _asymptotic(stable: Metric, canary: Metric, alpha: float) -> _Difference:
-    control, treated = (estimate(arm) for arm in adjusted(stable, canary))
-    difference = treated.value - control.value
-    half = float(asymptotic_half_width(control.variance + treated.variance, control.users + treated.users, alpha=alpha))
-    return _Difference(control.value, treated.value, difference - half, difference + half)
+    """Average over the periods, weighted by ``n_s n_c / (n_s + n_c)``, and its interval."""
+    pairs = [(estimate(control), estimate(treated)) for control, treated in _strata(*adjusted(stable, canary))]
+    sizes = np.array([[control.users, treated.users] for control, treated in pairs], dtype=np.float64)
+    weights = sizes.prod(axis=1) / sizes.sum(axis=1)
+    weights = weights / weights.sum()
+    values = weights @ np.array([[control.value, treated.value] for control, treated in pairs])
+    variance = weights**2 @ np.array([control.variance + treated.variance for control, treated in pairs])
+    half = float(asymptotic_half_width(variance, sizes.sum(), alpha=alpha))
+    difference = float(values[1] - values[0])
+    return _Difference(float(values[0]), float(values[1]), difference - half, difference + half)
+
+
+def _strata(stable: Metric, canary: Metric) -> list[tuple[Metric, Metric]]:
+    """Both arms by period; periods in which one of them cannot be estimated are left out."""
+    if stable.period is None or canary.period is None:
+        return [(stable, canary)]
+    periods = np.intersect1d(stable.period, canary.period)
+    pairs = [(_within(stable, int(each)), _within(canary, int(each))) for each in periods]
+    return [pair for pair in pairs if all(_is_known(arm) for arm in pair)]
+
+
+def _within(arm: Metric, period: int) -> Metric:
+    kept = arm.period == period
+    return Metric(sums=arm.sums[kept], counts=None if arm.counts is None else arm.counts[kept])
+
+
+def _is_known(arm: Metric) -> bool:
+    return arm.sums.size > 1 and (arm.counts is None or bool(arm.counts.any()))
 
 
 def _exact(stable: Metric, canary: Metric, bounds: tuple[float, float], alpha: float) -> _Difference:
     """Ends of the two arms' betting intervals, each wrong with probability alpha/2 at most."""
     if stable.counts is not None or canary.counts is not None:
         raise ConfigError("a ratio of sums has no bounds of its own: leave bounds out, or give one value per user")
+    if stable.period is not None and canary.period is not None:
+        newest = int(np.intersect1d(stable.period, canary.period).max())
+        alpha *= 6 / (math.pi * (newest + 1)) ** 2  # sums to alpha over all periods that may ever come
+        stable, canary = _within(stable, newest), _within(canary, newest)
     least, largest = bounds
     width = largest - least
     (stable_low, stable_high), (canary_low, canary_high) = (

@@ -62,7 +62,7 @@ class EventObserver:
                 errors=_counts(errors) if errors and errors.users else Missing(reason="no users have been seen yet"),
                 labels=labels.get(name, Missing(reason="no labels have arrived")),
                 latency=_latencies(sample, name, found),
-                metrics={LABEL: label_metric(labelled, name)},
+                metrics={LABEL: label_metric(labelled, name, found)},
             )
 
         return Observation(stable=arm(stable), canary=arm(canary), missing=_holes(exposure.unreadable))

@@ -10,7 +10,7 @@ from statsmodels.stats.proportion import proportion_effectsize, samplesize_propo
 
 from mlflow_deploy_plugin.errors import ConfigError
 from pipelines.analysis import means, paired, srm
-from pipelines.analysis.arms import metric
+from pipelines.analysis.arms import Metric, metric
 from pipelines.analysis.bayes import Posterior, compare_posteriors
 from pipelines.analysis.gates import MeanGate
 from pipelines.analysis.metrics import adjusted, compare_mean, estimate
@@ -270,3 +270,41 @@ def test_a_mismatch_that_chi_square_finds_once_costs_the_sequential_test_its_loo
     assert stats.chisquare(observed).pvalue == pytest.approx(1.8e-6, rel=0.03)
     assert float(srm.sequential_p(observed, [0.5, 0.5])) == pytest.approx(0.00146, rel=0.01)
     assert float(srm.sequential_p([818_588, 818_482], [0.5, 0.5])) == 1.0
+
+
+def by_hour(rng: np.random.Generator, *, counts: bool = False, **extra: float) -> list[Metric]:
+    """Both arms alike in both hours; the second is twice as good, and the canary is large in it."""
+    arms = []
+    for users in ((9500, 500), (500, 9500)):
+        values = np.concatenate([rng.normal(10, 2, users[0]), rng.normal(20, 2, users[1])])
+        given = {"counts": np.ones(sum(users))} if counts else {}
+        arms.append(metric(values + extra.get("shift", 0.0) * len(arms), period=np.repeat([0, 1], users), **given))
+    return arms
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_good_hour_in_which_the_canary_was_large_is_not_to_its_credit(counts: bool) -> None:  # noqa: FBT001
+    verdict = compare_mean(*by_hour(np.random.default_rng(12), counts=counts), MeanGate(margin=0.5), alpha=0.01)
+    assert isinstance(verdict, Successful)
+    assert abs(verdict.numbers["difference"]) < 0.3
+    assert verdict.numbers["low"] < 0 < verdict.numbers["high"]
+
+
+def test_a_worse_canary_is_found_within_the_periods() -> None:
+    """Pooled, its mean is nearly twice stable's."""
+    verdict = compare_mean(*by_hour(np.random.default_rng(13), shift=-2.0), MeanGate(margin=0.5), alpha=0.01)
+    assert isinstance(verdict, Failed)
+    assert verdict.numbers["difference"] == pytest.approx(-2.0, abs=0.3)
+
+
+def test_periods_without_users_in_common_decide_nothing() -> None:
+    early, late = metric(np.ones(600), period=np.zeros(600)), metric(np.ones(600), period=np.ones(600))
+    assert isinstance(compare_mean(early, late, MeanGate(margin=0.1), alpha=0.01), Inconclusive)
+
+
+def test_of_bounded_values_the_newest_period_speaks() -> None:
+    rng = np.random.default_rng(14)
+    stable = metric(rng.beta(2, 8, 4000), period=np.repeat([0, 1], 2000))
+    canary = metric(np.concatenate([rng.beta(8, 2, 500), rng.beta(2, 8, 500)]), period=np.repeat([0, 1], 500))
+    gate = MeanGate(margin=0.1, better="lower", bounds=(0.0, 1.0), minimum_users=2)
+    assert isinstance(compare_mean(stable, canary, gate, alpha=0.01), Successful)
