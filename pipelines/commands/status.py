@@ -8,6 +8,8 @@ from mlflow_deploy_plugin.errors import EXIT_DONE
 from pipelines.commands import sources
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipelines.commands.doors import Doors
     from pipelines.commands.ticks import Tick
 
@@ -17,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", required=True, metavar="NAME", help="endpoint to look at")
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
     sources.add_arguments(parser)
+    parser.add_argument(
+        "--bayes", action="store_true", help="also the probability to be better, and the expected loss: decides nothing"
+    )
     parser.add_argument("--json", action="store_true", help="print the whole record as JSON")
 
 
@@ -29,7 +34,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     if options.json:
         doors.say(json.dumps(json.loads(codec.encode(tick.record)), indent=1, ensure_ascii=False))
     else:
-        doors.say("\n".join(lines(tick)))
+        doors.say("\n".join([*lines(tick), *(posteriors(tick) if options.bayes else ())]))
     return EXIT_DONE
 
 
@@ -55,3 +60,23 @@ def lines(tick: "Tick") -> list[str]:
         f"gate {' '.join(filter(None, (gate.arm, gate.gate)))}: {gate.verdict}: {gate.reason}" for gate in found.gates
     ]
     return [*told, f"next: {tick.decision.kind.lower()}: {tick.decision.reason}"]
+
+
+def posteriors(tick: "Tick") -> list[str]:
+    """What a Bayesian would say of every gate that counts users, and that it is not safe to act upon it."""
+    from pipelines.analysis.bayes import Posterior, compare_posteriors  # noqa: PLC0415
+
+    def posterior(numbers: "Mapping[str, float]", arm: str) -> Posterior:
+        users, events = int(numbers[f"{arm}_users"]), int(numbers[f"{arm}_events"])
+        return Posterior(successes=users - events, failures=events)
+
+    told = []
+    for gate in tick.record.findings.gates:
+        if not {"stable_events", "canary_events", "stable_users", "canary_users"} <= gate.numbers.keys():
+            continue
+        found = compare_posteriors(posterior(gate.numbers, "stable"), posterior(gate.numbers, "canary"))
+        told.append(
+            f"posterior {' '.join(filter(None, (gate.arm, gate.gate)))}: better with probability"
+            f" {found.probability_better:.3f}, expected loss {100 * found.expected_loss:.3f} pp ({found.warning})"
+        )
+    return told

@@ -116,6 +116,20 @@ def test_status_says_what_the_next_tick_would_do(planned: World) -> None:
     assert json.loads(planned.text)["decision"]["weight"] == 100
 
 
+def test_a_posterior_is_told_with_its_warning_and_decides_nothing(planned: World) -> None:
+    world = planned
+    tick(world)
+    serve(world, 1500, "a", failing={"churn-v2": 0.3})
+    assert tick(world, "status") == 0
+    plain = world.text
+    assert "posterior" not in plain
+    assert tick(world, "status", "--bayes") == 0
+    (told,) = [line for line in world.text.splitlines() if line.startswith("posterior errors: ")]
+    assert "better with probability 0.000, expected loss 2" in told or "expected loss 3" in told
+    assert told.endswith("(not safe under peeking)")
+    assert world.text.startswith(plain)
+
+
 def test_a_rival_who_moves_the_split_first_is_not_overwritten(planned: World) -> None:
     world = planned
     world.repository.rivals.append(lambda _: world.split(churn=700, churn_v2=300))
