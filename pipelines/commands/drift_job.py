@@ -19,6 +19,7 @@ from pipelines.commands.endpoints import Standing
 from pipelines.monitoring import reference as references
 from pipelines.monitoring.event_summaries import Population, Window
 from pipelines.monitoring.events import FeatureChoice
+from pipelines.monitoring.exposing import Whose
 from pipelines.monitoring.gather import Gathered, Question, gather
 from pipelines.monitoring.reference import ReferenceSample
 from pipelines.monitoring.samples import EventLog
@@ -60,7 +61,10 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     with doors.open_events(doors.events_at(options.events)) as log:
         question = _question(options, target, standing, log, now)
         gathered = gather(log, question, reference=sample, policy=policy)
-        exposing.labels(doors, log, stage=target.stage_name, endpoint=options.endpoint, now=now)
+        whose = Whose(
+            stage=target.stage_name, endpoint=options.endpoint, deployments=tuple(standing.endpoint.deployments)
+        )
+        exposing.labels(doors, log, whose, now=now)
     decided = record(gathered.evidence, policy)
     exposing.drift(doors, decided, now=now)
     applied = drift_apply.apply(target, standing, decided, now=now, is_dry=options.dry_run) if options.revert else None

@@ -8,6 +8,7 @@ from mlflow_deploy_plugin.agent.metrics.evidence import Evidence, leave
 from mlflow_deploy_plugin.errors import ConfigError, EventStoreError
 from pipelines.commands.doors import Doors
 from pipelines.monitoring import exposing
+from pipelines.monitoring.exposing import Whose
 
 if TYPE_CHECKING:
     from pipelines.monitoring.events import EventStore
@@ -19,9 +20,9 @@ def drift(doors: Doors, decided: "DriftRecord", *, now: datetime) -> None:
     _expose(doors, lambda: exposing.of_drift(decided, now=now))
 
 
-def labels(doors: Doors, store: "EventStore", *, stage: str, endpoint: str, now: datetime) -> None:
+def labels(doors: Doors, store: "EventStore", whose: Whose, *, now: datetime) -> None:
     """Accuracy by window, and labelled predictions by outcome."""
-    _expose(doors, lambda: exposing.of_labels(store, stage=stage, endpoint=endpoint, now=now))
+    _expose(doors, lambda: exposing.of_labels(store, whose, now=now))
 
 
 def _expose(doors: Doors, compute: Callable[[], Evidence]) -> None:

@@ -40,6 +40,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     from pipelines.commands import exposing  # noqa: PLC0415
     from pipelines.monitoring import label_files  # noqa: PLC0415  pandas
     from pipelines.monitoring.event_summaries import Window  # noqa: PLC0415
+    from pipelines.monitoring.exposing import Whose  # noqa: PLC0415
 
     require_label(options.endpoint, what="endpoint")
     require_label(options.stage, what="stage")
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         news, strangers = store.news(given.table, reach)
         if len(news):
             label_files.write(place, news, stage=options.stage, endpoint=options.endpoint, arrived=now)
-            exposing.labels(doors, store, stage=options.stage, endpoint=options.endpoint, now=now)
+            exposing.labels(doors, store, Whose(stage=options.stage, endpoint=options.endpoint), now=now)
     counts = {
         "added": len(news),
         "known": len(given.table) - len(news),

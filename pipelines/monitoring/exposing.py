@@ -1,6 +1,7 @@
 """What the drift and label jobs know, as samples that the agent exposes: computed once, over the whole log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -15,10 +16,20 @@ if TYPE_CHECKING:
     from pipelines.promotion.drift.record import DriftRecord
 
 WINDOWS: Final = {"1d": timedelta(days=1), "7d": timedelta(days=7)}
-"""Values of the label ``time_window``."""
+"""Values of the label ``time_window``; they begin at whole hours."""
 REACH: Final = timedelta(days=90)
 """How far back labelled predictions are counted; those that fall out at the far end look like a counter's restart."""
-_ONE_PIECE: Final = timedelta(days=36_500)
+HOUR: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whose:
+    """The endpoint that labels are looked up for."""
+
+    stage: str
+    endpoint: str
+    deployments: Sequence[str] = ()
+    """They have both outcomes from the start."""
 
 
 def of_drift(record: "DriftRecord", *, now: datetime) -> Evidence:
@@ -30,43 +41,55 @@ def of_drift(record: "DriftRecord", *, now: datetime) -> Evidence:
     return Evidence(source="drift", stage=seen.stage, endpoint=seen.endpoint, time=now, samples=samples)
 
 
-def of_labels(store: "EventStore", *, stage: str, endpoint: str, now: datetime) -> Evidence:
+def of_labels(store: "EventStore", whose: Whose, *, now: datetime) -> Evidence:
     """Accuracy, or the error of numbers, by window, and how many labelled predictions were right and wrong.
+
+    One pass over the predictions answers for all windows; none is made where there is no label.
 
     Raises:
         EventStoreError: the store cannot be read.
     """
-
-    def window(span: timedelta) -> Window:
-        end = now + timedelta(seconds=1)  # the end is not included
-        return Window(stage=stage, endpoint=endpoint, begin=now - span, end=end, population="all")
-
-    cut = LabelCut(as_of=now + timedelta(seconds=1))
-    task = task_of(store.kinds(window(REACH), cut))
-
-    def rows(span: timedelta) -> tuple[Accuracy, ...]:
-        # Stretches begin at whole multiples since 1970: one of a century holds any window whole.
-        return accuracies(store.scored(window(span), cut, ScoreChoice(every=_ONE_PIECE)), task)
-
-    by_window = {name: rows(span) for name, span in WINDOWS.items()}
-    samples = {**_figures(by_window, task), "model_labelled_predictions_total": _counts(rows(REACH))}
-    return Evidence(source="labels", stage=stage, endpoint=endpoint, time=now, samples=samples)
+    end = now + timedelta(seconds=1)  # the end is not included
+    window = Window(stage=whose.stage, endpoint=whose.endpoint, begin=now - REACH, end=end, population="all")
+    task, rows = _by_hour(store, window)
+    counts = {(name, outcome): 0.0 for name in whose.deployments for outcome in ("correct", "wrong")} | _counts(rows)
+    samples: dict[str, Sequence[Sample]] = {
+        **_figures(rows, task, now),
+        "model_labelled_predictions_total": list(counts.items()),
+    }
+    return Evidence(source="labels", stage=whose.stage, endpoint=whose.endpoint, time=now, samples=samples)
 
 
-def _figures(by_window: dict[str, tuple[Accuracy, ...]], task: Task) -> "dict[str, list[Sample]]":
-    each = [(row.deployment, name, row) for name, rows in by_window.items() for row in rows]
-    if task == "numbers":
-        errors = [((who, name), row.absolute_error) for who, name, row in each]
-        return {"model_absolute_error": [(labels, value) for labels, value in errors if value is not None]}
-    shares = [((who, name), row.accuracy) for who, name, row in each]
-    return {"model_accuracy": [(labels, value) for labels, value in shares if value is not None]}
+def _by_hour(store: "EventStore", window: Window) -> tuple[Task, Sequence[Accuracy]]:
+    has_labels = store.scanner.steady(lambda: bool(store.scanner.scan("labels", window.span).columns))
+    if not has_labels:
+        return "classes", ()
+    cut = LabelCut(as_of=window.end)
+    task = task_of(store.kinds(window, cut))
+    return task, accuracies(store.scored(window, cut, ScoreChoice(every=HOUR)), task)
 
 
-def _counts(rows: Iterable[Accuracy]) -> "list[Sample]":
-    """Both outcomes of every deployment with predictions, from the start; none where nothing is right or wrong."""
-    counted = [(row.deployment, row.correct, row.labelled) for row in rows if row.correct is not None]
-    return [
-        ((who, outcome), float(number))
-        for who, correct, labelled in counted
-        for outcome, number in (("correct", correct), ("wrong", labelled - correct))
-    ]
+def _figures(rows: Sequence[Accuracy], task: Task, now: datetime) -> "dict[str, list[Sample]]":
+    """The mean over the labelled rows of each window, by deployment."""
+    family = "model_absolute_error" if task == "numbers" else "model_accuracy"
+    found: list[Sample] = []
+    for name, span in WINDOWS.items():
+        sums: dict[str, tuple[float, int]] = {}
+        for row in rows:
+            value = row.absolute_error if task == "numbers" else row.accuracy
+            if value is not None and row.began > now - span - HOUR:
+                total, labelled = sums.get(row.deployment, (0.0, 0))
+                sums[row.deployment] = (total + value * row.labelled, labelled + row.labelled)
+        found += [((who, name), total / labelled) for who, (total, labelled) in sums.items()]
+    return {family: found}
+
+
+def _counts(rows: Iterable[Accuracy]) -> dict[tuple[str, str], float]:
+    """Right and wrong ones; none where nothing is right or wrong."""
+    counts: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if row.correct is None:
+            continue
+        for outcome, number in (("correct", row.correct), ("wrong", row.labelled - row.correct)):
+            counts[row.deployment, outcome] = counts.get((row.deployment, outcome), 0.0) + number
+    return counts
