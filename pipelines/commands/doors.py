@@ -8,12 +8,28 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from mlflow_deploy_plugin.config.home import Home
     from mlflow_deploy_plugin.targets.base import DeploymentTarget
+    from pipelines.monitoring.artifacts import Kept
     from pipelines.monitoring.events import EventStore
+    from pipelines.monitoring.gather import Gathered
     from pipelines.monitoring.prometheus import Prometheus
+    from pipelines.promotion.drift.record import DriftRecord
     from pipelines.registry.model_registry import ModelRegistry
+
+
+def _draw(gathered: "Gathered", decided: "DriftRecord", folder: "Path") -> "tuple[Path, ...]":
+    from pipelines.monitoring.pages import draw  # noqa: PLC0415  slow
+
+    return draw(gathered, decided, folder)
+
+
+def _keep(kept: "Kept") -> None:
+    from pipelines.monitoring.artifacts import keep  # noqa: PLC0415
+
+    keep(kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +46,10 @@ class Doors:
     """The answer: standard output."""
     warn: Callable[[str], None]
     """What a person should know besides: standard error."""
+    draw: "Callable[[Gathered, DriftRecord, Path], tuple[Path, ...]]" = _draw
+    """Draws the report of a drift tick into a folder."""
+    keep: "Callable[[Kept], None]" = _keep
+    """Takes a report into MLflow."""
     open_prometheus: "Callable[[str], Prometheus]" = field(default_factory=lambda: _prometheus)
     open_registry: "Callable[[str], ModelRegistry]" = field(default_factory=lambda: _registry)
 

@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="commit what follows: the last good split and a hold, or a freeze where the world moved",
     )
     parser.add_argument("--dry-run", action="store_true", help="with --revert: say what would be committed")
+    parser.add_argument(
+        "--mlflow",
+        default="",
+        metavar="URI",
+        help="add the report to each judged version's run on this tracking server",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--summary", default="", metavar="FILE", help="add the verdict and its reasons to FILE, Markdown"

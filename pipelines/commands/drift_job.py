@@ -1,8 +1,9 @@
 """One tick of the drift job: gather, decide, apply, record. Every input comes through the doors."""
 
 import argparse
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from mlflow_deploy_plugin.config.home import OWNER_ONLY
 from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ModelserveError
 from mlflow_deploy_plugin.manifests.model import Deployment
+from mlflow_deploy_plugin.spec.settings import ServingSettings
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from pipelines.commands import drift_apply, endpoints, exposing, summary
 from pipelines.commands.committing import Applied
@@ -17,6 +19,7 @@ from pipelines.commands.doors import Doors
 from pipelines.commands.durations import duration, moment
 from pipelines.commands.endpoints import Standing
 from pipelines.monitoring import reference as references
+from pipelines.monitoring.artifacts import Kept
 from pipelines.monitoring.event_summaries import Population, Window
 from pipelines.monitoring.events import FeatureChoice
 from pipelines.monitoring.exposing import Whose
@@ -34,6 +37,7 @@ DEFAULT_WINDOW: Final = "7d"
 LONGEST: Final = timedelta(days=90)
 """How far back ``--last`` looks for its predictions."""
 DECISION_FILE: Final = "decision.json"
+MOST_PAGES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +71,35 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
         exposing.labels(doors, log, whose, now=now)
     decided = record(gathered.evidence, policy)
     exposing.drift(doors, decided, now=now)
-    applied = drift_apply.apply(target, standing, decided, now=now, is_dry=options.dry_run) if options.revert else None
     folder = _folder(options, doors, now)
-    (folder / DECISION_FILE).write_text(codec.encode(decided), encoding="utf-8")
     pages = () if options.no_report else _pages(gathered, decided, folder, doors)
+    decided = replace(decided, report=_digests(pages))
+    applied = drift_apply.apply(target, standing, decided, now=now, is_dry=options.dry_run) if options.revert else None
+    (folder / DECISION_FILE).write_text(codec.encode(decided), encoding="utf-8")
+    if options.mlflow:
+        _keep(standing, folder, options, doors, now)
     finding = Finding(standing=standing, record=decided, applied=applied, folder=folder, pages=pages)
     doors.say(_as_json(finding) if options.json else "\n".join(_as_text(finding)))
     summary.append(options.summary, _as_markdown(finding))
     return EXIT_BAD_VERDICT if isinstance(decided.decision, Revert | Halted) and not _is_done(applied) else EXIT_DONE
+
+
+def _digests(pages: tuple[Path, ...]) -> dict[str, str]:
+    """What the repository says of files that are too large for it."""
+    return {page.name: f"sha256:{hashlib.sha256(page.read_bytes()).hexdigest()}" for page in pages[:MOST_PAGES]}
+
+
+def _keep(standing: Standing, folder: Path, options: argparse.Namespace, doors: Doors, now: datetime) -> None:
+    """The tick's folder as artifacts of every judged version's run; where that fails, the decision stands."""
+    path = f"drift/{options.endpoint}/{now:%Y-%m-%dT%H-%M-%SZ}"
+    for deployment in (standing.stable, *standing.canaries):
+        if not deployment.model.run_id:
+            doors.warn(f"{deployment.name} names no MLflow run that could keep the report")
+            continue
+        try:
+            doors.keep(Kept(folder=folder, tracking_uri=options.mlflow, run_id=deployment.model.run_id, path=path))
+        except ModelserveError as error:
+            doors.warn(f"the report of {deployment.name} was not kept, the decision stands: {error}")
 
 
 def _is_done(applied: Applied | None) -> bool:
@@ -82,9 +107,13 @@ def _is_done(applied: Applied | None) -> bool:
 
 
 def _reference(options: argparse.Namespace, doors: Doors, stable: Deployment) -> ReferenceSample | None:
+    """The training sample, without columns that the log has hashed: the two could not be compared."""
     if options.reference:
-        return references.of_file(Path(options.reference).expanduser())
-    return references.of_bento(doors.home.bento(stable.model.bento))
+        sample: ReferenceSample | None = references.of_file(Path(options.reference).expanduser())
+    else:
+        sample = references.of_bento(doors.home.bento(stable.model.bento))
+    settings = ServingSettings.from_environment(stable.environment)
+    return references.without(sample, settings.log_hash.split(",")) if sample else None
 
 
 def _question(
@@ -140,10 +169,8 @@ def _folder(options: argparse.Namespace, doors: Doors, now: datetime) -> Path:
 
 def _pages(gathered: Gathered, decided: DriftRecord, folder: Path, doors: Doors) -> tuple[Path, ...]:
     """The drawn report; where Evidently fails the decision stands, and the failure is told."""
-    from pipelines.monitoring import pages  # noqa: PLC0415  slow
-
     try:
-        return pages.draw(gathered, decided, folder)
+        return doors.draw(gathered, decided, folder)
     except ModelserveError as error:
         doors.warn(f"no report was drawn, the decision stands: {error}")
         return ()

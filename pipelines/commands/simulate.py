@@ -1,6 +1,6 @@
 """What the drift gate does on simulated traffic of known truth, as Markdown tables: reverts, delays, false alarms.
 
-The default takes about a minute; docs/drift.md is made with --repetitions 1000 --looked 20 --runs 10.
+The default takes about a minute; docs/drift.md is made with --repetitions 1000 --looked 3 --runs 2.
 """
 
 import argparse

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 POLICY: Final = DriftPolicy()
 SURE: Final = 0.99
+INPUTS_EVERY: Final = 2
+"""Ticks between two looks at the inputs."""
 ALONE_USERS: Final = 200
 """Labelled users of one tick that both versions have scored, where one version has all users."""
 
@@ -162,7 +164,7 @@ def _outcome(scenario: Scenario, repetitions: int, looked: int, seed: int) -> Ou
     said: Counter[str] = Counter()
     freezes = 0
     for number in range(looked):
-        decisions, begun = inputs_said(scenario, seed=seed * 1000 + number)
+        decisions, begun = inputs_said(scenario, seed=seed * 1000 + number, every=INPUTS_EVERY)
         said.update({each.verdict for each in decisions})
         freezes += begun
     return Outcome(
@@ -291,5 +293,5 @@ def about() -> str:
     """The size of the simulation, in one sentence."""
     return (
         f"{USERS} users a tick of six hours, {SHARE:.0%} of them on the canary, {TICKS} ticks, {len(FEATURES)}"
-        f" features; a label comes {LATE} ticks late; the gate looks at every tick"
+        f" features; a label comes {LATE} ticks late; the gate looks at every tick, at the inputs at every second one"
     )

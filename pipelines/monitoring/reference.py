@@ -6,6 +6,7 @@ sample) is left out, where the model's signature says what it takes.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -47,6 +48,12 @@ def of_file(path: Path) -> ReferenceSample:
     if path.suffix.lower() not in {".csv", ".parquet", ".pq"} or not path.is_file():
         raise UserError(f"--reference {str(path)!r} is no CSV or Parquet file; name a .csv or .parquet that exists")
     return _sample(path, inputs=(), source=path.name)
+
+
+def without(sample: ReferenceSample, names: Iterable[str]) -> ReferenceSample:
+    """``sample`` without columns that cannot be compared."""
+    gone = [name.strip() for name in names if name.strip() in sample.frame.columns]
+    return ReferenceSample(frame=sample.frame.drop(columns=gone), about=sample.about)
 
 
 def _sample(path: Path, *, inputs: tuple[str, ...], source: str) -> ReferenceSample:

@@ -1,7 +1,7 @@
 """A drift decision with all that it was made from: the file that a revert commits and that replays for ever."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mlflow_deploy_plugin.version import VERSION
@@ -11,6 +11,8 @@ from pipelines.promotion.drift.decision import DriftDecision
 from pipelines.promotion.drift.evidence import DriftEvidence, FeatureShift
 from pipelines.promotion.drift.policy import DriftPolicy
 
+REPORT_BYTES: Final = 1000
+"""Room that is kept for the digests of the report."""
 KEEPS: Final = (24, 12, 6, 3, 1)
 """Columns of each comparison, and checks, that are tried until the record is small enough."""
 
@@ -22,6 +24,8 @@ class DriftRecord:
     evidence: DriftEvidence
     policy: DriftPolicy
     decision: DriftDecision
+    report: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each file of the drawn report, by name: the report itself is too large for a repository."""
     code: str = VERSION
     kind: str = "modelserve.io/drift-decision.v1"
 
@@ -34,7 +38,7 @@ def record(evidence: DriftEvidence, policy: DriftPolicy) -> DriftRecord:
     """
     made = _made(evidence, policy)
     for keep in KEEPS:
-        if len(codec.encode(made).encode()) <= codec.MAX_BYTES:
+        if len(codec.encode(made).encode()) <= codec.MAX_BYTES - REPORT_BYTES:
             break
         made = _made(_cut(evidence, keep), policy)
     return made

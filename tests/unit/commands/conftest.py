@@ -43,7 +43,7 @@ def make_deployment(name: str, version: int) -> Deployment:
         stage="production",
         model=ModelIdentity(
             bento=f"churn:{version:016x}", uri=f"models:/churn/{version}", digest=digest, name="churn",
-            version=str(version),
+            version=str(version), run_id="" if version == 1 else f"run-{version}",
         ),
         image=f"modelserve.invalid/churn@{digest}",
     )  # fmt: skip
@@ -60,6 +60,7 @@ class World:
     me: str = "ada@example.org"
     differing: float = 0.0
     """Share of the requests for which a shadow predicts something else."""
+    kept: list[Any] = field(default_factory=list)
     unlabelled: tuple[str, ...] = ()
     """Arms whose labels never come."""
 
@@ -173,6 +174,8 @@ class World:
             identity=lambda: self.me,
             say=self.said.append,
             warn=self.warned.append,
+            draw=draw,
+            keep=self.kept.append,
         )
 
     def run(self, *arguments: str) -> int:
@@ -188,6 +191,12 @@ class World:
     @property
     def text(self) -> str:
         return "\n".join(self.said)
+
+
+def draw(_gathered: Any, _decided: Any, folder: Path) -> tuple[Path, ...]:
+    """A report without Evidently."""
+    (folder / "report.html").write_text("<html>")
+    return (folder / "report.html",)
 
 
 @pytest.fixture

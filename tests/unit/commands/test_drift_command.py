@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -198,6 +199,19 @@ def test_a_peak_in_one_part_of_the_window_is_no_drift(world: World) -> None:
     world.traffic(world.people(300, age=75.0), prefix="peak")
     assert world.drift() == 0
     assert "verdict: healthy" in world.text
+
+
+def test_the_commit_says_the_digest_of_the_report_and_mlflow_keeps_the_files(world: World, tmp_path: Path) -> None:
+    world.join(weight=400)
+    world.traffic(world.people(900), wrong={"churn": 0.1, "churn-v2": 0.4})
+    out = tmp_path / "out"
+    arguments = ["drift", "--endpoint", "churn", "--revert", "--out", str(out), "--mlflow", "sqlite:///x.db"]
+    assert world.run(*arguments) == 1
+    evidence = json.loads(world.repository.files(world.head)[world.repository.head().trailers.evidence])
+    assert evidence["report"] == {"report.html": "sha256:" + hashlib.sha256(b"<html>").hexdigest()}
+    assert [(kept.run_id, kept.tracking_uri) for kept in world.kept] == [("run-2", "sqlite:///x.db")]
+    assert "churn names no MLflow run" in world.warned[0]
+    assert world.run("replay", str(out / "decision.json")) == 0
 
 
 def test_last_looks_at_the_newest_predictions_alone(world: World) -> None:
