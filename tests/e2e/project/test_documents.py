@@ -1,4 +1,4 @@
-"""README's commands run, in order, in one shell, by a user who has nothing but the checkout."""
+"""The commands of README and of docs/ run, in order, in one shell, by a user who has nothing but the checkout."""
 
 import os
 import re
@@ -16,8 +16,8 @@ BLOCK = re.compile(r"```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 pytestmark = pytest.mark.e2e
 
 
-def blocks(language: str) -> str:
-    text = (ROOT / "README.md").read_text()
+def blocks(language: str, *, document: str = "README.md") -> str:
+    text = (ROOT / document).read_text()
     return "\n".join(m["text"] for m in BLOCK.finditer(text) if m["language"] == language)
 
 
@@ -35,7 +35,9 @@ def environment(own_home: Path, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def shell(script: str, environment: dict[str, str], *, folder: Path) -> subprocess.CompletedProcess[str]:
+def shell(
+    script: str, environment: dict[str, str], *, folder: Path, timeout_s: float = 280
+) -> subprocess.CompletedProcess[str]:
     """Run ``script``; what it started dies with it."""
     process = subprocess.Popen(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -47,7 +49,7 @@ def shell(script: str, environment: dict[str, str], *, folder: Path) -> subproce
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(timeout=280)
+        out, err = process.communicate(timeout=timeout_s)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
@@ -66,6 +68,18 @@ def test_the_commands_of_the_readme_run(environment: dict[str, str], tmp_path: P
     shell("modelserve stop", environment, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"predictions"' in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_commands_of_the_page_on_drift_run(environment: dict[str, str], tmp_path: Path) -> None:
+    done = shell(blocks("bash", document="docs/drift.md"), environment, folder=tmp_path, timeout_s=800)
+    shell("modelserve stop", environment, folder=tmp_path)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert "added 500 labels" in done.stdout
+    assert "buys-v2 at fault: revert" in done.stdout
+    assert "rolled back buys-v2" in done.stdout
+    assert "within the 1024 MB" in done.stdout
 
 
 @pytest.mark.slow
