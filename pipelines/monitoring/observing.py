@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pipelines.promotion.drift.evidence import UserTally
 
 MAX_LABELLED = 200_000
+MOST_UNKNOWN = 0.01
+"""Share of the users whose exposure may be unknown before nothing is promoted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,8 @@ class EventObserver:
                 metrics={LABEL: label_metric(labelled, name, found)},
             )
 
-        return Observation(stable=arm(stable), canary=arm(canary), missing=_holes(exposure.unreadable))
+        missing = (*_holes(exposure.unreadable), *_unknown(seen, self.split_of))
+        return Observation(stable=arm(stable), canary=arm(canary), missing=missing)
 
     def _labelled(self, window: Window) -> "pd.DataFrame":
         cut = LabelCut(as_of=window.end, maturity=self.maturity)
@@ -96,6 +99,15 @@ def _latencies(sample: "LatencySample", name: str, found: "Sequence[Period]") ->
 
 def _counts(each: "UserTally", *, is_final: bool = False) -> UserCounts:
     return user_counts(each.exposed, each.events, shares=each.shares or None, is_final=is_final)
+
+
+def _unknown(seen: "Sequence[Seen]", split_of: SplitOf) -> tuple[Missing, ...]:
+    """Missing exposure: users of whom nobody can say with which probability they were dealt."""
+    users = sum(row.users for row in seen)
+    unknown = sum(row.users for row in seen if split_of(row.commit) is None)
+    if unknown <= MOST_UNKNOWN * users:
+        return ()
+    return (Missing(reason=f"missing exposure: {unknown} of {users} users were dealt by a commit that nobody knows"),)
 
 
 def _holes(unreadable: "Sequence[str]") -> tuple[Missing, ...]:

@@ -1,0 +1,99 @@
+"""The event store as a source of observations: who was exposed, when, and with what latency."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pipelines.analysis.arms import Latencies, Missing, UserCounts
+from pipelines.monitoring.events import EventStore
+from pipelines.monitoring.observing import EventObserver
+from pipelines.promotion.observation import Observation
+
+SPLITS: Mapping[str, Mapping[str, int]] = {
+    "before": {"v3": 1000},
+    "first": {"v3": 900, "v4": 100},
+    "second": {"v3": 500, "v4": 500},
+}
+
+
+def observe(store: EventStore, *, now: datetime, since: datetime) -> Observation:
+    observer = EventObserver(log=store, stage="production", endpoint="churn", split_of=SPLITS.get)
+    return observer.observe(stable="v3", canary="v4", since=since, now=now)
+
+
+def users(build: Any, count: int, *, arm: str, commit: str, at: datetime, **more: Any) -> None:
+    rows = [
+        {
+            "request_id": f"{arm}{commit}{n}",
+            "user_id": f"{arm}{commit}{n}",
+            "commit": commit,
+            "time": at,
+        }
+        for n in range(count)
+    ]
+    build.attempts(*(row | more for row in rows), deployment=arm)
+
+
+@pytest.fixture
+def noon(window: Any) -> datetime:
+    return window.begin + timedelta(hours=1)  # type: ignore[no-any-return]
+
+
+def test_each_period_has_its_users_errors_and_latencies(build: Any, store: EventStore, noon: datetime) -> None:
+    users(build, 90, arm="v3", commit="first", at=noon)
+    users(build, 10, arm="v4", commit="first", at=noon, latency_ms=7.0)
+    later = noon + timedelta(minutes=9)
+    users(build, 50, arm="v3", commit="second", at=later)
+    users(build, 50, arm="v4", commit="second", at=later, status=503)
+    seen = observe(store, since=noon, now=later)
+    errors, latency = seen.canary.errors, seen.canary.latency
+    assert isinstance(errors, UserCounts)
+    assert (errors.exposed.tolist(), errors.events.tolist()) == ([10, 50], [0, 50])
+    assert errors.shares is not None
+    assert errors.shares.tolist() == [0.1, 0.5]
+    assert isinstance(latency, Latencies)
+    assert (latency.values_ms.tolist(), latency.period.tolist()) == ([7.0] * 10, [0] * 10)
+    assert seen.missing == ()
+
+
+def test_users_of_a_split_without_a_canary_are_left_out_and_hold_nothing(
+    build: Any, store: EventStore, noon: datetime
+) -> None:
+    users(build, 50, arm="v3", commit="before", at=noon)
+    users(build, 90, arm="v3", commit="first", at=noon + timedelta(seconds=1))
+    seen = observe(store, since=noon, now=noon + timedelta(minutes=1))
+    assert isinstance(seen.stable.errors, UserCounts)
+    assert seen.stable.errors.users == 90
+    assert seen.missing == ()
+
+
+@pytest.mark.parametrize("commit", ["", "rewritten-away"])
+def test_missing_exposure_holds(build: Any, store: EventStore, noon: datetime, commit: str) -> None:
+    users(build, 90, arm="v3", commit="first", at=noon)
+    users(build, 10, arm="v4", commit=commit, at=noon)
+    (missing,) = observe(store, since=noon, now=noon + timedelta(minutes=1)).missing
+    assert missing == Missing(reason="missing exposure: 10 of 100 users were dealt by a commit that nobody knows")
+
+
+def test_a_few_unknown_users_hold_nothing(build: Any, store: EventStore, noon: datetime) -> None:
+    users(build, 199, arm="v3", commit="first", at=noon)
+    users(build, 1, arm="v4", commit="", at=noon)
+    assert observe(store, since=noon, now=noon + timedelta(minutes=1)).missing == ()
+
+
+def test_requests_without_a_user_id_are_users_of_their_own(build: Any, store: EventStore, noon: datetime) -> None:
+    users(build, 30, arm="v3", commit="first", at=noon, user_id="")
+    errors = observe(store, since=noon, now=noon + timedelta(minutes=1)).stable.errors
+    assert isinstance(errors, UserCounts)
+    assert errors.users == 30
+
+
+@pytest.mark.parametrize("offset", [timedelta(hours=-1), timedelta(hours=1)])
+def test_events_by_a_clock_that_is_off_are_outside_and_nothing_is_decided(
+    build: Any, store: EventStore, noon: datetime, offset: timedelta
+) -> None:
+    users(build, 30, arm="v3", commit="first", at=noon + offset)
+    errors = observe(store, since=noon, now=noon + timedelta(minutes=1)).stable.errors
+    assert errors == Missing(reason="no users have been seen yet")
