@@ -63,11 +63,15 @@ def test_make_targets_that_the_readme_names_exist() -> None:
     assert [name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
 
 
+@pytest.mark.timeout(900)
 def test_the_commands_of_the_readme_run(environment: dict[str, str], tmp_path: Path) -> None:
-    done = shell(blocks("bash"), environment, folder=tmp_path)
+    done = shell(blocks("bash"), environment, folder=tmp_path, timeout_s=800)
     shell("modelserve stop", environment, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"predictions"' in done.stdout
+    assert "advance: iris-v2 begins at 5%" in done.stdout
+    assert "unchanged: pause" in done.stdout
+    assert "rolled back iris-v2 to iris=100" in done.stdout
 
 
 @pytest.mark.slow
