@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.signature import TensorSpec
     from mlflow_deploy_plugin.spec.settings import ServingSettings
 
-TOLERANCES: Final = {"fp32": 1e-6, "tf32": 1e-2, "bf16": 5e-2, "fp16": 1e-2}
+TOLERANCES: Final = {"fp32": 1e-5, "tf32": 1e-2, "bf16": 5e-2, "fp16": 1e-2}
 """Relative to the largest answer. A mantissa has 24, 11, 8 and 11 bits; layers add their roundings up."""
 RETRY_S: Final = 1.0
 
