@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from mlflow_deploy_plugin.serving.events.drops import NONE_YET
 from mlflow_deploy_plugin.serving.outputs import count_classes
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Metrics:
         self.batch_rows = Histogram(ROW_BOUNDS)
         self.requests: Counter[RouteKey] = Counter()
         self.rejected: Counter[str] = Counter()
-        self.log_dropped: Counter[tuple[str, str]] = Counter()
+        self.log_dropped: Counter[tuple[str, str]] = Counter(NONE_YET)
 
     def batch(self, *, rows: int, seconds: float, prediction: Any) -> None:  # noqa: ANN401  a model returns anything
         """One call of the model succeeded."""

@@ -8,10 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 Reason = Literal["queue_full", "disk_full", "unwritable", "unreadable"]
 """``queue_full``: events came faster than they were written; ``unreadable``: the model's values fit no column."""
+
+NONE_YET: Final = {(table, reason): 0 for table in ("predictions", "labels") for reason in get_args(Reason)}
+"""Every series of the metric: an alert on its increase must have seen it at 0."""
 
 OnDrop = Callable[[str, str, int], None]
 """Called with table, reason and number of events; the engine's metric ``model_log_dropped_total`` listens here."""

@@ -39,6 +39,8 @@ def test_every_bounded_series_is_there_from_the_start() -> None:
         ("none", "error"): 0,
     }
     assert len(found["model_rejected"].samples) == len(Fault)
+    drops = {(one.labels["table"], one.labels["reason"]): one.value for one in found["model_log_dropped"].samples}
+    assert drops["predictions", "disk_full"] == drops["labels", "queue_full"] == 0
     assert found["model_ready"].samples[0].labels["model_version"] == 'odd"name'
     assert "0.1" in {sample.labels.get("le") for sample in found["model_prediction_latency_seconds"].samples}
     assert 0.1 in LATENCY_BOUNDS
