@@ -231,7 +231,7 @@ def test_errors_and_attempts_are_counted_by_version(watch: Watch) -> None:
     watch.until(lambda: watch.value('sum(model_predictions_total{model_version="churn",status="error"})') == 5)
     watch.until(lambda: watch.value('modelserve_attempts_total{deployment="churn",outcome="failed"}') == 5)
     watch.until(lambda: watch.value("sum(modelserve_attempts_total)") == 65)
-    assert watch.value("sum(envoy_http_downstream_rq_completed)") == 65
+    watch.until(lambda: watch.value("sum(envoy_http_downstream_rq_completed)") == 65)
 
 
 def test_a_killed_process_leaves_no_ghost(watch: Watch) -> None:
