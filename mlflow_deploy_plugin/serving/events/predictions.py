@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, assert_never
 
+from mlflow_deploy_plugin.serving.events.blocks import DAY_S, Block, is_plain
 from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
@@ -46,7 +48,7 @@ class PredictionFiles:
     redaction: Redaction
     has_features: bool
 
-    def __call__(self, events: Sequence[Prediction]) -> None:
+    def __call__(self, events: Sequence[Prediction | Block]) -> None:
         """Write them, one file per day.
 
         Raises:
@@ -61,11 +63,17 @@ class PredictionFiles:
             )
             write_whole(table, self.root / folder / file_name())
 
-    def table(self, events: Sequence[Prediction]) -> pa.Table:
+    def table(self, events: Sequence[Prediction | Block]) -> pa.Table:
         """The columns of ``spec.events``, and the features."""
-        from mlflow_deploy_plugin.serving.events.tables import prediction_table  # noqa: PLC0415  brings pyarrow
+        from mlflow_deploy_plugin.serving.events import tables  # noqa: PLC0415  brings pyarrow
 
-        return prediction_table(events, model_digest=self.model_digest, features=self._features())
+        features = self._features()
+        digest, parts = self.model_digest, []
+        if single := [event for event in events if not isinstance(event, Block)]:
+            parts.append(tables.prediction_table(single, model_digest=digest, features=features))
+        blocks = [event for event in events if isinstance(event, Block)]
+        parts += [tables.block_table(block, model_digest=digest, features=features) for block in blocks]
+        return tables.joined(parts)
 
     def _features(self) -> FeatureColumns | None:
         from mlflow_deploy_plugin.serving.events.features import FeatureColumns  # noqa: PLC0415  brings pyarrow
@@ -77,9 +85,12 @@ class PredictionFiles:
 class PredictionLog:
     """The :class:`..record.Recorder` that writes files."""
 
-    queue: FlushedQueue[Prediction]
+    queue: FlushedQueue[Prediction | Block]
     sample: float
     has_features: bool
+    _block: Block | None = None
+    """Where plain predictions are gathered, until it is full or the thread writes."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(
@@ -98,14 +109,38 @@ class PredictionLog:
             has_features=has_features,
         )
         drops = Drops("predictions", on_drop)
-        queue = FlushedQueue(files, drops, settings.log_flush_s)
-        return cls(queue=queue, sample=settings.log_sample, has_features=has_features)
+        queue: FlushedQueue[Prediction | Block] = FlushedQueue(files, drops, settings.log_flush_s)
+        log = cls(queue=queue, sample=settings.log_sample, has_features=has_features)
+        queue.before_flush = log.seal
+        return log
 
     def record(self, prediction: Prediction) -> None:
         """Queue it, where its request is sampled."""
-        if self.sample >= 1.0 or is_sampled(prediction.caller.request_id, self.sample):
-            size = _EVENT_BYTES + (payload_bytes(prediction.payload) if self.has_features else 0)
-            self.queue.put(prediction, size=size)
+        if self.sample < 1.0 and not is_sampled(prediction.caller.request_id, self.sample):
+            return
+        if is_plain(prediction):
+            self._gather(prediction)
+            return
+        size = _EVENT_BYTES + (payload_bytes(prediction.payload) if self.has_features else 0)
+        self.queue.put(prediction, size=size)
+
+    def _gather(self, prediction: Prediction) -> None:
+        with self._lock:
+            block = self._block
+            if block is None or not block.takes(prediction):
+                full, block = block, Block.like(prediction, has_features=self.has_features)
+                self._block = block
+                if full is not None:
+                    self.queue.put(full, size=full.size)
+                self.queue.start()
+            block.add(prediction)
+
+    def seal(self) -> None:
+        """Queue what was gathered; from the thread that writes."""
+        with self._lock:
+            block, self._block = self._block, None
+        if block is not None:
+            self.queue.put(block, size=block.size)
 
     def close(self) -> None:
         """Write what waits."""
@@ -131,12 +166,13 @@ def payload_bytes(payload: Payload) -> int:
             assert_never(payload)
 
 
-def by_day(events: Sequence[Prediction]) -> list[tuple[datetime, list[Prediction]]]:
+def by_day(events: Sequence[Prediction | Block]) -> list[tuple[datetime, list[Prediction | Block]]]:
     """Events by the UTC day on which their request arrived."""
-    days: dict[int, list[Prediction]] = {}
+    days: dict[int, list[Prediction | Block]] = {}
     for event in events:
-        days.setdefault(int(event.time // 86_400), []).append(event)
-    return [(datetime.fromtimestamp(day * 86_400, tz=UTC), of_day) for day, of_day in days.items()]
+        day = event.day if isinstance(event, Block) else int(event.time // DAY_S)
+        days.setdefault(day, []).append(event)
+    return [(datetime.fromtimestamp(day * DAY_S, tz=UTC), of_day) for day, of_day in days.items()]
 
 
 def file_name() -> str:

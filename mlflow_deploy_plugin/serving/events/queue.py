@@ -12,8 +12,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
+from mlflow_deploy_plugin.serving.events.blocks import Block
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mlflow_deploy_plugin.serving.events.drops import Drops, Reason
 
@@ -45,6 +47,8 @@ class FlushedQueue(Generic[T]):
     interval_s: float
     max_events: int = MAX_EVENTS
     max_bytes: int = MAX_BYTES
+    before_flush: Callable[[], None] | None = None
+    """Called by the thread before it takes what waits, so that what is still being gathered joins."""
     _events: deque[tuple[T, int]] = field(default_factory=deque)
     _bytes: int = 0
     _wake: threading.Event = field(default_factory=threading.Event)
@@ -55,7 +59,8 @@ class FlushedQueue(Generic[T]):
     def put(self, event: T, *, size: int) -> None:
         """Take one event of about ``size`` bytes, or drop it where too much waits already."""
         if len(self._events) >= self.max_events or self._bytes + size > self.max_bytes:
-            self.drops.add("queue_full", 1, detail="The disk is slower than the requests; lower -C log_sample")
+            detail = "The disk is slower than the requests; lower -C log_sample"
+            self.drops.add("queue_full", weight(event), detail=detail)
             return
         self._bytes += size
         self._events.append((event, size))
@@ -87,6 +92,8 @@ class FlushedQueue(Generic[T]):
         self._flush()
 
     def _flush(self) -> None:
+        if self.before_flush is not None:
+            self.before_flush()
         taken = [self._events.popleft() for _ in range(len(self._events))]
         # The loop adds to _bytes while we subtract; a lost update would bend the bound for ever, so count anew.
         self._bytes = sum(size for _, size in list(self._events))
@@ -98,10 +105,19 @@ class FlushedQueue(Generic[T]):
             self.write(events)
         except OSError as error:
             reason: Reason = "disk_full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "unwritable"
-            self.drops.add(reason, len(events), detail=str(error))
+            self.drops.add(reason, sum(map(weight, events)), detail=str(error))
         except Exception as error:  # noqa: BLE001  a model may return anything; the thread must outlive it
             if len(events) == 1:
-                self.drops.add("unreadable", 1, detail=repr(error))
+                self.drops.add("unreadable", weight(events[0]), detail=repr(error))
             else:  # one event spoils the columns of all: halve until it is alone
                 self._write_or_drop(events[: len(events) // 2])
                 self._write_or_drop(events[len(events) // 2 :])
+
+
+def weight(event: object) -> int:
+    """How many events one is: a block of them says so by its length.
+
+    >>> weight("one"), weight(1)
+    (1, 1)
+    """
+    return len(event) if isinstance(event, Block) else 1

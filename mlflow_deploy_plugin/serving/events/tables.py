@@ -9,11 +9,13 @@ import orjson
 import pyarrow as pa
 
 from mlflow_deploy_plugin.serving.events.answers import cells_of, joined_numbers
+from mlflow_deploy_plugin.serving.request import Matrix
 from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, PREDICTION_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mlflow_deploy_plugin.serving.events.blocks import Block
     from mlflow_deploy_plugin.serving.events.features import FeatureColumns
     from mlflow_deploy_plugin.serving.record import Arrived, Prediction
 
@@ -46,11 +48,40 @@ def prediction_table(events: Sequence[Prediction], *, model_digest: str, feature
         columns["row"] = np.zeros(len(rows), dtype=np.int32)
     columns["model_digest"] = pa.repeat(model_digest, sum(rows))
     columns["prediction"], columns["prediction_text"] = _answers(events, rows)
+    return _with_features(columns, features.build([event.payload for event in events], rows) if features else {})
+
+
+def block_table(block: Block, *, model_digest: str, features: FeatureColumns | None) -> pa.Table:
+    """The rows of one block; the same columns as :func:`prediction_table` makes of the same predictions."""
+    count = len(block)
+    columns: dict[str, Any] = {
+        "request_id": block.request_ids,
+        "row": np.zeros(count, dtype=np.int32),
+        "time": (np.asarray(block.times) * 1e6).astype(np.int64),
+        "user_id": block.user_ids,
+        "assigned": block.assigned,
+        "trace_id": block.trace_ids,
+        "span_id": block.span_ids,
+        "model_digest": pa.repeat(model_digest, count),
+        "protocol": block.protocols,
+        "status": pa.repeat("success", count),
+        "latency_ms": np.asarray(block.latencies_ms),
+        "prediction": np.asarray(block.outputs),
+        "prediction_text": pa.nulls(count, pa.string()),
+    }
+    table = Matrix(values=block.features[:count], columns=block.columns)
+    return _with_features(columns, features.build([table], [count]) if features else {})
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of all rows; a feature that some of them lack is null there."""
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
+
+
+def _with_features(columns: Mapping[str, Any], features: Mapping[str, pa.Array]) -> pa.Table:
     schema = arrow_schema(PREDICTION_COLUMNS)
-    table = pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
-    for name, column in (features.build([event.payload for event in events], rows) if features else {}).items():
-        table = table.append_column(name, column)
-    return table
+    fixed = [_column(columns[field.name], field.type) for field in schema]
+    return pa.table([*fixed, *features.values()], names=[*schema.names, *features])
 
 
 def label_table(events: Sequence[Arrived]) -> pa.Table:
