@@ -1,16 +1,21 @@
 """Everything outside that a verb touches; a test hands over fakes instead."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from mlflow_deploy_plugin.errors import AgentError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pandas import DataFrame
+
     from mlflow_deploy_plugin.config.home import Home
+    from mlflow_deploy_plugin.manifests.model import Deployment
     from mlflow_deploy_plugin.targets.base import DeploymentTarget
     from pipelines.monitoring.artifacts import Kept
     from pipelines.monitoring.events import EventStore
@@ -50,6 +55,8 @@ class Doors:
     """Draws the report of a drift tick into a folder."""
     keep: "Callable[[Kept], None]" = _keep
     """Takes a report into MLflow."""
+    score: "Callable[[Deployment, DataFrame], Sequence[Any]]" = field(default_factory=lambda: _unscored)
+    """Asks a deployment's Bento, started for it, about every row."""
     open_prometheus: "Callable[[str], Prometheus]" = field(default_factory=lambda: _prometheus)
     open_registry: "Callable[[str], ModelRegistry]" = field(default_factory=lambda: _registry)
 
@@ -62,6 +69,7 @@ class Doors:
             open_events=_events,
             now=lambda: datetime.now(UTC),
             identity=lambda: _identity(environment),
+            score=lambda deployment, rows: _score(deployment, rows, environment),
             say=_say,
             warn=_warn,
         )
@@ -111,6 +119,18 @@ def _registry(uri: str) -> "ModelRegistry":
     from pipelines.registry.model_registry import MlflowModelRegistry  # noqa: PLC0415
 
     return MlflowModelRegistry(uri=uri)
+
+
+def _score(deployment: "Deployment", rows: "DataFrame", environment: Mapping[str, str]) -> Sequence[Any]:
+    from mlflow_deploy_plugin.config.home import Home  # noqa: PLC0415
+    from pipelines.commands.version_before import score  # noqa: PLC0415
+
+    return score(deployment, rows, home=Home.from_environment(environment))
+
+
+def _unscored(deployment: "Deployment", _rows: "DataFrame") -> Sequence[Any]:
+    """Where no door was given."""
+    raise AgentError(f"nothing here can start {deployment.name}")
 
 
 def _say(text: str) -> None:

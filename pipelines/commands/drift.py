@@ -7,7 +7,8 @@ the predictions, and, where labels have arrived, who is wrong more often. One de
   version at fault    a canary is worse than stable on the same traffic, with certainty: revert
   routing or pipeline only a canary sees other inputs: hold
   inconclusive        the evidence is invalid or too thin: hold
-  alert only          something moved, and no second version is there as a control
+  alert only          something moved, and no second version is there as a control: also not the version before, which
+                      is started for the purpose and scores the same logged inputs, where its Bento is on this machine
   healthy             none of these
 
 Failed attempts and labels are always counted since the rollout began, whatever the window, so that the certainty holds
@@ -36,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     window.add_argument("--last", type=_count, metavar="N", help="inputs of the last N predictions")
     parser.add_argument("--reference", metavar="PATH", help="training sample, CSV or Parquet (default: the Bento's)")
     parser.add_argument("--maturity", metavar="SPAN", help="judge predictions older than SPAN, by labels within it")
+    parser.add_argument(
+        "--before",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="where all users have one version: ask the one before about the logged inputs (auto: where inputs moved)",
+    )
     parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
     parser.add_argument("--out", metavar="DIR", help="folder of the report (default: HOME/reports/ENDPOINT/TIME)")
     parser.add_argument("--no-report", action="store_true", help="decide only; do not wait for Evidently")

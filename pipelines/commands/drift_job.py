@@ -13,7 +13,7 @@ from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ModelserveE
 from mlflow_deploy_plugin.manifests.model import Deployment
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
-from pipelines.commands import drift_apply, endpoints, exposing, summary
+from pipelines.commands import drift_apply, endpoints, exposing, summary, version_before
 from pipelines.commands.committing import Applied
 from pipelines.commands.doors import Doors
 from pipelines.commands.durations import duration, moment
@@ -28,7 +28,7 @@ from pipelines.monitoring.reference import ReferenceSample
 from pipelines.monitoring.samples import EventLog
 from pipelines.promotion import codec
 from pipelines.promotion.drift import verdicts
-from pipelines.promotion.drift.decision import Halted, Revert
+from pipelines.promotion.drift.decision import AlertOnly, Halted, Revert
 from pipelines.promotion.drift.evidence import Arm
 from pipelines.promotion.drift.policy import DriftPolicy
 from pipelines.promotion.drift.record import DriftRecord, record
@@ -68,8 +68,12 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
         whose = Whose(
             stage=target.stage_name, endpoint=options.endpoint, deployments=tuple(standing.endpoint.deployments)
         )
+        decided = record(gathered.evidence, policy)
+        if _wants_the_version_before(options, standing, decided):
+            shadow = version_before.found(target, standing, log, doors, maturity=question.maturity)
+            gathered = replace(gathered, evidence=replace(gathered.evidence, shadow=shadow))
+            decided = record(gathered.evidence, policy)
         exposing.labels(doors, log, whose, now=now)
-    decided = record(gathered.evidence, policy)
     exposing.drift(doors, decided, now=now)
     folder = _folder(options, doors, now)
     pages = () if options.no_report else _pages(gathered, decided, folder, doors)
@@ -82,6 +86,13 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     doors.say(_as_json(finding) if options.json else "\n".join(_as_text(finding)))
     summary.append(options.summary, _as_markdown(finding))
     return EXIT_BAD_VERDICT if isinstance(decided.decision, Revert | Halted) and not _is_done(applied) else EXIT_DONE
+
+
+def _wants_the_version_before(options: argparse.Namespace, standing: Standing, decided: DriftRecord) -> bool:
+    """Only where all users have one version, and by default only where its inputs have moved: it starts a process."""
+    if standing.canaries or options.before == "never":
+        return False
+    return options.before == "always" or isinstance(decided.decision, AlertOnly)
 
 
 def _digests(pages: tuple[Path, ...]) -> dict[str, str]:

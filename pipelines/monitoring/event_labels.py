@@ -81,6 +81,15 @@ class LabelReader:
         query, unreadable = self._joined(sql.LABELLED, window, cut)
         return Rows(frame=self._scanner.fetch(query, {**given, **cut.given}).df(), unreadable=unreadable)
 
+    def inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:
+        """The first labelled row of each user of ``deployment``: prediction, label, then the features."""
+        names = [name for name in self._scan("predictions", window).columns if name.startswith(FEATURE_PREFIX)]
+        columns = ", ".join(f"{identifier(n)} AS {identifier(n.removeprefix(FEATURE_PREFIX))}" for n in names)
+        escaped = (columns or "1 AS nothing").replace("{", "{{").replace("}", "}}")
+        query, unreadable = self._joined(sql.LABELLED_INPUTS.replace("{columns}", escaped), window, cut)
+        given = {**cut.given, "deployment": deployment, "limit": limit}
+        return Rows(frame=self._scanner.fetch(query, given).df(), unreadable=unreadable)
+
     def kinds(self, window: Window, cut: LabelCut) -> Kinds:
         """What predictions and labels look like."""
         query, _ = self._joined(sql.KINDS, window, cut)

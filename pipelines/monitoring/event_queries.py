@@ -115,6 +115,17 @@ FROM joined WHERE is_mature AND is_in_time AND prediction BETWEEN 0 AND 1
 GROUP BY ALL ORDER BY deployment, segment, bin
 """  # noqa: S608
 
+# Of each user the first labelled row, oldest users first: a sequence that only grows, as tests at every look ask.
+LABELLED_INPUTS: Final = f"""{_JOINED}, chosen AS (
+    SELECT * FROM joined WHERE is_mature AND is_in_time AND deployment = $deployment
+    QUALIFY row_number() OVER (PARTITION BY unit ORDER BY time, request_id, row) = 1
+    ORDER BY time, unit LIMIT $limit
+)
+SELECT chosen.prediction, chosen.prediction_text, chosen.label, chosen.label_text, {{columns}}
+FROM chosen JOIN {{predictions}} AS logged USING (request_id, row, deployment)
+WHERE logged.status = 'success' ORDER BY chosen.time, chosen.unit
+"""  # noqa: S608
+
 KINDS: Final = f"""{_JOINED}
 SELECT count(*) AS labelled, count(*) FILTER (prediction IS NULL OR label IS NULL) AS texts,
        count(*) FILTER (prediction % 1 <> 0 OR label % 1 <> 0) AS fractions,

@@ -114,6 +114,13 @@ class EventStore:
         given = {"deployment": deployment, "limit": limit}
         return self.scanner.steady(lambda: self._reader.labelled(window, cut, given))
 
+    def labelled_inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:
+        """The first labelled row of each user of ``deployment``, oldest users first, with its features.
+
+        Columns: prediction, prediction_text, label, label_text, then every feature by its own name.
+        """
+        return self.scanner.steady(lambda: self._reader.inputs(window, cut, deployment=deployment, limit=limit))
+
     def kinds(self, window: Window, cut: LabelCut) -> Kinds:
         """What predictions and labels look like: text, classes, probabilities or numbers."""
         return self.scanner.steady(lambda: self._reader.kinds(window, cut))

@@ -51,7 +51,7 @@ def performances(
     """
     firsts = labelled[labelled["deployment"].isin(list(arms))].sort_values(["time", "request_id", "row"])
     firsts = firsts.drop_duplicates("unit", keep="first")
-    scored = firsts.assign(score=_scores(firsts, task)).dropna(subset=["score"])
+    scored = firsts.assign(score=scores(firsts, task)).dropna(subset=["score"])
     present = [arm for arm in arms if (scored["deployment"] == arm).any()]
     return {
         arm: Performance(
@@ -63,7 +63,7 @@ def performances(
     }
 
 
-def _scores(rows: "pd.DataFrame", task: Task) -> "pd.Series[float]":
+def scores(rows: "pd.DataFrame", task: Task) -> "pd.Series[float]":
     """1 for a wrong class and 0 for a right one, or the absolute error; missing where the two cannot be compared."""
     numbers = rows["prediction"].notna() & rows["label"].notna()
     if task == "regression":

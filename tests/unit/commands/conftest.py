@@ -60,6 +60,10 @@ class World:
     me: str = "ada@example.org"
     differing: float = 0.0
     """Share of the requests for which a shadow predicts something else."""
+    truths: dict[float, float] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    before_is_wrong: float = 0.1
+    """Share of wrong answers of a version that is started to be asked."""
     kept: list[Any] = field(default_factory=list)
     unlabelled: tuple[str, ...] = ()
     """Arms whose labels never come."""
@@ -133,6 +137,7 @@ class World:
             attempt = {"override": "", "attempt": 1, "status": status, "flags": "", "latency_ms": 5.0}
             rows["attempts"].setdefault(arm, []).append(common | attempt | {"commit": self.head})
             truth = float(self.random.integers(0, 2))
+            self.truths[row["age"]] = truth
             is_wrong = self.random.random() < (wrong or {}).get(arm, 0.0)
             predicted = {"row": 0, "model_digest": "d", "protocol": "mlflow", "status": "success", "latency_ms": 1.0}
             predicted |= {"prediction": 1 - truth if is_wrong else truth, "prediction_text": None}
@@ -174,9 +179,19 @@ class World:
             identity=lambda: self.me,
             say=self.said.append,
             warn=self.warned.append,
+            score=self.score,
             draw=draw,
             keep=self.kept.append,
         )
+
+    def score(self, deployment: Deployment, rows: pd.DataFrame) -> list[float]:
+        """A version that is started to be asked."""
+        self.asked.append(deployment.name)
+        wrong = self.random.random(len(rows)) < self.before_is_wrong
+        return [
+            1 - self.truths[age] if is_wrong else self.truths[age]
+            for age, is_wrong in zip(rows["age"], wrong, strict=True)
+        ]
 
     def run(self, *arguments: str) -> int:
         self.said.clear()
