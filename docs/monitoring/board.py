@@ -59,10 +59,10 @@ def quantile(share: float, metric: str, labels: str, by: str) -> str:
 
 
 def error_ratio(labels: str) -> str:
-    """Share of the predictions that failed, by version."""
+    """Share of the requests that failed, by version; a batch is one request."""
     return (
         f'sum by (model_version) (rate(model_predictions_total{{{labels},status="error"}}[$__rate_interval]))'
-        f" / sum by (model_version) (rate(model_predictions_total{{{labels}}}[$__rate_interval]))"
+        f" / sum by (model_version) (rate(model_prediction_latency_seconds_count{{{labels}}}[$__rate_interval]))"
     )
 
 

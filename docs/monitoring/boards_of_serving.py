@@ -58,7 +58,7 @@ FLEET: Final = Dashboard(
         ),
         Panel(
             title="Error ratio",
-            about="Objective: at most 0.1 % of a model's predictions fail.",
+            about="Objective: at most 0.1 % of the requests fail.",
             queries=[Query(expr=error_ratio(STAGE), legend="{{model_version}}")],
             unit="percentunit",
             limit=0.001,
