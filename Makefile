@@ -68,7 +68,7 @@ wrk: ## the benchmark's load generator, from the distribution
 
 bench: micro ## micro-benchmarks beside their stored ratios, and a short benchmark of the server (some minutes)
 	$(BIN)/python -m pipelines benchmark --gate $(MICRO)
-	$(BIN)/python -m pipelines benchmark --works tabular --connections 64 --seconds 3 --out $(BENCH)
+	$(BIN)/python -m pipelines benchmark --works tabular --subjects empty,modelserve,gateway --connections 64 --seconds 3 --rounds 2 --out $(BENCH)
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist .demo *.egg-info

@@ -7,6 +7,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from mlflow_deploy_plugin.serving.codecs.base import ModelDescription
 from mlflow_deploy_plugin.serving.signature import Column, Signature
 from pipelines.benchmark.gate import CALIBRATION
 
+S = TypeVar("S")
 T = TypeVar("T")
 COLUMNS = tuple(f"x{index}" for index in range(30))
 TABLE = Signature(
@@ -41,18 +43,35 @@ def calibration_s() -> float:
     return min(once() for _ in range(30))
 
 
-@pytest.fixture
-def measure(benchmark: BenchmarkFixture) -> Callable[[Callable[[], T]], T]:
+@dataclass(frozen=True)
+class Measure:
     """Times a function between two calibrations; where nothing is timed, calls it once."""
 
-    def run(function: Callable[[], T]) -> T:
-        before = None if benchmark.disabled else calibration_s()
-        answer: T = benchmark(function)
-        if before is not None:
-            benchmark.extra_info[CALIBRATION] = min(before, calibration_s())
+    benchmark: BenchmarkFixture
+
+    def __call__(self, function: Callable[[], T]) -> T:
+        if not self.benchmark.disabled:
+            function()  # pays for lazy imports, by which pytest-benchmark would choose a handful of rounds
+        return self._between(lambda: self.benchmark(function))
+
+    def afresh(self, make: Callable[[], S], function: Callable[[S], T]) -> T:
+        """The same for a function that uses up what ``make`` gives it; a hundred rounds."""
+        return self._between(
+            lambda: self.benchmark.pedantic(function, setup=lambda: ((make(),), {}), rounds=100, warmup_rounds=2)
+        )
+
+    def _between(self, run: Callable[[], T]) -> T:
+        if self.benchmark.disabled:
+            return run()
+        before = calibration_s()
+        answer = run()
+        self.benchmark.extra_info[CALIBRATION] = min(before, calibration_s())
         return answer
 
-    return run
+
+@pytest.fixture
+def measure(benchmark: BenchmarkFixture) -> Measure:
+    return Measure(benchmark)
 
 
 @pytest.fixture

@@ -31,15 +31,28 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture(params=["predictions", "full"])
-def recorder(request: pytest.FixtureRequest, tmp_path: Path, description: ModelDescription) -> Iterator[Recorder]:
+def fresh_log(
+    request: pytest.FixtureRequest, tmp_path: Path, description: ModelDescription
+) -> Iterator[Callable[[Prediction], Recorder]]:
+    """Makes a log whose thread runs already and does not flush meanwhile; the last one is closed before the next."""
     mode: LogMode = request.param
-    settings = ServingSettings(log=mode, events_dir=str(tmp_path), log_flush_s=0.05)
-    opened = open_recorder(settings, signature=description.signature, model_digest="sha256:m")
-    yield opened
-    opened.close()
+    settings = ServingSettings(log=mode, events_dir=str(tmp_path), log_flush_s=3600)
+    opened: list[Recorder] = []
+
+    def make(first: Prediction) -> Recorder:
+        while opened:
+            opened.pop().close()
+        opened.append(open_recorder(settings, signature=description.signature, model_digest="sha256:m"))
+        opened[0].record(first)
+        return opened[0]
+
+    yield make
+    opened.pop().close()
 
 
-def test_prediction_log_of_256(measure: Measure, recorder: Recorder, description: ModelDescription) -> None:
+def test_prediction_log_of_256(
+    measure: Any, fresh_log: Callable[[Prediction], Recorder], description: ModelDescription
+) -> None:
     columns = tuple(column.name for column in description.signature.inputs)
     predictions = [
         Prediction(
@@ -55,12 +68,12 @@ def test_prediction_log_of_256(measure: Measure, recorder: Recorder, description
         for number in range(EVENTS)
     ]
 
-    def record() -> int:
+    def record(recorder: Recorder) -> int:
         for prediction in predictions:
             recorder.record(prediction)
         return len(predictions)
 
-    assert measure(record) == EVENTS
+    assert measure.afresh(lambda: fresh_log(predictions[0]), record) == EVENTS
 
 
 def test_assign(measure: Measure) -> None:
