@@ -55,11 +55,20 @@ def parse_stage(files: Files, stage: str) -> Stage:
 def find_endpoint(files: Files, stage: str, endpoint: str) -> Endpoint | None:
     """One endpoint, without a look at the others; ``None`` where the stage lists none of that name.
 
+    Needs the stage's ``kustomization.yaml`` and the endpoint's folder of the tree alone.
+
     Raises:
         ManifestError: the stage's list or the endpoint breaks a rule of the tree; other endpoints may.
     """
-    inside = _by_endpoint(files, stage).get(endpoint)
-    return None if inside is None else _parse_endpoint(inside, stage, endpoint)
+    path, folder = stage_kustomization(stage), endpoint_folder(stage, endpoint)
+    inside = tuple((name, text) for name, text in files.items() if name.startswith(folder))
+    if path not in files and not inside:
+        return None
+    if endpoint not in _resources(files, path):
+        if inside:
+            raise ManifestError(f"{path}: does not list {endpoint!r}; add it to resources, or remove {folder}")
+        return None
+    return _parse_endpoint(inside, stage, endpoint)
 
 
 def deployments_by_endpoint(files: Files, stage: str) -> dict[str, tuple[str, ...]]:

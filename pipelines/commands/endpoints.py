@@ -9,7 +9,7 @@ from typing import Final
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import GitError, ManifestError, NotFoundError
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
-from mlflow_deploy_plugin.manifests.tree import endpoint_folder, rollout_file, stage_folder
+from mlflow_deploy_plugin.manifests.tree import endpoint_folder, rollout_file, stage_folder, stage_kustomization
 from mlflow_deploy_plugin.repository.model import Commit
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from pipelines.commands import people
@@ -62,9 +62,11 @@ def read(target: DeploymentTarget, name: str) -> Standing:
         ManifestError: the tree breaks a rule.
     """
     head = target.head()
-    files = target.files_at(head, stage_folder(target.stage_name))
+    listing, folder = stage_kustomization(target.stage_name), endpoint_folder(target.stage_name, name)
+    files = {**target.files_at(head, listing), **target.files_at(head, folder)}
     if (endpoint := manifests.find_endpoint(files, target.stage_name, name)) is None:
-        known = ", ".join(manifests.deployments_by_endpoint(files, target.stage_name)) or "none"
+        whole = target.files_at(head, stage_folder(target.stage_name))
+        known = ", ".join(manifests.deployments_by_endpoint(whole, target.stage_name)) or "none"
         raise NotFoundError(f"endpoint {name!r} not found in stage {target.stage_name!r}; known: {known}")
     commits = target.history(name)
     standing = Standing(commit=head, changed=commits[0].sha if commits else head, endpoint=endpoint)

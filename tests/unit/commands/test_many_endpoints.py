@@ -73,3 +73,13 @@ def test_each_endpoint_is_found_as_the_whole_stage_has_it(world: World) -> None:
     assert manifests.find_endpoint(files, "production", "nobody") is None
     assert manifests.find_endpoint(files, "nowhere", "churn") is None
     assert manifests.deployments_by_endpoint(files, "production") == {"churn": ("churn",)}
+
+
+def test_an_endpoint_that_its_stage_does_not_list_is_refused(world: World) -> None:
+    files = dict(world.repository.files(world.head))
+    listing = "stages/production/kustomization.yaml"
+    files[listing] = files[listing].replace("- churn", "- other")
+    with pytest.raises(ManifestError, match="does not list 'churn'"):
+        manifests.find_endpoint(files, "production", "churn")
+    with pytest.raises(ManifestError, match=r"other/kustomization\.yaml: missing"):
+        manifests.find_endpoint(files, "production", "other")
