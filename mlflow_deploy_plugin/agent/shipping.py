@@ -81,9 +81,9 @@ def open_url(url: str) -> tuple[Any, str]:
     Raises:
         ConfigError: the URL is none that fsspec knows, or its package is not installed.
     """
-    import fsspec  # noqa: PLC0415  heavy
-
     try:
+        import fsspec  # noqa: PLC0415  heavy, and an extra
+
         fs, base = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError, OSError) as error:
         raise ConfigError(

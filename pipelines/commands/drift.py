@@ -5,7 +5,7 @@ the predictions, and, where labels have arrived, who is wrong more often. One de
 
   the world moved     every version sees other inputs than in training: freeze promotion, revert nothing
   version at fault    a canary is worse than stable on the same traffic, with certainty: revert
-  routing or pipeline only a canary sees other inputs: hold
+  routing or pipeline only a canary sees other inputs: freeze promotion
   inconclusive        the evidence is invalid or too thin: hold
   alert only          something moved, and no second version is there as a control: also not the version before, which
                       is started for the purpose and scores the same logged inputs, where its Bento is on this machine
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--revert",
         action="store_true",
-        help="commit what follows: the last good split and a hold, or a freeze where the world moved",
+        help="commit what follows: the last good split and a hold, or a freeze of promotion",
     )
     parser.add_argument("--dry-run", action="store_true", help="with --revert: say what would be committed")
     parser.add_argument(

@@ -1,18 +1,24 @@
-"""What ``drift --revert`` commits: the last good split where a version is at fault, a freeze where the world moved."""
+"""What ``drift --revert`` commits: the last good split where a version is at fault, else a freeze or nothing."""
 
 from datetime import datetime
+from typing import Final
 
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from pipelines.commands import endpoints
 from pipelines.commands.committing import Applied, commit
 from pipelines.commands.endpoints import Standing
-from pipelines.promotion import codec, wording
-from pipelines.promotion.drift.decision import Halted, Revert, WorldMoved
+from pipelines.promotion import codec, marks, wording
+from pipelines.promotion.drift.decision import Halted, HoldRouting, Revert, WorldMoved
 from pipelines.promotion.drift.record import DriftRecord
 from pipelines.promotion.freeze import Freeze
 from pipelines.promotion.rollback import Rollback, Why
 
-HALTED = "automation has reverted as often as it may"
+FREEZES: Final = {
+    "WorldMoved": ("world", "the world moved"),
+    "HoldRouting": ("inputs", "the canary sees other inputs than stable"),
+    "Halted": ("limit", "automation has reverted as often as it may"),
+}
+"""Which gate's reasons a freeze is committed with, and the end of its subject."""
 
 
 def apply(
@@ -29,20 +35,28 @@ def apply(
             wish = _rollback(target, standing, decided, decided.decision)
             done = f"reverted {', '.join(wish.digests)} to {wording.shares(wish.good.weights)}"
             return commit(target, wish, now=now, is_dry=is_dry, done=done)
-        case WorldMoved() | Halted():
-            gate, why = ("world", "the world moved") if isinstance(decided.decision, WorldMoved) else ("limit", HALTED)
-            reason = "; ".join(r.text for r in decided.decision.reasons if r.gate == gate)
-            freeze = Freeze(
-                why=why,
-                stage=target.stage_name,
-                endpoint=decided.evidence.endpoint,
-                state=standing.changed,
-                reason=reason,
-                evidence=codec.encode(decided),
-            )
+        case WorldMoved() | Halted() | HoldRouting():
+            if standing.endpoint.route.phase == marks.APPROVED:
+                text = "unchanged: a person let this step go on, and a freeze would take that back"
+                return Applied(state="unchanged", commit=standing.commit, text=text)
+            freeze = _freeze(target, standing, decided, decided.decision)
             return commit(target, freeze, now=now, is_dry=is_dry, done="promotion frozen")
         case _:
             return Applied(state="unchanged", commit=standing.commit, text=_nothing(standing))
+
+
+def _freeze(
+    target: DeploymentTarget, standing: Standing, decided: DriftRecord, decision: WorldMoved | Halted | HoldRouting
+) -> Freeze:
+    gate, why = FREEZES[decision.verdict]
+    return Freeze(
+        why=why,
+        stage=target.stage_name,
+        endpoint=decided.evidence.endpoint,
+        state=standing.changed,
+        reason="; ".join(reason.text for reason in decision.reasons if reason.gate == gate),
+        evidence=codec.encode(decided),
+    )
 
 
 def _rollback(target: DeploymentTarget, standing: Standing, decided: DriftRecord, decision: Revert) -> Rollback:

@@ -63,6 +63,7 @@ class Scanner:
             }
         )
         self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute("SET enable_progress_bar = false")  # standard output is the command's answer
         self.root.attach(self._connection)
         self._damaged: set[str] = set()
         self._listed: set[str] = set()

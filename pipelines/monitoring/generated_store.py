@@ -65,6 +65,7 @@ def generate(root: Path, *, rows: int) -> Generated:
     config = {"memory_limit": f"{MEMORY_MB}MB", "preserve_insertion_order": False, "threads": 2}
     with duckdb.connect(config=config) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         for part in _parts(rows):
             for table, arm in _KINDS:
                 connection.execute(_copy(root, part, table, arm))

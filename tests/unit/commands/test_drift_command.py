@@ -103,7 +103,9 @@ def test_inputs_that_differ_between_the_arms_hold_and_point_at_the_routing(world
     assert world.drift("--revert") == 0
     assert "churn-v2 sees other inputs than stable: hold" in world.text
     assert "suspect routing or the feature pipeline" in world.text
-    assert "unchanged" in world.text
+    assert world.weights == {"churn": 600, "churn-v2": 400}
+    assert world.endpoint.route.phase == "frozen"
+    assert world.repository.head().subject == "churn: promotion frozen, the canary sees other inputs than stable"
 
 
 def test_a_single_version_has_no_control_so_the_drift_only_alerts(world: World) -> None:
@@ -138,6 +140,17 @@ def test_revert_freezes_promotion_once_where_the_world_moved(world: World) -> No
     head = world.head
     assert world.drift("--revert") == 0
     assert "unchanged" in world.text
+    assert world.head == head
+
+
+def test_a_person_who_approves_is_not_overruled_by_the_next_look(world: World) -> None:
+    world.join(weight=400)
+    world.traffic(world.people(800, age=55.0))
+    world.drift("--revert")
+    assert world.run("approve", "--endpoint", "churn", "--reason", "known, we retrain") == 0
+    head = world.head
+    assert world.drift("--revert") == 0
+    assert "a person let this step go on" in world.text
     assert world.head == head
 
 

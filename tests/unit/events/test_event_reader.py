@@ -396,3 +396,8 @@ def test_files_of_an_older_schema_are_read_beside_those_of_this_one(
     build.attempts({"request_id": "2", "user_id": "bob"})
     build.labels({"request_id": "2"})
     assert store.labels(window, cut=EVENING).arms["v3"].users_labelled == 2
+
+
+def test_a_long_query_says_nothing_on_standard_output(store: EventStore) -> None:
+    (row,) = store.scanner.rows("SELECT current_setting('enable_progress_bar') AS bar")
+    assert row["bar"] is False
