@@ -11,7 +11,10 @@ an answer and in the trailing metadata of an error.
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # nothing here forks but to become another program
 
 import grpc
 import grpc.aio

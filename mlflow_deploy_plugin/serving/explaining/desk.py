@@ -67,9 +67,9 @@ class Desk:
         try:
             async with asyncio.timeout(self._timeout_s), self._turn:
                 return await self._ask(table)
-        except TimeoutError as error:
-            words = f"no explanation within {self._timeout_s:g} s (timeout_s); send fewer rows"
-            raise RequestError(Fault.TIMED_OUT, words) from error
+        except TimeoutError:
+            words = f"no explanation within {self._timeout_s:g} s (timeout_s); send fewer rows, or the first one again"
+            raise RequestError(Fault.TIMED_OUT, words, retry_after_s=_RETRY_S) from None  # no failure of the model's
         finally:
             self._waiting -= 1
 

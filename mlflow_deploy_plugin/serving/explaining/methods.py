@@ -1,7 +1,7 @@
 """Shapley values by the method that fits the model: trees, linear models, torch by gradients, and any by its answers.
 
 A method that does not know a model, or whose values do not add up to its answer within :data:`TOLERANCE`, is passed
-over for the next; the last one, SHAP's permutations, holds for every model. ``tree``, ``linear`` and ``exact`` (up to
+over for the next; the last one, permutations, holds for every model. ``tree``, ``linear`` and ``exact`` (up to
 :data:`EXACT_COLUMNS` columns) give the values by definition, ``gradients`` and ``permutation`` estimates that add up.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from mlflow_deploy_plugin.serving.explaining import gradients
+from mlflow_deploy_plugin.serving.explaining import gradients, shapley
 from mlflow_deploy_plugin.serving.explaining.explanation import Explanation
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
@@ -125,17 +125,12 @@ def _gradients(subject: Subject, values: Array) -> Found | None:
 def _exact(subject: Subject, values: Array) -> Found | None:
     if values.shape[1] > EXACT_COLUMNS:
         return None
-    import shap  # noqa: PLC0415
-
-    explainer = shap.explainers.Exact(subject.answer, _masker(subject))
-    return _sampled(explainer(values, max_evals=2**EXACT_COLUMNS, silent=True), subject)
+    return Found(*shapley.by_definition(subject.answer, values, subject.background))
 
 
-def _permutation(subject: Subject, values: Array) -> Found | None:
-    import shap  # noqa: PLC0415
-
-    explainer = shap.explainers.Permutation(subject.answer, _masker(subject), seed=SEED)
-    return _sampled(explainer(values, max_evals=ROUNDS * (2 * values.shape[1] + 1), silent=True), subject)
+def _permutation(subject: Subject, values: Array) -> Found:
+    found = shapley.by_permutations(subject.answer, values, subject.background, rounds=ROUNDS, seed=SEED)
+    return Found(*found)
 
 
 METHODS: Final[dict[str, Callable[[Subject, Array], Found | None]]] = {
@@ -146,17 +141,6 @@ METHODS: Final[dict[str, Callable[[Subject, Array], Found | None]]] = {
     "permutation": _permutation,
 }
 """In the order in which they are tried; one that answers None is none for this model."""
-
-
-def _masker(subject: Subject) -> Any:  # noqa: ANN401
-    import shap  # noqa: PLC0415
-
-    return shap.maskers.Independent(subject.background, max_samples=len(subject.background))
-
-
-def _sampled(found: Any, subject: Subject) -> Found:  # noqa: ANN401  a shap.Explanation
-    base = np.asarray(found.base_values, dtype=float)
-    return _by_output(base[0] if base.ndim > 1 else base[:1], found.values, subject)
 
 
 def _by_output(base: Array, values: Any, subject: Subject) -> Found:  # noqa: ANN401

@@ -99,7 +99,11 @@ class Loaded:
         )
 
     def _background(self, table: Table) -> Array:
-        if self._reference is None or set(table.columns) - set(self._reference.columns):
+        """Rows of the training sample; of a tensor, whose columns have no names, by their places."""
+        reference = self._reference
+        if reference is not None and self._signature.tensors and reference.shape[1] == len(table.columns):
+            reference = reference.set_axis(list(table.columns), axis=1)
+        if reference is None or set(table.columns) - set(reference.columns):
             if len(table.rows) < ENOUGH_ROWS:
                 raise RequestError(
                     Fault.INVALID,
@@ -107,7 +111,7 @@ class Loaded:
                     " mlflow_deploy_plugin.log_reference, or send more rows",
                 )
             return table.rows[:BACKGROUND_ROWS]
-        known = self._reference[list(table.columns)]
+        known = reference[list(table.columns)]
         sample = known.sample(BACKGROUND_ROWS, random_state=SEED) if len(known) > BACKGROUND_ROWS else known
         return sample.to_numpy(dtype=float)
 
