@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pandas as pd
+import pydantic
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -28,6 +29,7 @@ with warnings.catch_warnings():
     from mlflow.models import ModelSignature, infer_signature
     from mlflow.pyfunc import PythonModel, scoring_server
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types.schema import Array, Map, Object, Property
 
 pytestmark = [
     pytest.mark.e2e,
@@ -59,6 +61,22 @@ class Echo(PythonModel):
 class Hinted(PythonModel):
     def predict(self, model_input: list[str]) -> list[str]:
         return [text.upper() for text in model_input]
+
+
+class Message(pydantic.BaseModel):
+    role: str
+    content: str = ""
+    weight: float | None = None
+
+
+class HintedObjects(PythonModel):
+    def predict(self, model_input: list[Message]) -> list[dict[str, Any]]:
+        return [message.model_dump() for message in model_input]
+
+
+class HintedMaps(PythonModel):
+    def predict(self, model_input: list[dict[str, float]]) -> list[float]:
+        return [sum(numbers.values()) for numbers in model_input]
 
 
 class Strange(PythonModel):
@@ -106,6 +124,25 @@ MIXED = Schema(
 )
 
 
+OPTIONAL = Schema(
+    [
+        ColSpec(DataType.long, "n", required=False),
+        ColSpec(DataType.string, "s"),
+        ColSpec(DataType.binary, "raw", required=False),
+        ColSpec(DataType.integer, "i", required=False),
+        ColSpec(DataType.float, "f", required=False),
+    ]
+)
+NESTED = Schema(
+    [
+        ColSpec(Array(DataType.double), "v"),
+        ColSpec(Object([Property("k", DataType.long), Property("t", DataType.string, required=False)]), "o"),
+        ColSpec(Map(DataType.double), "m", required=False),
+    ]
+)
+HINTED: dict[str, type[PythonModel]] = {"hinted": Hinted, "objects": HintedObjects, "maps": HintedMaps}
+
+
 def _save(name: str, folder: Path) -> None:
     python = {"pip_requirements": ["mlflow"], "path": folder}
     if name == "tabular":
@@ -127,13 +164,16 @@ def _save(name: str, folder: Path) -> None:
             inputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2), "x"), TensorSpec(np.dtype("int64"), (-1,), "k")])
         ),
         "one_named_tensor": ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2), "x")])),
+        "optional": ModelSignature(inputs=OPTIONAL),
+        "nested": ModelSignature(inputs=NESTED),
+        "chatty": ModelSignature(inputs=Schema([ColSpec(DataType.string, "prompt")]), params=PARAMS),
     }
     if name == "torch":
         torch.manual_seed(0)
         options = {"signature": signatures["tensor"], "serialization_format": "pickle", "pip_requirements": ["torch"]}
         mlflow.pytorch.save_model(torch.nn.Linear(2, 2).eval(), folder, **options)
-    elif name == "hinted":
-        mlflow.pyfunc.save_model(python_model=Hinted(), **python)
+    elif name in HINTED:
+        mlflow.pyfunc.save_model(python_model=HINTED[name](), **python)
     elif name == "strange":
         mlflow.pyfunc.save_model(python_model=Strange(), **python)
     else:
@@ -386,6 +426,109 @@ TYPES = [
 def test_content_types_are_answered_alike(pairs: Callable[[str], Pair]) -> None:
     for content_type in TYPES:
         same(*pairs("tabular").ask(json.dumps(GOOD[0]).encode(), content_type))
+
+
+OTHER_TYPES = [
+    (CSV, "text/csv; charset=utf-8"), (CSV, "text/csv; charset=UTF-8"), (CSV, "text/csv; charset=latin-1"),
+    (CSV, 'text/csv; charset="utf-8"'), (CSV, "TEXT/CSV"), (CSV, "text/csv;"), (CSV, "text/csv; charset"),
+    (CSV, "text/csv;charset=utf-8;charset=utf-8"), (CSV, "text/csv, application/json"), (CSV, "text/csv; a=b; c=d"),
+    (PARQUET, "application/vnd.apache.parquet; charset=utf-8"), (PARQUET, "application/vnd.apache.parquet; x=1"),
+    (PARQUET, "application/vnd.apache.Parquet"), (PARQUET, "application/octet-stream"),
+]  # fmt: skip
+
+
+def test_content_types_of_tables_are_answered_alike(pairs: Callable[[str], Pair]) -> None:
+    file = io.BytesIO()
+    pd.DataFrame([ROWS, ROWS]).astype(float).to_parquet(file)
+    bodies = {CSV: TABLES[0].encode(), PARQUET: file.getvalue()}
+    answers = [pairs("tabular").ask(bodies[kind], content_type) for kind, content_type in OTHER_TYPES]
+    for theirs, ours in answers:
+        same(theirs, ours)
+    assert {ours.status_code for _, ours in answers} == {200, 415}
+
+
+SPECIAL: dict[str, list[Any]] = {
+    "optional": [
+        {"dataframe_records": [{"n": 1, "s": "t", "raw": "AAEC", "i": 2, "f": 0.1}]},
+        {"dataframe_records": [{"n": None, "s": "t"}]},
+        {"dataframe_records": [{"n": 1, "s": "t"}, {"n": None, "s": "u"}]},
+        {"dataframe_records": [{"n": 1.0, "s": "t"}]},
+        {"dataframe_records": [{"n": 1.5, "s": "t"}]},
+        {"dataframe_records": [{"s": 3}, {"s": 4}]},
+        {"dataframe_records": [{"s": None}]},
+        {"dataframe_records": [{"s": "t", "raw": "no base64!"}]},
+        {"dataframe_records": [{"s": "t", "i": 2**31}]},
+        {"dataframe_records": [{"s": "t", "f": 1e300}]},
+        {"dataframe_records": [{"s": "t", "extra": [1, 2]}]},
+        {"dataframe_split": {"columns": ["s"], "data": []}},
+        {"dataframe_split": {"columns": ["s", "raw"], "data": [["t", "AAEC"], ["u", None]]}},
+        {"inputs": {"s": ["t"]}},
+        {"inputs": {"s": "t", "n": 1}},
+        {"instances": [{"s": "t", "raw": {"b64": "AAEC"}}]},
+    ],
+    "nested": [
+        {"dataframe_records": [{"v": [1.5, 2], "o": {"k": 1}}]},
+        {"dataframe_records": [{"v": [], "o": {"k": 1, "t": "x"}, "m": {"a": 1, "b": 2.5}}]},
+        {"dataframe_records": [{"v": [1, "x"], "o": {"k": 1}}]},
+        {"dataframe_records": [{"v": 1, "o": {"k": 1}}]},
+        {"dataframe_records": [{"v": [1.5], "o": {"t": "x"}}]},
+        {"dataframe_records": [{"v": [1.5], "o": {"k": 1, "z": 2}}]},
+        {"dataframe_records": [{"v": [1.5], "o": [1]}]},
+        {"dataframe_records": [{"v": [[1.5]], "o": {"k": 1}}]},
+        {"dataframe_records": [{"v": [1.5], "o": {"k": 1}, "m": {"a": "x"}}]},
+        {"dataframe_split": {"columns": ["v", "o"], "data": [[[1.5], {"k": 1}], [[2.5, 3], {"k": 2}]]}},
+        {"inputs": [{"v": [1.5], "o": {"k": 1}}]},
+        {"inputs": {"v": [1.5], "o": {"k": 1}}},
+    ],
+    "objects": [
+        {"inputs": [{"role": "user", "content": "hi", "weight": 1.5}, {"role": "user"}]},
+        {"inputs": [{"content": "no role"}]},
+        {"inputs": [{"role": 3}]},
+        {"inputs": [{"role": "user", "more": 1}]},
+        {"inputs": {"role": "user"}},
+        {"inputs": []},
+        {"inputs": "text"},
+        {"instances": [{"role": "user"}]},
+        {"dataframe_records": [{"role": "user"}]},
+        {"inputs": [{"role": "user"}], "params": {}},
+        {"inputs": [{"role": "user"}], "params": {"x": 1}},
+    ],
+    "maps": [
+        {"inputs": [{"a": 1.0, "b": 2.5}, {}]},
+        {"inputs": [{"a": "x"}]},
+        {"inputs": [{"a": None}]},
+        {"inputs": [[1]]},
+        {"inputs": [{"a": True}]},
+    ],
+    "chatty": [
+        {"prompt": "hi"},
+        {"prompt": "hi", "temperature": 0.9, "stop": ["a", "b"]},
+        {"prompt": "hi", "temperature": "hot"},
+        {"prompt": "hi", "params": {"temperature": 0.9}},
+        {"prompt": ["a", "b"]},
+        {"prompt": None},
+        {"prompt": "hi", "unknown": 1},
+        {"prompt": "hi", "inputs": ["x"]},
+        {"input": "x", "temperature": 1},
+        {"messages": [{"role": "user", "content": "hi"}], "stop": "a"},
+        {"messages": "no list"},
+        {"messages": []},
+        {"inputs": ["hi"], "params": {"temperature": 0.9}},
+        {"inputs": {"prompt": ["hi"]}, "params": {"stop": ["a"], "temperature": 1}},
+        {"dataframe_split": {"columns": ["prompt"], "data": [["hi"]]}, "params": {"stop": []}},
+        {"dataframe_split": {"columns": ["prompt"], "data": [["hi"]]}, "params": {"stop": [1]}},
+        {"dataframe_split": {"columns": ["prompt"], "data": [["hi"]]}, "params": {"temperature": None}},
+    ],
+}
+"""Types that the common bodies do not reach: optional and binary columns, nested ones, hints of objects, LLM keys."""
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_types_that_common_bodies_do_not_reach_are_answered_alike(pairs: Callable[[str], Pair], name: str) -> None:
+    answers = [pairs(name).ask(json.dumps(body).encode(), JSON) for body in SPECIAL[name]]
+    for theirs, ours in answers:
+        same(theirs, ours)
+    assert {ours.status_code for _, ours in answers} == {200, 400}
 
 
 WISHES = [
