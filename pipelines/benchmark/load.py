@@ -5,6 +5,7 @@ import http.client
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,9 +74,10 @@ class Load:
         """
         checks = _Checks(prepared=self.prepared, wire=self.wire, port=up.port)
         with checks.running() if self.is_checked else contextlib.nullcontext():
-            before, busy_before = up.family.cpu_s(), busy_s(self.machine.server_core)
+            began, before, busy_before = time.monotonic(), up.family.cpu_s(), busy_s(self.machine.server_core)
             told = self._wrk(up.port, connections=connections, seconds=seconds)
             cpu_s, core_s = up.family.cpu_s() - before, busy_s(self.machine.server_core) - busy_before
+            elapsed_s = time.monotonic() - began
         if not told["requests"]:
             raise SubjectError(f"answered nothing at {connections} connections")
         return Measured(
@@ -88,7 +90,7 @@ class Load:
             socket_errors=told["socket_errors"],
             checked=checks.checked,
             wrong=checks.wrong,
-            foreign_share=max(0.0, core_s - cpu_s) / (told["duration_us"] / 1e6),
+            foreign_share=max(0.0, core_s - cpu_s) / elapsed_s,
         )
 
     def _wrk(self, port: int, *, connections: int, seconds: float) -> dict[str, int]:

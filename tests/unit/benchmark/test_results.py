@@ -89,6 +89,13 @@ def test_cells_of_several_connections_share_a_line() -> None:
     assert "1,000 / 5,000" in text
 
 
+@pytest.mark.parametrize(
+    ("share", "word"), [(0.01, "was quiet"), (0.1, "trust ratios, not seconds"), (0.8, "no figures to quote")]
+)
+def test_a_busy_machine_is_told_with_what_its_figures_are_worth(share: float, word: str) -> None:
+    assert word in tables.markdown(report(sample("modelserve", foreign_share=share)))
+
+
 def test_what_could_not_be_measured_is_a_row_with_its_reason() -> None:
     gone = Absence(work="tabular", subject="rival", reason="needs java | which is not installed")
     assert "needs java / which is not installed" in tables.markdown(report(sample("modelserve"), absences=(gone,)))
