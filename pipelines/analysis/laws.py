@@ -200,7 +200,7 @@ def tables(*, repetitions: int, seed: int, tuning_seed: int) -> dict[str, str]:
     """Measure all laws and write each as a Markdown table, by name.
 
     Args:
-        repetitions: streams per cell; 200 in half a minute, 2,000 for the docs.
+        repetitions: streams per cell; 200 take about a minute of one core.
         seed: same seed, same tables.
         tuning_seed: of the table that shows a choice; what was chosen by it is judged by ``seed``.
 

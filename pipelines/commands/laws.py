@@ -1,7 +1,7 @@
 """What the statistics promise, measured on simulated streams, as Markdown tables.
 
-200 repetitions take about half a minute; docs/ab-testing-methodology.md is made with 2,000. The seed that judges is not
-the one that the choices were looked at with.
+200 repetitions take about a minute; docs/ab-testing-methodology.md tells how its tables were made. The seed that judges
+is not the one that the choices were looked at with.
 """
 
 import argparse
