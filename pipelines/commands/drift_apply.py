@@ -8,7 +8,7 @@ from pipelines.commands import endpoints
 from pipelines.commands.committing import Applied, commit
 from pipelines.commands.endpoints import Standing
 from pipelines.promotion import codec, marks, wording
-from pipelines.promotion.drift.decision import Halted, HoldRouting, Revert, WorldMoved
+from pipelines.promotion.drift.decision import Halted, Healthy, HoldRouting, Revert, WorldMoved
 from pipelines.promotion.drift.record import DriftRecord
 from pipelines.promotion.freeze import Freeze
 from pipelines.promotion.rollback import Rollback, Why
@@ -42,7 +42,8 @@ def apply(
             freeze = _freeze(target, standing, decided, decided.decision)
             return commit(target, freeze, now=now, is_dry=is_dry, done="promotion frozen")
         case _:
-            return Applied(state="unchanged", commit=standing.commit, text=_nothing(standing))
+            is_calm = isinstance(decided.decision, Healthy)
+            return Applied(state="unchanged", commit=standing.commit, text=_nothing(standing, is_calm=is_calm))
 
 
 def _freeze(
@@ -64,8 +65,10 @@ def _rollback(target: DeploymentTarget, standing: Standing, decided: DriftRecord
     return endpoints.rollback(target, standing, decision.deployments, why)
 
 
-def _nothing(standing: Standing) -> str:
+def _nothing(standing: Standing, *, is_calm: bool) -> str:
     hold = standing.endpoint.route.hold
+    if is_calm and standing.endpoint.route.phase == marks.FROZEN:
+        return "unchanged: things are calm again; `python -m pipelines approve` ends the freeze"
     if hold and not standing.canaries:
         return f"unchanged: {hold.deployment} was taken out before ({hold.reason})"
     return "unchanged: the verdict asks for no commit"

@@ -1,16 +1,10 @@
-"""The report of a drift tick as an artifact of the MLflow run that made the version; the door to MLflow's tracking."""
+"""The report of a drift tick as an artifact of the MLflow run that made the version; through MLflow's own client."""
 
-import contextlib
-import os
-import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from mlflow_deploy_plugin.errors import ModelserveError
-
-QUIET: Final = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+from mlflow_deploy_plugin.packaging.mlflow_registry import quiet_mlflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +25,10 @@ def keep(kept: Kept) -> None:
     Raises:
         ModelserveError: the tracking server refuses, is away, or knows no such run.
     """
-    added = {name: text for name, text in QUIET.items() if name not in os.environ}
-    os.environ.update(added)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-            warnings.simplefilter("ignore")
-            import mlflow  # noqa: PLC0415  seconds
-
+        with quiet_mlflow() as mlflow:
             client = mlflow.MlflowClient(tracking_uri=kept.tracking_uri)
             client.log_artifacts(kept.run_id, str(kept.folder), artifact_path=kept.path)
     except Exception as error:  # each artifact store has its own errors: boto, azure, requests
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelserveError(f"run {kept.run_id} of {kept.tracking_uri} did not take the report ({first})") from error
-    finally:
-        for name in added:
-            os.environ.pop(name, None)

@@ -143,6 +143,16 @@ def test_revert_freezes_promotion_once_where_the_world_moved(world: World) -> No
     assert world.head == head
 
 
+def test_a_freeze_that_is_over_is_told_and_ended_by_a_person(world: World) -> None:
+    world.join(weight=400)
+    world.traffic(world.people(800, age=55.0))
+    world.drift("--revert")
+    world.traffic(world.people(900), prefix="later")
+    assert world.drift("--revert", "--last", "900") == 0
+    assert "calm again; `python -m pipelines approve` ends the freeze" in world.text
+    assert world.endpoint.route.phase == "frozen"
+
+
 def test_a_person_who_approves_is_not_overruled_by_the_next_look(world: World) -> None:
     world.join(weight=400)
     world.traffic(world.people(800, age=55.0))
