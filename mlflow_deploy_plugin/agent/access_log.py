@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from mlflow_deploy_plugin.spec.headers import MODEL_FAILED
 from mlflow_deploy_plugin.spec.names import is_label
 
 NAMESPACE: Final = "modelserve"
@@ -37,6 +38,7 @@ LOG_FORMAT: Final[Mapping[str, str]] = {
     "status": "%RESPONSE_CODE%",
     "grpc_status": "%GRPC_STATUS_NUMBER%",
     "flags": "%RESPONSE_FLAGS%",
+    "failed": f"%RESP({MODEL_FAILED})%",
     "duration_ms": "%DURATION%",
     "whole_us": "%COMMON_DURATION(US_TX_BEG:US_RX_END:us)%",
     "endpoint": f"%METADATA(ROUTE:{NAMESPACE}:endpoint)%",
@@ -48,6 +50,9 @@ LOG_FORMAT: Final[Mapping[str, str]] = {
 
 GONE: Final = "DC"
 """Flag of an attempt that the client abandoned. Envoy's upstream log leaves it without status and flag."""
+
+FAILED: Final = "MF"
+"""Flag of an attempt whose model failed though the protocol's status blames the client. Ours, and none of Envoy's."""
 
 UNREACHED: Final = "UH"
 """Flag of an attempt that found no healthy host."""
@@ -84,8 +89,8 @@ class Attempt:
 def outcome(attempt: Attempt) -> Literal["success", "failed", "abandoned"]:
     """How an attempt ended.
 
-    No answer, a cut one, an error of the server or a refusal for want of capacity has failed; a client's own error has
-    not. The event store's queries count alike.
+    No answer, a cut one, an error of the server or of the model, or a refusal for want of capacity has failed; a
+    client's own error has not. The event store's queries count alike.
     """
     if attempt.flags == GONE:
         return "abandoned"
@@ -181,6 +186,8 @@ def _status(values: Mapping[str, Any]) -> tuple[int, str]:
         return 0, flags  # the 503 is the gateway's own answer: nobody was tried
     if http == 0 and not flags:
         return 0, GONE
+    if not flags and _text(values.get("failed")) == "1":
+        flags = FAILED
     grpc = values["grpc_status"]
     return (http if grpc in {None, "-"} else _HTTP_OF_GRPC.get(int(grpc), 500)), flags
 

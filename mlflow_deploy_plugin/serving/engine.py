@@ -19,6 +19,7 @@ from mlflow_deploy_plugin.serving.metrics import RouteKey
 from mlflow_deploy_plugin.serving.payloads import row_count
 from mlflow_deploy_plugin.serving.record import Prediction
 from mlflow_deploy_plugin.serving.request import Raw, Response
+from mlflow_deploy_plugin.spec.headers import MODEL_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -165,7 +166,7 @@ class Engine:
 
     def _refuse(self, visit: _Visit, request: Request | None, error: RequestError) -> Reply:
         codec, call = visit.codec, visit.call
-        reply = self._words(visit, request, error)
+        reply = _marked(self._words(visit, request, error), error)
         latency_s = perf_counter() - visit.began
         self._metrics.failed(RouteKey(codec.name, call.route.path, reply.status), error.fault, latency_s=latency_s)
         if request is not None and not error.fault.is_clients:
@@ -229,3 +230,10 @@ class Engine:
         """End the sweeping; nobody waits any more."""
         self._sweep_timer.cancel()
         self._streams.stop()
+
+
+def _marked(reply: Reply, error: RequestError) -> Reply:
+    """A failure of the model that its protocol calls the client's error: the gateway must not take it for one."""
+    if error.fault is not Fault.MODEL_FAILED or reply.status >= Fault.MODEL_FAILED.value:
+        return reply
+    return reply._replace(headers=(*reply.headers, (MODEL_FAILED.encode(), b"1")))

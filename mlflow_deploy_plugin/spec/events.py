@@ -36,7 +36,7 @@ ATTEMPT_COLUMNS: Final = {
     "override": "string",  # deployment that the client asked for by header; else empty
     "attempt": "int32",  # 1 for the first
     "status": "int32",  # HTTP status of this attempt; 0: no response
-    "flags": "string",  # Envoy response flags, such as UF or URX; empty: none
+    "flags": "string",  # Envoy response flags, such as UF or URX; MF: the model failed under a 4xx; empty: none
     "latency_ms": "double",  # from the first byte sent to the last received
     "commit": "string",  # commit whose split served it
 }

@@ -11,6 +11,10 @@ MODEL_VERSION: Final = "x-model-version"
 MODEL_ASSIGNED: Final = "x-model-assigned"
 """Set by the gateway towards the Bento and the client: the deployment that the split meant."""
 
+MODEL_FAILED: Final = "x-model-failed"
+"""Response, set by the Bento to ``1`` where the model failed and the protocol says 4xx all the same, as MLflow's does.
+The gateway's log counts such an attempt as failed."""
+
 REQUEST_ID: Final = "x-request-id"
 """Set by the gateway (by the Bento where there is none); the key that joins attempts, predictions and labels."""
 

@@ -9,7 +9,8 @@ from typing import Final
 UNIT: Final = "coalesce(nullif(user_id, ''), request_id)"
 
 FAILED: Final = "(flags NOT IN ('', 'DC') OR status >= 500 OR status = 429)"
-"""No answer, a cut one, or a refusal for want of capacity. A client that left (DC) and its own 4xx are no failures."""
+"""No answer, a cut one, a failure of the model (MF where its protocol says 4xx), or a refusal for want of capacity.
+A client that left (DC) and its own 4xx are no failures."""
 
 ANSWERED: Final = f"(deployment = assigned AND status BETWEEN 200 AND 499 AND NOT {FAILED})"
 """The arm that was meant answered itself, and not by a refusal."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.dataset as ds
 import pytest
 
 from mlflow_deploy_plugin.manifests.model import Deployment, ModelIdentity, Resources
@@ -103,6 +104,20 @@ def test_a_model_that_raises_costs_its_sender_alone(machine: Any) -> None:
     assert "a bug of the model" in answers[0].json["error"]
     assert (steady["answers"].keys(), moody["answers"].keys()) == ({"200"}, {"200"}), (steady, moody)
     assert machine.pids("moody") == before
+
+
+def test_a_model_that_raises_under_mlflows_400_counts_as_failed_in_the_gateways_log(machine: Any) -> None:
+    body = b'{"dataframe_split": {"columns": ["x"], "data": [[%d.0]]}}' % RAISES
+    answer = machine.ask("/endpoints/moody/invocations", body, content_type=JSON)
+    assert (answer.status, answer.headers["x-model-failed"]) == (400, "1")
+    wanted = ds.field("request_id") == answer.headers["x-request-id"]
+
+    def flags() -> list[str]:
+        files = [str(file) for file in (machine.home.events / "attempts").rglob("[!.]*.parquet")]
+        found = ds.dataset(files, partitioning="hive").to_table(filter=wanted) if files else None
+        return [] if found is None else found["flags"].to_pylist()
+
+    machine.until(lambda: flags() == ["MF"])
 
 
 def test_a_model_that_hangs_is_504_and_its_worker_is_replaced(machine: Any) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlflow_deploy_plugin.agent import attempts as attempts_module
-from mlflow_deploy_plugin.agent.access_log import LOG_FORMAT, attempts_of
+from mlflow_deploy_plugin.agent.access_log import LOG_FORMAT, attempts_of, outcome
 from mlflow_deploy_plugin.agent.attempts import AttemptLog, Conversion
 from mlflow_deploy_plugin.errors import EventStoreError
 from mlflow_deploy_plugin.spec.events import ATTEMPT_COLUMNS
@@ -224,6 +224,20 @@ def test_a_client_that_went_away_is_flagged_as_such() -> None:
 def test_no_host_at_all_is_no_answer_of_the_deployment() -> None:
     (attempt,) = attempts_of(raw_line(status=503, flags="UH", deployment=None))
     assert (attempt.deployment, attempt.status, attempt.flags) == ("churn-v4", 0, "UH")
+
+
+def test_a_model_that_failed_under_a_clients_status_is_flagged_and_counts_as_failed() -> None:
+    (attempt,) = attempts_of(raw_line(status=400, failed="1"))
+    assert (attempt.status, attempt.flags, outcome(attempt)) == (400, "MF", "failed")
+    (clients,) = attempts_of(raw_line(status=400, failed="-"))
+    assert (clients.flags, outcome(clients)) == ("", "success")
+
+
+def test_a_line_that_an_older_gateway_wrote_is_read() -> None:
+    line = json.loads(raw_line())
+    del line["failed"]
+    (attempt,) = attempts_of(json.dumps(line).encode())
+    assert attempt.flags == ""
 
 
 @pytest.mark.parametrize(("grpc", "status"), [(0, 200), (14, 503), ("13", 500), (99, 500)])

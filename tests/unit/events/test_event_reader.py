@@ -46,6 +46,7 @@ def test_the_canarys_error_counts_although_stable_answered(build: Any, store: Ev
     [
         ({"status": 200}, False),
         ({"status": 400}, False),
+        ({"status": 400, "flags": "MF"}, True),
         ({"status": 0, "flags": "DC"}, False),
         ({"status": 429}, True),
         ({"status": 503}, True),

@@ -206,6 +206,42 @@ def test_a_model_that_fails_is_recorded_and_a_client_that_errs_is_not(talk: Any,
     assert [kept.status for kept in served.recorder.predictions] == ["error"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "answered"),
+    [
+        ("/invocations", {"dataframe_split": {"columns": ["a", "b"], "data": [[13, 2.0]]}}, (400, "1")),
+        ("/v1/models/churn:predict", {"inputs": {"a": [13.0], "b": [2.0]}}, (400, "1")),
+        ("/predict", {"features": [13, 2]}, (422, "1")),
+        ("/predict", {"features": [13]}, (422, None)),
+        ("/v1/models/churn:predict", {"unknown": 1}, (400, None)),
+        ("/predict", {"features": [1, 2]}, (200, None)),
+    ],
+)
+def test_a_models_failure_under_a_clients_status_is_marked_for_the_gateway(
+    talk: Any, serving: Serving, path: str, body: Any, answered: tuple[int, str | None]
+) -> None:
+    serving.predictor.poison = 13.0
+    answer = ask(talk, serving.application(), "POST", path, json=body)
+    assert (answer.status_code, answer.headers.get("x-model-failed")) == answered
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/invocations", "/predict", "/v1/models/m:predict", "/v2/models/m/infer", "/predictions/m", "/feedback"],
+)
+def test_too_large_and_too_slow_are_refused_in_each_protocols_own_words(talk: Any, serving: Serving, path: str) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    large = ask(talk, serving.application(max_body_bytes=10), "POST", path, content=b"x" * 11)
+    slow = ask(talk, serving.application(timeout_s=0.1), "POST", path, content=slowly())
+    assert (large.status_code, slow.status_code) == (413, 408)
+    told = {"/invocations": "message", "/predictions/m": "message"}.get(path, "error")
+    assert "larger than 10 bytes" in str(large.json()[told])
+    assert "did not arrive" in str(slow.json()[told])
+
+
 def test_feedback_is_accepted(talk: Any, serving: Serving) -> None:
     served = serving.application()
     answer = ask(talk, served, "POST", "/endpoints/churn/feedback", json={"request_id": "r-1", "labels": [0, 1]})
