@@ -1,4 +1,4 @@
-"""Every MLflow model, through ``mlflow.pyfunc``; those of scikit-learn and torch straight where it is proven.
+"""Every MLflow model, through ``mlflow.pyfunc``; some kinds straight (scikit-learn, torch, boosters) where proven.
 
 MLflow enforces the signature. Its imports cost seconds, so they happen in :func:`load` and nowhere earlier.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow_deploy_plugin.errors import ConfigError, ModelError
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.payloads import plain
-from mlflow_deploy_plugin.serving.predictors import devices, sklearn, torch_module
+from mlflow_deploy_plugin.serving.predictors import boosters, devices, sklearn, torch_module
 from mlflow_deploy_plugin.serving.predictors.base import Loaded, Output
 
 if TYPE_CHECKING:
@@ -68,10 +68,13 @@ def load(request: LoadRequest) -> Loaded:
     if device is not None:
         os.environ[devices.MLFLOW_DEVICE] = device
     model = _load(request)
-    pyfunc = PyfuncPredictor(model, sklearn.classifier(model))
+    booster = boosters.booster_of(model, loader)
+    pyfunc = PyfuncPredictor(model, booster if hasattr(booster, "predict_proba") else sklearn.classifier(model))
     is_streamable = bool(flavor.get("streamable"))
     if loader in devices.TORCH_LOADERS and device is not None:
         return torch_module.straighten(pyfunc, model, request, device)
+    if booster is not None:
+        return boosters.straighten(pyfunc, booster, loader, request.signature)
     if loader != sklearn.LOADER:
         reason = f"{loader or 'no loader'} has no straight path" + (f"; device {device}" if device else "")
         return Loaded(predictor=pyfunc, reason=reason, is_streamable=is_streamable)
