@@ -75,19 +75,19 @@ class Acts:
         standing = endpoints.read(target, deployment.endpoint)
         if not standing.endpoint.route.weights.get(deployment.name, 0):
             return Told(outcome="unchanged", text=f"{deployment.name} has no users")
-        if deployment.name == standing.stable.name and not self._is_recent(target, standing):
+        if deployment.name == standing.endpoint.route.stable and not self._is_recent(standing):
             return Told(outcome="left to a person", text=f"{deployment.name} is stable, and has been for long")
         return self._take_back(alert, target, standing, deployment.name)
 
-    def _is_recent(self, target: DeploymentTarget, standing: Standing) -> bool:
-        since = endpoints.stable_since(target, standing)
+    def _is_recent(self, standing: Standing) -> bool:
+        since = endpoints.stable_since(standing)
         return since is not None and self.doors.now() - since < self.recent
 
     def _take_back(self, alert: Alert, target: DeploymentTarget, standing: Standing, name: str) -> Told:
         now = self.doors.now()
         until = now + self.hold if self.hold else None
         why = Why(reason=alert.reason, evidence=alert.evidence(), until=until, cause=alert.cause)
-        wish = endpoints.rollback(target, standing, (name,), why)
+        wish = endpoints.rollback(standing, (name,), why)
         done = f"rolled back {name} to {wording.shares(wish.good.weights)}"
         applied = commit(target, wish, now=now, is_dry=False, done=done)
         return Told(outcome="unchanged" if applied.state == "unchanged" else "rolled back", text=applied.text)

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
 
     target = doors.open_target(options.target)
     standing = endpoints.read(target, options.endpoint)
-    me, word = people.who(options.by) or doors.identity(), endpoints.word(target, standing)
+    me, word = people.who(options.by) or doors.identity(), endpoints.word(standing)
     _require_other(endpoints.plan_of(target, standing), me, word.author)
     if me in word.approvers and standing.endpoint.route.phase == APPROVED and not options.lift_hold:
         doors.say(f"unchanged: {me} has approved this before")

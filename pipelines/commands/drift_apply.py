@@ -32,7 +32,7 @@ def apply(
     """
     match decided.decision:
         case Revert():
-            wish = _rollback(target, standing, decided, decided.decision)
+            wish = _rollback(standing, decided, decided.decision)
             done = f"reverted {', '.join(wish.digests)} to {wording.shares(wish.good.weights)}"
             return commit(target, wish, now=now, is_dry=is_dry, done=done)
         case WorldMoved() | Halted() | HoldRouting():
@@ -60,9 +60,9 @@ def _freeze(
     )
 
 
-def _rollback(target: DeploymentTarget, standing: Standing, decided: DriftRecord, decision: Revert) -> Rollback:
+def _rollback(standing: Standing, decided: DriftRecord, decision: Revert) -> Rollback:
     why = Why(reason=decision.reasons[0].text, evidence=codec.encode(decided))
-    return endpoints.rollback(target, standing, decision.deployments, why)
+    return endpoints.rollback(standing, decision.deployments, why)
 
 
 def _nothing(standing: Standing, *, is_calm: bool) -> str:

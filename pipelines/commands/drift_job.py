@@ -137,7 +137,7 @@ def _question(
     def window(begin: datetime) -> Window:
         return Window(stage=route.stage, endpoint=route.endpoint, begin=begin, end=end, population=population)
 
-    began = endpoints.rollout_began(target, standing) if standing.canaries else None
+    began = endpoints.rollout_began(standing) if standing.canaries else None
     inputs = window(_begin(options, log, window(now - LONGEST), now))
     if began is not None and began > inputs.begin:
         inputs = window(began)  # a canary and its control are compared over the same interval
@@ -149,7 +149,7 @@ def _question(
         stable=_arm(standing, standing.stable),
         canaries=tuple(_arm(standing, canary) for canary in standing.canaries),
         split_of=endpoints.Splits(target, route.endpoint),
-        automation=endpoints.automation(target, standing, now=now),
+        automation=endpoints.automation(standing, now=now),
         maturity=duration(options.maturity) if options.maturity else None,
     )
 

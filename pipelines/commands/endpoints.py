@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -33,6 +33,8 @@ class Standing:
     changed: str
     """The newest that touched this endpoint: what a decision on it is decided on."""
     endpoint: Endpoint
+    past: "Past" = field(compare=False)
+    """The endpoint at every commit that touched it."""
     holdback: str = ""
     """The version before stable, where it kept users after the promotion and nobody else has any; empty: none."""
 
@@ -69,16 +71,21 @@ def read(target: DeploymentTarget, name: str) -> Standing:
         known = ", ".join(manifests.deployments_by_endpoint(whole, target.stage_name)) or "none"
         raise NotFoundError(f"endpoint {name!r} not found in stage {target.stage_name!r}; known: {known}")
     commits = target.history(name)
-    standing = Standing(commit=head, changed=commits[0].sha if commits else head, endpoint=endpoint)
-    return replace(standing, holdback=_holdback(target, standing))
+    standing = Standing(
+        commit=head,
+        changed=commits[0].sha if commits else head,
+        endpoint=endpoint,
+        past=Past(target, name, commits),
+    )
+    return replace(standing, holdback=_holdback(standing))
 
 
-def _holdback(target: DeploymentTarget, standing: Standing) -> str:
+def _holdback(standing: Standing) -> str:
     """Who was left as a control when the version that is stable now was promoted."""
     if standing.endpoint.route.phase != marks.SUCCESSFUL or len(standing.canaries) != 1:
         return ""
     (beside,) = standing.canaries
-    return beside.name if beside.name in retired(target, standing) else ""
+    return beside.name if beside.name in retired(standing) else ""
 
 
 def plan_of(target: DeploymentTarget, standing: Standing) -> Plan | None:
@@ -92,28 +99,27 @@ def plan_of(target: DeploymentTarget, standing: Standing) -> Plan | None:
     return read_plan(text, path=path) if text else None
 
 
-def word(target: DeploymentTarget, standing: Standing, *, override: str = "") -> Word:
+def word(standing: Standing, *, override: str = "") -> Word:
     """What people have said about the versions beside stable, by the log of commits.
 
     An approval is for exactly the state that it was given on: any later commit that touches the endpoint voids it.
     """
-    name = standing.endpoint.route.endpoint
     approvers: list[str] = []
-    for commit in target.history(name):
+    for commit in standing.past.commits:
         if commit.trailers is None or commit.trailers.action != "approve":
             break
         approvers.append(people.who(commit.trailers.by or commit.email))
-    return Word(author=_author(target, standing), approvers=tuple(dict.fromkeys(approvers)), override=override)
+    return Word(author=_author(standing), approvers=tuple(dict.fromkeys(approvers)), override=override)
 
 
-def _author(target: DeploymentTarget, standing: Standing) -> str:
+def _author(standing: Standing) -> str:
     """Who brought the newest version beside stable in, with the model that it has now."""
     found, author = standing.endpoint.deployments, ""
     beside = [name for name in found if name != standing.endpoint.route.stable]
     if not beside:
         return ""
     newest = beside[-1]
-    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+    for commit, endpoint in standing.past:
         then = endpoint.deployments.get(newest)
         if then is None or then.model.digest != found[newest].model.digest:
             break
@@ -121,11 +127,20 @@ def _author(target: DeploymentTarget, standing: Standing) -> str:
     return author
 
 
-def past(target: DeploymentTarget, name: str) -> Iterator[tuple[Commit, Endpoint]]:
-    """The endpoint at every commit that touched it, newest first; commits that cannot be read are passed over."""
-    for commit in target.history(name):
-        if (endpoint := at(target, name, commit.sha)) is not None:
-            yield commit, endpoint
+class Past:
+    """An endpoint at every commit that touched it, newest first, each read once.
+
+    Commits that cannot be read are passed over.
+    """
+
+    def __init__(self, target: DeploymentTarget, name: str, commits: Sequence[Commit]) -> None:
+        self.commits: Final = tuple(commits)
+        self._at = functools.cache(lambda commit: at(target, name, commit))
+
+    def __iter__(self) -> Iterator[tuple[Commit, Endpoint]]:
+        for commit in self.commits:
+            if (endpoint := self._at(commit.sha)) is not None:
+                yield commit, endpoint
 
 
 def at(target: DeploymentTarget, name: str, commit: str) -> Endpoint | None:
@@ -137,7 +152,7 @@ def at(target: DeploymentTarget, name: str, commit: str) -> Endpoint | None:
         return None
 
 
-def rollout_began(target: DeploymentTarget, standing: Standing) -> datetime | None:
+def rollout_began(standing: Standing) -> datetime | None:
     """Since when the versions that are compared have stood beside the control of now as they do, with their models.
 
     Canaries: since every one of them has had users; a version that took over: since it is stable beside its holdback;
@@ -146,7 +161,7 @@ def rollout_began(target: DeploymentTarget, standing: Standing) -> datetime | No
     if not standing.canaries and not standing.shadow:
         return None
     began = None
-    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+    for commit, endpoint in standing.past:
         if not _stood(endpoint, standing):
             break
         began = commit.time
@@ -167,12 +182,12 @@ def _stood(endpoint: Endpoint, standing: Standing) -> bool:
     return is_shadow and shadow is not None and shadow.model.digest == now.model.digest
 
 
-def retired(target: DeploymentTarget, standing: Standing) -> frozenset[str]:
+def retired(standing: Standing) -> frozenset[str]:
     """Deployments beside stable that were stable before with the model that they have now."""
     found = standing.endpoint.deployments
     others = {name for name in found if name != standing.endpoint.route.stable}
     known: set[str] = set()
-    for _, endpoint in past(target, standing.endpoint.route.endpoint):
+    for _, endpoint in standing.past:
         if known == others:
             break
         name = endpoint.route.stable
@@ -181,29 +196,29 @@ def retired(target: DeploymentTarget, standing: Standing) -> frozenset[str]:
     return frozenset(known)
 
 
-def stable_since(target: DeploymentTarget, standing: Standing) -> datetime | None:
+def stable_since(standing: Standing) -> datetime | None:
     """When what is stable now took over from another version; ``None`` where it never did."""
-    since = None
-    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+    since, now = None, standing.endpoint.deployments[standing.endpoint.route.stable]
+    for commit, endpoint in standing.past:
         before = endpoint.deployments[endpoint.route.stable]
-        if (before.name, before.model.digest) != (standing.stable.name, standing.stable.model.digest):
+        if (before.name, before.model.digest) != (now.name, now.model.digest):
             return since
         since = commit.time
     return None
 
 
-def is_rolled_back(target: DeploymentTarget, standing: Standing) -> bool:
+def is_rolled_back(standing: Standing) -> bool:
     """Whether the endpoint serves what its newest rollback left, so that there is nothing to take back."""
-    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+    for commit, endpoint in standing.past:
         if commit.trailers is not None and commit.trailers.action == "rollback":
             return _served(endpoint) == _served(standing.endpoint)
     return False
 
 
-def automation(target: DeploymentTarget, standing: Standing, *, now: datetime) -> Automation:
+def automation(standing: Standing, *, now: datetime) -> Automation:
     """What automation has done to the endpoint: commits that took a version out and carry their evidence."""
     reverts, taken_out = list[datetime](), set[tuple[str, str]]()
-    for commit, endpoint in past(target, standing.endpoint.route.endpoint):
+    for commit, endpoint in standing.past:
         said = commit.trailers
         if said is None or said.action != "rollback" or not said.evidence:
             continue
@@ -222,14 +237,14 @@ def automation(target: DeploymentTarget, standing: Standing, *, now: datetime) -
     )
 
 
-def rollback(target: DeploymentTarget, standing: Standing, faulty: Sequence[str], why: Why) -> Rollback:
+def rollback(standing: Standing, faulty: Sequence[str], why: Why) -> Rollback:
     """The wish to take ``faulty`` out, back to the newest split and models without them that can still be served.
 
     Raises:
         NotFoundError: there is no such split.
     """
     route, found = standing.endpoint.route, standing.endpoint.deployments
-    history = (endpoint for _, endpoint in past(target, route.endpoint))
+    history = (endpoint for _, endpoint in standing.past)
     return Rollback(
         stage=route.stage,
         endpoint=route.endpoint,

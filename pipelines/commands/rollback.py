@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from mlflow_deploy_plugin.errors import EXIT_DONE, NotFoundError
 
 if TYPE_CHECKING:
-    from mlflow_deploy_plugin.targets.base import DeploymentTarget
     from pipelines.commands.doors import Doors
     from pipelines.commands.endpoints import Standing
 
@@ -50,14 +49,14 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     until = now + duration(options.hold) if options.hold else None
     target = doors.open_target(options.target)
     standing = endpoints.read(target, options.endpoint)
-    faulty = _faulty(target, standing, options.deployment or None)
+    faulty = _faulty(standing, options.deployment or None)
     if not faulty:
         hold = standing.endpoint.route.hold
         doors.say(
             f"unchanged: {hold.deployment} is out already ({hold.reason})" if hold else "unchanged: nobody to take out"
         )
         return EXIT_DONE
-    wish = endpoints.rollback(target, standing, faulty, Why(reason=options.reason, until=until))
+    wish = endpoints.rollback(standing, faulty, Why(reason=options.reason, until=until))
     done = f"rolled back {', '.join(faulty)} to {wording.shares(wish.good.weights)}"
     applied = commit(target, wish, now=now, is_dry=options.dry_run, done=done)
     doors.say(applied.text)
@@ -67,7 +66,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     return EXIT_DONE
 
 
-def _faulty(target: "DeploymentTarget", standing: "Standing", named: str | None) -> tuple[str, ...]:
+def _faulty(standing: "Standing", named: str | None) -> tuple[str, ...]:
     """Who is taken out; nobody where that has been done."""
     from pipelines.commands.endpoints import is_rolled_back  # noqa: PLC0415  a second
 
@@ -83,4 +82,4 @@ def _faulty(target: "DeploymentTarget", standing: "Standing", named: str | None)
         return (standing.shadow,)
     if standing.canaries:
         return tuple(canary.name for canary in standing.canaries)
-    return () if is_rolled_back(target, standing) else (standing.stable.name,)
+    return () if is_rolled_back(standing) else (standing.stable.name,)

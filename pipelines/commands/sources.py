@@ -112,7 +112,7 @@ def _changes(target: "DeploymentTarget", endpoint: str, since: datetime | None) 
     if since is None:
         return
     newer: tuple[datetime, object] | None = None
-    for commit, found in endpoints.past(target, endpoint):
+    for commit, found in endpoints.Past(target, endpoint, target.history(endpoint)):
         if newer is not None and newer[1] != found.route.weights:
             yield newer[0]
         if commit.time <= since:

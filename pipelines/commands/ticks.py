@@ -98,7 +98,7 @@ class Tick:
 
     def _rollback(self, names: tuple[str, ...], reason: str) -> Wish:
         why = Why(reason=reason, evidence=records.encode(self.record))
-        return endpoints.rollback(self.target, self.standing, names, why)
+        return endpoints.rollback(self.standing, names, why)
 
 
 def look(options: Namespace, doors: Doors) -> Tick:
@@ -117,9 +117,9 @@ def look(options: Namespace, doors: Doors) -> Tick:
     plan = read_plan(text, path=path) if text else None
     state = state_of(
         standing.endpoint,
-        began=endpoints.rollout_began(target, standing),
-        retired=endpoints.retired(target, standing),
-        word=endpoints.word(target, standing, override=getattr(options, "override", "")),
+        began=endpoints.rollout_began(standing),
+        retired=endpoints.retired(standing),
+        word=endpoints.word(standing, override=getattr(options, "override", "")),
     )
     wanted = tuple(comparisons(state))
     seen: Observed = ()

@@ -264,3 +264,17 @@ def test_an_override_passes_a_freeze_window(world: World) -> None:
     tick(world, "promote", "--override", "the sale needs it")
     assert world.weights == {"churn-v2": 500, "churn": 500}
     assert tick(world, "rollback").startswith("rolled back")
+
+
+def test_drift_compares_what_took_over_with_its_holdback_and_takes_back_the_new_one(world: World) -> None:
+    world.join(weight=0)
+    plan(world, CANARY + "  holdback: 40\n")
+    tick(world)
+    serve(world, 900, "a", wrong={"churn": 0.1, "churn-v2": 0.1})
+    tick(world)
+    assert world.weights == {"churn-v2": 600, "churn": 400}
+    serve(world, 1500, "b", wrong={"churn": 0.1, "churn-v2": 0.5})
+    world.drift("--revert")
+    assert "churn-v2 at fault" in world.text, world.text
+    assert world.endpoint.route.stable == "churn"
+    assert world.endpoint.route.hold.deployment == "churn-v2"
