@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
         )
         decided = record(gathered.evidence, policy)
         if _wants_the_version_before(options, standing, decided):
-            shadow = version_before.found(target, standing, log, doors, maturity=question.maturity)
+            shadow = version_before.found(standing, log, doors, maturity=question.maturity)
             gathered = replace(gathered, evidence=replace(gathered.evidence, shadow=shadow))
             decided = record(gathered.evidence, policy)
         exposing.labels(doors, log, whose, now=now)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mlflow_deploy_plugin.errors import AgentError, ModelserveError, NotFoundError
 from mlflow_deploy_plugin.manifests.model import Deployment
-from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from pipelines.commands import endpoints
 from pipelines.commands.endpoints import Standing
 from pipelines.monitoring import before
@@ -41,12 +40,10 @@ STOP_S: Final = 10.0
 POLL_S: Final = 0.2
 
 
-def found(
-    target: DeploymentTarget, standing: Standing, store: "EventStore", doors: "Doors", *, maturity: timedelta | None
-) -> Shadow | None:
+def found(standing: Standing, store: "EventStore", doors: "Doors", *, maturity: timedelta | None) -> Shadow | None:
     """What the version before says of the labelled inputs; ``None`` where that cannot be known, which is told."""
-    since = endpoints.stable_since(target, standing)
-    before_it = _before(target, standing) if since is not None else None
+    since = endpoints.stable_since(standing)
+    before_it = _before(standing) if since is not None else None
     if since is None or before_it is None:
         return None
     rows = _labelled(standing, store, since, doors.now(), maturity)
@@ -63,10 +60,10 @@ def found(
     return before.compared(rows, answers, deployment=before_it.name, model_digest=before_it.model.digest)
 
 
-def _before(target: DeploymentTarget, standing: Standing) -> Deployment | None:
+def _before(standing: Standing) -> Deployment | None:
     """What a rollback of the present version would go back to."""
     try:
-        good = endpoints.rollback(target, standing, [standing.stable.name], Why(reason="")).good
+        good = endpoints.rollback(standing, [standing.stable.name], Why(reason="")).good
     except NotFoundError:
         return None
     return good.models.get(good.stable) or standing.endpoint.deployments[good.stable]

@@ -166,9 +166,11 @@ def last_good(history: Iterable[Endpoint], *, faulty: Collection[str], present: 
     """
     stable, known = present.route.stable, present.deployments
     condemned = {(name, known[name].model.digest) for name in faulty}
+    users = present.route.weights
+    trusted = {(name, one.model.digest) for name, one in known.items() if users.get(name) and name not in faulty}
     for past in history:
         if (hold := past.route.hold) is not None:
-            condemned.add((hold.deployment, hold.model_digest))
+            condemned |= {(hold.deployment, hold.model_digest)} - trusted  # somebody let it serve again
         weights = {name: weight for name, weight in past.route.weights.items() if weight}
         served = {(name, past.deployments[name].model.digest) for name in weights}
         if served & condemned or set(weights) & (set(faulty) - {stable}):

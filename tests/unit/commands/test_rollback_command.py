@@ -132,6 +132,17 @@ def test_a_chain_of_replacements_and_rollbacks_never_returns_to_what_was_rolled_
     assert model(world) == "1"
 
 
+def test_a_version_that_people_let_serve_again_is_what_a_later_rollback_goes_back_to(world: World) -> None:
+    world.join(weight=250)
+    world.run("rollback", "--endpoint", "churn")
+    take_over = {"annotations": {"modelserve.io/stable": "churn-v2"}}
+    world.change(lambda files: manifests.set_split(files, "production", "churn", {"churn-v2": 1000}, **take_over))
+    world.join(weight=100, name="churn-v3", version=3)
+    assert world.endpoint.route.hold.deployment == "churn-v2"
+    assert world.run("rollback", "--endpoint", "churn") == 0
+    assert world.weights == {"churn-v2": 1000}
+
+
 def test_a_canary_goes_and_the_model_of_stable_that_was_replaced_meanwhile_stays(world: World) -> None:
     world.join(weight=250)
     replace_model(world, 3)
