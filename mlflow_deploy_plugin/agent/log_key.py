@@ -1,6 +1,7 @@
 """The key of hashed log columns: random, made once, for its owner alone.
 
 Whoever has the key can try out values against the hashes; whoever loses it can no longer compare new rows with old.
+Called under the agent's lock.
 """
 
 import os
@@ -12,17 +13,21 @@ KEY_BYTES: Final = 32
 
 
 def ensure_key(path: Path) -> Path:
-    """``path``, with a key in it; one that is there stays.
+    """``path``, with a whole key in it; one that is there stays. A full disk leaves none, never half of one.
 
     Raises:
         OSError: the disk refuses.
     """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if path.exists() and path.stat().st_size >= KEY_BYTES:
         return path
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        os.write(descriptor, secrets.token_bytes(KEY_BYTES))
-    finally:
-        os.close(descriptor)
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123  pathlib opens no descriptor
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
     return path

@@ -159,7 +159,7 @@ def _run(home: Home, options: Options, launcher: Launcher) -> None:
     if not _has_gateway(found, options):
         require_free(options.host, options.port)
         _end_gateways(processes, found)
-    ensure_key(home.log_key)
+    _make_key(home)
     agent = build(home, options, launcher=launcher, processes=processes)
     agent.envoy.adopt(found)
     agent.supervisor.adopt(found)
@@ -167,6 +167,14 @@ def _run(home: Home, options: Options, launcher: Launcher) -> None:
         signal.signal(number, lambda *_: agent.stop())
     _log.info("serving stage %s of %s on %s", agent.stage, agent.repository, agent.address)
     agent.run()
+
+
+def _make_key(home: Home) -> None:
+    """Before the first Bento asks for it; a full disk costs the hashed columns and not the serving."""
+    try:
+        ensure_key(home.log_key)
+    except OSError as error:
+        _log.warning("no key for hashed log columns, they are left out: %s", error)
 
 
 def _has_gateway(found: tuple[Running, ...], options: Options) -> bool:

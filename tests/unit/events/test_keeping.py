@@ -83,6 +83,8 @@ def test_the_key_of_hashed_columns_is_made_once_for_its_owner(tmp_path: Path) ->
     key = path.read_bytes()
     assert (len(key), path.stat().st_mode & 0o777) == (32, 0o600)
     assert ensure_key(path).read_bytes() == key
+    path.write_bytes(b"half")
+    assert len(ensure_key(path).read_bytes()) == 32
 
 
 # -- shipping ----------------------------------------------------------------------------------------------------
