@@ -278,6 +278,9 @@ def _deal(output: Output, sizes: list[int]) -> list[tuple[Any, Any]]:
 def _as_fault(error: BaseException) -> RequestError:
     if isinstance(error, RequestError):
         return error
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+        words = (str(error).splitlines() or [""])[0]
+        return RequestError(Fault.UNAVAILABLE, f"no memory for the request, even alone: {words}", retry_after_s=1)
     fault = RequestError(Fault.MODEL_FAILED, f"the model raised {type(error).__name__}: {error}")
     fault.__cause__ = error
     return fault

@@ -61,6 +61,24 @@ def test_each_prediction_is_in_the_event_store_with_its_request_id(machine: Any,
     machine.until(lambda: found("predictions") and found("attempts"))
 
 
+def test_a_trace_goes_through_the_gateway_into_the_answer_and_the_event_store(machine: Any, serving: Any) -> None:
+    import pyarrow.dataset as ds  # noqa: PLC0415
+
+    assert serving
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    sent = {"traceparent": f"00-{trace}-b7ad6b7169203331-01", "tracestate": "vendor=x"}
+    answer = machine.ask(body=BODY, content_type="application/json", **sent)
+    _, trace_id, span_id, _ = answer.headers["traceparent"].split("-")
+    assert (trace_id, answer.headers["tracestate"]) == (trace, "vendor=x")
+
+    def spans() -> list[str]:
+        files = [str(file) for file in (machine.home.events / "predictions").rglob("[!.]*.parquet")]
+        found = ds.dataset(files).to_table(filter=ds.field("trace_id") == trace) if files else None
+        return [] if found is None else found["span_id"].to_pylist()
+
+    machine.until(lambda: spans() == [span_id])
+
+
 def ready(machine: Any, deployment: str) -> int:
     return sum(worker.state == "ready" for worker in machine.said.deployments[deployment].workers)
 

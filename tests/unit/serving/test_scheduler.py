@@ -166,6 +166,27 @@ def test_a_model_that_ends_the_interpreter_fails_its_request_only() -> None:
     run(EchoPredictor(answer=leave), play)
 
 
+class Hungry(EchoPredictor):
+    """Has memory for one request at a time, and none for those of more than two rows."""
+
+    def predict(self, payload: Any, params: Any, wants: Any) -> Any:
+        answer = EchoPredictor.predict(self, payload, params, wants)
+        if self.batches[-1] > 2:
+            raise MemoryError("CUDA out of memory\nand a page of advice")
+        return answer
+
+
+def test_no_memory_for_a_batch_is_met_request_by_request_and_is_503_where_one_finds_none() -> None:
+    async def play(scheduler: Scheduler) -> list[Any]:
+        asked = [ask(scheduler, 1.0, 2.0), ask(scheduler, 3.0, 4.0), ask(scheduler, 5.0, 6.0, 7.0)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, second, third = run(Hungry(), play)
+    assert (values(first), values(second)) == ([1.0, 2.0], [3.0, 4.0])
+    assert (third.fault, third.retry_after_s) == (Fault.UNAVAILABLE, 1)
+    assert str(third) == "no memory for the request, even alone: CUDA out of memory"
+
+
 def test_giving_up_tells_everyone_who_waits() -> None:
     async def play(scheduler: Scheduler) -> None:
         first = ask(scheduler, 1.0)
