@@ -16,6 +16,9 @@ from mlflow_deploy_plugin.errors import ConfigError
 from pipelines.analysis.checks import Floats, Integers, counts, sample
 from pipelines.analysis.checks import counts as whole_numbers
 
+_TABLE = 2
+"""Dimensions."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserCounts:
@@ -114,6 +117,50 @@ def request_counts(requests: ArrayLike, failures: ArrayLike) -> RequestCounts:
     [12]
     """
     return RequestCounts(requests=counts(requests, "requests"), failures=counts(failures, "failures"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLatencies:
+    """Requests of one arm by latency, counted in buckets by a source that cannot see users."""
+
+    bounds_ms: Floats
+    """Upper bounds, ascending, shape (bounds,)."""
+
+    counts: Integers
+    """Requests in each bucket, the last above all bounds; shape (periods, bounds + 1)."""
+
+    def __post_init__(self) -> None:
+        if self.counts.ndim != _TABLE or self.counts.shape[1] != self.bounds_ms.size + 1 or (self.counts < 0).any():
+            raise ConfigError(
+                f"counts of shape {self.counts.shape} for {self.bounds_ms.size} bounds: one more than bounds in each"
+                " period, none negative"
+            )
+        if not self.bounds_ms.size or (np.diff(self.bounds_ms) <= 0).any():
+            raise ConfigError(f"bounds are {self.bounds_ms.tolist()}: at least one, ascending")
+
+    @property
+    def requests(self) -> Integers:
+        """All of them, shape (periods,)."""
+        return np.asarray(self.counts.sum(axis=1), dtype=np.int64)
+
+    def above(self, bound_ms: float) -> Integers:
+        """Requests slower than one of the bounds, shape (periods,)."""
+        index = int(np.searchsorted(self.bounds_ms, bound_ms))
+        return np.asarray(self.counts[:, index + 1 :].sum(axis=1), dtype=np.int64)
+
+
+def request_latencies(bounds_ms: ArrayLike, counts: ArrayLike) -> RequestLatencies:
+    """Build :class:`RequestLatencies`.
+
+    Raises:
+        ConfigError: bounds that do not ascend, counts that do not fit them or are no whole numbers.
+
+    >>> request_latencies([50, 100], [[7, 2, 1]]).above(50).tolist()
+    [3]
+    """
+    table = np.asarray(counts)
+    whole = whole_numbers(table.ravel(), "counts").reshape(table.shape)
+    return RequestLatencies(bounds_ms=sample(bounds_ms, "bounds_ms", minimum=0.0), counts=whole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +303,7 @@ class Arm:
     labels: UserCounts | Missing = field(default=Missing(reason="no labels have arrived"))
     """Users with a wrong prediction among those with a label."""
 
-    latency: Latencies | Missing = field(default=Missing(reason="no latencies were observed"))
+    latency: Latencies | RequestLatencies | Missing = field(default=Missing(reason="no latencies were observed"))
     metrics: Mapping[str, Metric | Missing] = field(default_factory=dict)
 
 

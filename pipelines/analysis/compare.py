@@ -7,7 +7,8 @@ so that the value of the current data is valid by itself, without the history of
 
 from typing import assert_never
 
-from pipelines.analysis.arms import Arm, Latencies, Metric, Missing, RequestCounts, UserCounts
+from pipelines.analysis.arms import Arm, Latencies, Metric, Missing, RequestCounts, RequestLatencies, UserCounts
+from pipelines.analysis.buckets import compare_buckets
 from pipelines.analysis.counts import compare_requests
 from pipelines.analysis.error_ratio import compare_error_ratio
 from pipelines.analysis.gates import ErrorRatioGate, Gate, MeanGate, QuantileGate
@@ -57,6 +58,8 @@ def _error_ratio(stable: Arm, canary: Arm, gate: ErrorRatioGate, *, alpha: float
 def _quantile(stable: Arm, canary: Arm, gate: QuantileGate, *, alpha: float) -> Verdict:
     if isinstance(stable.latency, Latencies) and isinstance(canary.latency, Latencies):
         return compare_quantile(stable.latency, canary.latency, gate, alpha=alpha)
+    if isinstance(stable.latency, RequestLatencies) and isinstance(canary.latency, RequestLatencies):
+        return compare_buckets(stable.latency, canary.latency, gate, alpha=alpha)
     return _unseen((stable, stable.latency), (canary, canary.latency))
 
 

@@ -1,4 +1,4 @@
-"""Prometheus as a source of observations: requests and failures of both arms, by counters at two times.
+"""Prometheus as a source of observations: requests, failures and latencies of both arms, by counters at two times.
 
 Counters know no users, so what is seen here assumes that requests are independent: it may hold and roll back, and
 promotes nothing. Rules:
@@ -11,15 +11,15 @@ promotes nothing. Rules:
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import numpy as np
 
-from pipelines.analysis.arms import Arm, Missing, RequestCounts, request_counts
-from pipelines.monitoring.prometheus import Prometheus, Vector
+from pipelines.analysis.arms import Arm, Missing, RequestCounts, RequestLatencies, request_counts, request_latencies
+from pipelines.monitoring.prometheus import Labels, Prometheus, Vector
 from pipelines.promotion.observation import Observation
 
 Counters = Literal["model", "envoy", "agent"]
@@ -39,6 +39,10 @@ class Selectors:
     """Present whenever the arm is scraped."""
     requests: str
     failures: str
+    latency: str = ""
+    """Buckets of a histogram; empty: not counted."""
+    to_ms: float = 1.0
+    """Milliseconds in the unit of its bounds."""
 
 
 def selectors(counters: Counters, deployment: str) -> Selectors:
@@ -55,6 +59,8 @@ def selectors(counters: Counters, deployment: str) -> Selectors:
             alive=f"model_ready{{{arm}}}",
             requests=f"model_requests_total{{{arm}}}",
             failures=f'model_requests_total{{{arm},code=~"5..|429"}}',
+            latency=f"model_prediction_latency_seconds_bucket{{{arm}}}",
+            to_ms=1000.0,
         )
     if counters == "agent":
         arm = f'deployment="{deployment}"'
@@ -68,6 +74,7 @@ def selectors(counters: Counters, deployment: str) -> Selectors:
         alive=f"envoy_cluster_membership_total{{{arm}}}",
         requests=f"envoy_cluster_upstream_rq_completed{{{arm}}}",
         failures=f'envoy_cluster_upstream_rq_xx{{{arm},envoy_response_code_class="5"}}',
+        latency=f"envoy_cluster_upstream_rq_time_bucket{{{arm}}}",
     )
 
 
@@ -113,10 +120,27 @@ class CounterObserver:
         changes = [max(since, change) for change in self.changes] or [since]
         found = list(stretches(changes, now=now, settle=self.settle))
         return Observation(
-            stable=Arm(name=stable, errors=self._counts(stable, found)),
-            canary=Arm(name=canary, errors=self._counts(canary, found)),
+            stable=Arm(name=stable, errors=self._counts(stable, found), latency=self._latencies(stable, found)),
+            canary=Arm(name=canary, errors=self._counts(canary, found), latency=self._latencies(canary, found)),
             can_promote=False,
         )
+
+    def _latencies(self, deployment: str, found: Sequence[Stretch]) -> RequestLatencies | Missing:
+        """Counts by bucket; the buckets of Prometheus are cumulative."""
+        chosen = selectors(self.counters, deployment)
+        if not chosen.latency or not found:
+            return Missing(reason="no latencies were counted")
+        rows: list[dict[float, float]] = []
+        for stretch in found:
+            increases = self._increases(chosen.latency, stretch)
+            if isinstance(increases, Missing):
+                return increases
+            row: dict[float, float] = {}
+            for labels, risen in increases.items():
+                bound = float(dict(labels).get("le", "nan")) * chosen.to_ms
+                row[bound] = row.get(bound, 0.0) + risen
+            rows.append(row)
+        return _bucketed(rows)
 
     def _counts(self, deployment: str, found: Sequence[Stretch]) -> RequestCounts | Missing:
         if not found:
@@ -136,17 +160,33 @@ class CounterObserver:
         return request_counts(requests, np.minimum(failures, requests))
 
     def _increase(self, selector: str, stretch: Stretch) -> int | Missing:
-        """Sum over all series of the selector, from its readings at the two ends."""
+        """Sum over all series of the selector."""
+        found = self._increases(selector, stretch)
+        return found if isinstance(found, Missing) else round(sum(found.values()))
+
+    def _increases(self, selector: str, stretch: Stretch) -> dict[Labels, float] | Missing:
+        """Of each series, from its readings at the two ends."""
         length = stretch.end - stretch.begin
         window, wider = (f"{selector}[{span // _MILLISECOND}ms]" for span in (length, length + self.settle))
         if any(self.prometheus.query(f"resets({wider})", stretch.end).values()):
             return Missing(reason=f"counter {selector} was reset")
         before: Vector = self.prometheus.query(selector, stretch.begin)
         after: Vector = self.prometheus.query(f"max_over_time({window})", stretch.end)
-        total = 0.0
+        increases: dict[Labels, float] = {}
         for labels, value in after.items():
             risen = value - before.get(labels, 0.0)
             if not math.isfinite(risen) or risen < 0:
                 return Missing(reason=f"counter {selector} went from {before.get(labels)} to {value}")
-            total += risen
-        return round(total)
+            increases[labels] = risen
+        return increases
+
+
+def _bucketed(rows: Sequence[Mapping[float, float]]) -> RequestLatencies | Missing:
+    """From cumulative counts by bound, one mapping a period, the last bound being infinite."""
+    bounds = sorted(set().union(*rows))
+    if len(bounds) <= 1 or not math.isinf(bounds[-1]) or any(row.keys() != set(bounds) for row in rows):
+        return Missing(reason="no latencies were counted in buckets, or not in the same ones over the time")
+    table = np.diff(np.array([[row[bound] for bound in bounds] for row in rows]), axis=1, prepend=0.0).round()
+    if (table < 0).any():
+        return Missing(reason="latencies were counted in buckets that do not add up")
+    return request_latencies(bounds[:-1], table)

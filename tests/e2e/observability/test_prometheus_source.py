@@ -15,7 +15,7 @@ import pytest
 from mlflow_deploy_plugin.errors import ModelserveError, RetryLaterError
 from pipelines.analysis.arms import Missing, RequestCounts
 from pipelines.analysis.compare import compare
-from pipelines.analysis.gates import ErrorRatioGate
+from pipelines.analysis.gates import ErrorRatioGate, QuantileGate
 from pipelines.analysis.verdict import Failed
 from pipelines.monitoring.counter_source import CounterObserver, Counters
 from pipelines.monitoring.prometheus import HttpPrometheus
@@ -65,8 +65,16 @@ class Exporter:
                 f"envoy_cluster_membership_total{{{cluster}}} 1",
                 f"envoy_cluster_upstream_rq_completed{{{cluster}}} {answered + failed}",
                 f'envoy_cluster_upstream_rq_xx{{{cluster},envoy_response_code_class="5"}} {failed}',
+                *self.buckets("model_prediction_latency_seconds_bucket", version, arm, unit=0.001),
+                *self.buckets("envoy_cluster_upstream_rq_time_bucket", cluster, arm, unit=1.0),
             ]
         return "\n".join([*lines, ""])
+
+    def buckets(self, name: str, labels: str, arm: str, *, unit: float) -> list[str]:
+        """Every failed request took above 100 ms, every other at most 50 ms."""
+        answered, failed = self.answered[arm], self.failed[arm]
+        counted = {f"{50 * unit:g}": answered, f"{100 * unit:g}": answered, "+Inf": answered + failed}
+        return [f'{name}{{{labels},le="{bound}"}} {count}' for bound, count in counted.items()]
 
     def serve(self, arm: str, *, answered: int, failed: int) -> None:
         self.answered[arm] += answered
@@ -149,8 +157,11 @@ def test_counters_that_prometheus_scraped_fail_a_bad_canary_until_they_are_reset
         assert isinstance(seen.canary.errors, RequestCounts), seen.canary.errors
         assert (seen.stable.errors.requests.tolist(), seen.stable.errors.failures.tolist()) == ([900], [9])
         assert (seen.canary.errors.requests.tolist(), seen.canary.errors.failures.tolist()) == ([100], [10])
-        verdict = compare(seen.stable, seen.canary, ErrorRatioGate(), alpha=0.01)
-        assert isinstance(verdict, Failed), verdict
+        for gate in (ErrorRatioGate(), QuantileGate(relative_margin=0.0)):
+            verdict = compare(seen.stable, seen.canary, gate, alpha=0.01)
+            assert isinstance(verdict, Failed), verdict
+        assert seen.canary.latency.bounds_ms.tolist() == pytest.approx([50, 100])
+        assert seen.canary.latency.counts.tolist() == [[90, 0, 10]]
 
     exporter.failed["v4"], exporter.answered["v4"] = 0, 0
     exporter.scraped()

@@ -8,9 +8,9 @@ import pytest
 from mlflow_deploy_plugin.agent.metrics.families import FAMILIES
 from mlflow_deploy_plugin.errors import ConfigError, ModelserveError, RetryLaterError
 from mlflow_deploy_plugin.serving.exposition import HELP
-from pipelines.analysis.arms import Missing, RequestCounts
+from pipelines.analysis.arms import Missing, RequestCounts, RequestLatencies
 from pipelines.analysis.compare import compare
-from pipelines.analysis.gates import ErrorRatioGate
+from pipelines.analysis.gates import ErrorRatioGate, QuantileGate
 from pipelines.analysis.verdict import Failed, Inconclusive, Verdict
 from pipelines.monitoring.counter_source import CounterObserver, Counters, selectors
 from pipelines.monitoring.prometheus import CannedPrometheus, HttpPrometheus
@@ -177,3 +177,33 @@ def test_the_counters_asked_for_are_ones_that_we_expose(counters: Counters, know
     chosen = selectors(counters, "v3")
     named = {selector.partition("{")[0] for selector in (chosen.alive, chosen.requests, chosen.failures)}
     assert named <= known
+
+
+@pytest.mark.parametrize(("counters", "unit"), [("model", 1.0), ("envoy", 1000.0)])
+def test_latencies_are_those_of_the_buckets_in_milliseconds(counters: Counters, unit: float) -> None:
+    traffic = Traffic(counters)
+    for name, slow in (("v3", 1), ("v4", 5)):
+        traffic.arm(name, requests=100, failures=0)
+        for number, at in enumerate(SCRAPES):
+            for bound, per_minute in ((0.05 * unit, 90), (0.1 * unit, 100 - slow), ("+Inf", 100)):
+                le = bound if isinstance(bound, str) else f"{bound:g}"
+                selector = selectors(counters, name).latency
+                traffic.canned.record(selector, at, number * per_minute, instance="a", le=le)
+    seen = traffic.observe()
+    latency = seen.canary.latency
+    assert isinstance(latency, RequestLatencies)
+    assert latency.bounds_ms.tolist() == [50.0, 100.0]
+    assert latency.counts.tolist() == [[59 * 90, 59 * 5, 59 * 5]] * 2
+    verdict = compare(seen.stable, seen.canary, QuantileGate(relative_margin=0.0), alpha=0.01)
+    assert isinstance(verdict, Failed), verdict
+
+
+def test_without_buckets_there_are_no_latencies() -> None:
+    traffic = Traffic("agent")
+    traffic.arm("v3", requests=90, failures=1)
+    traffic.arm("v4", requests=10, failures=0)
+    assert traffic.observe().canary.latency == Missing(reason="no latencies were counted")
+    model = Traffic()
+    model.arm("v3", requests=90, failures=1)
+    model.arm("v4", requests=10, failures=0)
+    assert isinstance(model.observe().canary.latency, Missing)
