@@ -72,7 +72,8 @@ def _as_text(options: argparse.Namespace, found: "Findings") -> list[str]:
     )
     for each in found.calibrations:
         where = f" ({each.segment})" if each.segment else ""
-        lines.append(f"calibration of {each.deployment}{where}: error {each.error:.3f} over {each.labelled} labels")
+        since = f"{each.deployment} since {_moment(each.began)}{where}"
+        lines.append(f"calibration of {since}: error {each.error:.3f} over {each.labelled} labels")
     return lines
 
 
@@ -127,6 +128,6 @@ def _as_json(options: argparse.Namespace, found: "Findings") -> str:
             {**asdict(row), "began": row.began.isoformat(), "coverage": row.coverage, "accuracy": row.accuracy}
             for row in found.rows
         ],
-        "calibration": [asdict(each) for each in found.calibrations],
+        "calibration": [{**asdict(each), "began": each.began.isoformat()} for each in found.calibrations],
     }
     return json.dumps(answer, indent=1, ensure_ascii=False)

@@ -55,9 +55,10 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """How far predicted probabilities are from what came true, for one deployment and segment."""
+    """How far predicted probabilities are from what came true, for one deployment, stretch of time and segment."""
 
     deployment: str
+    began: datetime
     segment: str
     labelled: int
     error: float
@@ -113,23 +114,30 @@ def accuracies(scored: Sequence[Scored], task: Task) -> tuple[Accuracy, ...]:
 
 
 def calibrations(bins: Sequence[Bin]) -> tuple[Calibration, ...]:
-    """One calibration for each deployment and segment, in the order in which they come.
+    """One calibration for each deployment, stretch of time and segment, in the order in which they come.
 
-    >>> half = Bin(deployment="churn", segment=None, bin=5.0, labelled=10, predicted=0.5, observed=0.7)
+    >>> half = Bin(deployment="churn", began=0.0, segment=None, bin=5.0, labelled=10, predicted=0.5, observed=0.7)
     >>> round(calibrations([half])[0].error, 2)
     0.2
     """
-    groups: dict[tuple[str, str], list[Bin]] = {}
+    groups: dict[tuple[str, float, str], list[Bin]] = {}
     for each in bins:
-        groups.setdefault((each.deployment, each.segment or ""), []).append(each)
+        groups.setdefault((each.deployment, each.began, each.segment or ""), []).append(each)
     return tuple(_calibration(*key, group) for key, group in groups.items())
 
 
-def _calibration(deployment: str, segment: str, group: Sequence[Bin]) -> Calibration:
+def _calibration(deployment: str, began: float, segment: str, group: Sequence[Bin]) -> Calibration:
     labelled = sum(each.labelled for each in group)
     error = sum(each.labelled * abs(each.predicted - each.observed) for each in group) / labelled
     curve = tuple((each.predicted, each.observed, each.labelled) for each in group)
-    return Calibration(deployment=deployment, segment=segment, labelled=labelled, error=error, curve=curve)
+    return Calibration(
+        deployment=deployment,
+        began=datetime.fromtimestamp(began, tz=UTC),
+        segment=segment,
+        labelled=labelled,
+        error=error,
+        curve=curve,
+    )
 
 
 def _accuracy(row: Scored, task: Task) -> Accuracy:

@@ -104,9 +104,10 @@ class LabelReader:
         )
 
     def bins(self, window: Window, cut: LabelCut, choice: ScoreChoice) -> tuple[Bin, ...]:
-        """Points of the calibration curve by deployment and segment."""
+        """Points of the calibration curve by deployment, stretch of time and segment."""
         query, _ = self._joined(sql.BINS, window, cut, segment=self._segment(window, choice.segment))
-        return tuple(Bin(**row) for row in self._scanner.rows(query, {**cut.given, "bins": BINS}))
+        given = {**cut.given, "bins": BINS, "every": choice.every.total_seconds()}
+        return tuple(Bin(**row) for row in self._scanner.rows(query, given))
 
     def news(self, table: "pa.Table", window: Window) -> tuple["pa.Table", int]:
         """Labels of ``table`` that the store does not hold, each once, and how many rows no prediction is known for."""

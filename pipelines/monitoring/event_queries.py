@@ -110,10 +110,11 @@ GROUP BY ALL ORDER BY deployment, began, segment
 """  # noqa: S608
 
 BINS: Final = f"""{_JOINED}
-SELECT deployment, segment, least(floor(prediction * $bins), $bins - 1) AS bin, count(*) AS labelled,
+SELECT deployment, floor(epoch(time) / $every) * $every AS began, segment,
+       least(floor(prediction * $bins), $bins - 1) AS bin, count(*) AS labelled,
        avg(prediction) AS predicted, avg(label) AS observed
 FROM joined WHERE is_mature AND is_in_time AND prediction BETWEEN 0 AND 1
-GROUP BY ALL ORDER BY deployment, segment, bin
+GROUP BY ALL ORDER BY deployment, began, segment, bin
 """  # noqa: S608
 
 # Of each user the first labelled row, oldest users first: a sequence that only grows, as tests at every look ask.

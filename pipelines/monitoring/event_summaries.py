@@ -190,6 +190,8 @@ class Bin:
     """Rows whose prediction lies in one tenth of 0 to 1: a point of the calibration curve."""
 
     deployment: str
+    began: float
+    """Seconds since the epoch."""
     segment: str | None
     bin: float
     labelled: int

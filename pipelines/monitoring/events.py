@@ -134,7 +134,7 @@ class EventStore:
         return self.scanner.steady(lambda: self._reader.scored(window, cut, choice or ScoreChoice()))
 
     def bins(self, window: Window, cut: LabelCut, choice: ScoreChoice | None = None) -> tuple[Bin, ...]:
-        """Points of the calibration curve by deployment and segment."""
+        """Points of the calibration curve by deployment, stretch of time and segment."""
         return self.scanner.steady(lambda: self._reader.bins(window, cut, choice or ScoreChoice()))
 
     def news(self, table: "pa.Table", window: Window) -> tuple["pa.Table", int]:

@@ -43,7 +43,8 @@ def test_probabilities_are_scored_with_their_calibration(build: Any, store: Even
     assert row.accuracy == 0.6
     assert row.root_mean_square is not None
     assert row.root_mean_square**2 == pytest.approx(0.6 * 0.04 + 0.4 * 0.64)
-    (curve,) = accuracy.calibrations(store.bins(window, EVENING))
+    (curve,) = accuracy.calibrations(store.bins(window, EVENING, HALF_HOURS))
+    assert curve.began == NOON
     assert curve.error == pytest.approx(0.2)
     assert curve.curve == ((pytest.approx(0.8), 0.6, 10),)
 
