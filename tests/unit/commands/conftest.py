@@ -60,6 +60,8 @@ class World:
     me: str = "ada@example.org"
     differing: float = 0.0
     """Share of the requests for which a shadow predicts something else."""
+    probability: float = 0.0
+    """What the model says of everybody, in place of a class; 0: it says classes."""
     truths: dict[float, float] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     before_is_wrong: float = 0.1
@@ -140,7 +142,8 @@ class World:
             self.truths[row["age"]] = truth
             is_wrong = self.random.random() < (wrong or {}).get(arm, 0.0)
             predicted = {"row": 0, "model_digest": "d", "protocol": "mlflow", "status": "success", "latency_ms": 1.0}
-            predicted |= {"prediction": 1 - truth if is_wrong else truth, "prediction_text": None}
+            told = 1 - truth if is_wrong else truth
+            predicted |= {"prediction": self.probability or told, "prediction_text": None}
             features = {f"feature_{name}": value for name, value in row.items()}
             rows["predictions"].setdefault(arm, []).append(common | predicted | features)
             if route.mirror and self.random.random() < route.mirror.share / 1000:

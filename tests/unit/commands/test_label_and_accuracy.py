@@ -87,3 +87,14 @@ def test_labels_that_come_for_one_arm_only_stop_the_comparison_and_are_told(worl
     assert "verdict: healthy" in world.text
     assert "labels have arrived for 100% of churn-v2's users and for 0% of churn's" in world.text
     assert world.weights == {"churn": 600, "churn-v2": 400}
+
+
+def test_probabilities_come_with_their_calibration(world: World) -> None:
+    world.probability = 0.8
+    world.traffic(world.people(60), wrong={"churn": 0.0})
+    assert world.run("accuracy", "--endpoint", "churn", "--every", "12h") == 0
+    assert "scored as probabilities" in world.text
+    assert world.text.splitlines()[-1].startswith("calibration of churn since 2026-01-01 00:00Z: error 0.")
+    assert world.run("accuracy", "--endpoint", "churn", "--json") == 0
+    (curve,) = json.loads(world.text)["calibration"]
+    assert (curve["labelled"], curve["began"]) == (60, "2026-01-01T00:00:00+00:00")
