@@ -63,6 +63,12 @@ def test_make_targets_that_the_readme_names_exist() -> None:
     assert [name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
 
 
+@pytest.mark.parametrize("document", ["README.md", *(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))])
+def test_every_file_that_a_document_links_to_exists(document: str) -> None:
+    linked = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", (ROOT / document).read_text())
+    assert [link for link in linked if not (ROOT / document).parent.joinpath(link).exists()] == []
+
+
 @pytest.mark.timeout(900)
 def test_the_commands_of_the_readme_run(environment: dict[str, str], tmp_path: Path) -> None:
     done = shell(blocks("bash"), environment, folder=tmp_path, timeout_s=800)
