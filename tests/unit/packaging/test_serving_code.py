@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 from mlflow_deploy_plugin.packaging import requirements, serving_code
 
 OURS = {serving_code.PACKAGE.name}
-OF_THE_MODEL = {"mlflow", "onnxruntime", "pydantic", "shap", "skl2onnx", "sklearn", "torch"}
+OF_THE_MODEL = {"mlflow", "onnxruntime", "pynvml", "pydantic", "shap", "skl2onnx", "sklearn", "torch"}
 """What a model's own requirements bring, or what is used only where it is installed."""
 BROUGHT_ALONG = {"uvloop", "yaml"}
 """Come with ``uvicorn[standard]`` and with mlflow."""
