@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.manifests.model import Hold, Mirror, Route
@@ -16,6 +16,9 @@ from pipelines.promotion.state import State
 
 Move = Advance | SetWeights | SetMirror | Promote | Conclude | Retire
 """Decisions that go forward; those that take a version back are a :class:`~.rollback.Rollback`."""
+
+
+SALT_DIGITS: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +80,11 @@ def _lifted(context: Context) -> marks.Marks:
 
 def _advance(move: Advance, context: Context) -> Effect:
     state = context.state
-    (name,) = (one.deployment for one in state.candidates)
-    weights = {state.stable: TOTAL_WEIGHT - move.weight, name: move.weight}
+    (one,) = state.candidates
+    weights = {state.stable: TOTAL_WEIGHT - move.weight, one.deployment: move.weight}
     notes = _stepped(context, move.step) | _lifted(context)
+    if not one.weight:  # nobody has it yet, so nobody moves: other users than the last rollout's meet it first
+        notes[annotations.SALT] = context.operation[:SALT_DIGITS]
     return Effect(weights=weights, notes=notes, action="step", news="canary")
 
 

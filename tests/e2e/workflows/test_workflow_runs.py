@@ -14,6 +14,7 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_canary_goes_from_5_to_100_per_cent_by_ticks(forge: Any) -> None:
     began = forge.run("promote")
     jobs = ("staging", "guard", "review", "production", "registry", "promoted")

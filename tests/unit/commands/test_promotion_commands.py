@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -59,7 +60,7 @@ def test_a_good_canary_goes_from_nothing_to_everything_by_ticks_and_one_approval
     assert tick(world) == 0
     assert world.text.startswith("unchanged: pause")
     assert world.head == head
-    serve(world, 1500, "a")
+    serve(world, 2500, "a")
     assert tick(world) == 0
     assert world.weights == {"churn": 500, "churn-v2": 500}
     serve(world, 800, "b")
@@ -105,7 +106,7 @@ def test_plan_shows_the_diff_and_who_would_move_and_writes_nothing(planned: Worl
     assert tick(world, "plan") == 0
     assert "commit: churn: canary churn-v2 0% → 10%, churn 100% → 90%" in world.text
     assert "+          weight: 100" in world.text
-    assert "of 100,000 sampled users 10,0" in world.text or "of 100,000 sampled users 9,9" in world.text
+    assert re.search(r"of 100,000 sampled users (9,[6-9]|10,[0-4])\d\d move", world.text)
     assert world.head == head
 
 

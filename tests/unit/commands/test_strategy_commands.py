@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from mlflow_deploy_plugin.manifests.split import assign
+
 World = Any
 
 HEAD = """
@@ -195,6 +197,27 @@ def test_a_holdback_is_the_control_of_what_took_over(world: World) -> None:
     assert world.endpoint.route.stable == "churn"
     assert world.endpoint.route.hold.deployment == "churn-v2"
     assert world.repository.head().trailers.reason.startswith("after its promotion: errors")
+
+
+def test_every_canary_meets_other_users_first_and_growth_moves_them_only_towards_it(world: World) -> None:
+    world.join(weight=0)
+    plan(world, "  steps: [{weight: 20}, {weight: 60}, {weight: 100}]\n" + GATES + "  holdback: 0\n")
+    users = [f"user-{number}" for number in range(2000)]
+
+    def on(name: str) -> set[str]:
+        return {user for user in users if assign(user, world.endpoint.route) == name}
+
+    tick(world)
+    first = on("churn-v2")
+    serve(world, 900, "a")
+    tick(world)
+    assert world.weights == {"churn-v2": 600, "churn": 400}
+    assert first < on("churn-v2")
+    tick(world, "rollback")
+    world.join(weight=0, name="churn-v3", version=3)
+    tick(world)
+    second = on("churn-v3")
+    assert 0.1 < len(first & second) / len(first) < 0.3
 
 
 def test_a_person_s_rollback_with_a_holdback_takes_back_what_took_over(world: World) -> None:
