@@ -61,7 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (bento / SPEC_FILE).write_text(spec.to_json())
     save(bento / MODEL_FOLDER)
     app = create_app(bento, ServingSettings(deployment="churn-v4", endpoint="churn"))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", interface="asgi3"))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),), daemon=True)
     thread.start()
     try:
