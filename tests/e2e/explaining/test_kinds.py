@@ -1,0 +1,58 @@
+"""Models as MLflow logs them, of kinds that the server looks into: loaded again, explained by the method that fits."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("shap", reason="the extra modelserve[explain] is not installed")
+
+pytestmark = pytest.mark.e2e
+
+# In a process of its own: MLflow warns while it is imported, and warnings are errors here.
+SCRIPT = """
+import json, pathlib, sys
+import mlflow, numpy as np, pandas as pd, torch, xgboost
+from mlflow.models import infer_signature
+from mlflow_deploy_plugin.serving.explaining.explanation import Table
+from mlflow_deploy_plugin.serving.explaining.methods import explain
+from mlflow_deploy_plugin.serving.explaining.subject import Loaded
+
+table = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 5)), columns=list("abcde"))
+answers, rows = (2 * table["a"] + table["b"] * table["c"]).to_numpy(), table.to_numpy()[:3]
+network = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+tensor = table.to_numpy().astype("float32")
+scores = network(torch.tensor(tensor)).detach().numpy()
+told = {}
+
+def tell(name, columns):
+    folder = pathlib.Path(name)
+    table.to_parquet(folder / "reference.parquet")
+    loaded = Loaded(folder)
+    asked = loaded.fit(Table(tuple(columns), rows))
+    found = explain(loaded.subject(asked), asked)
+    gap = np.abs(np.array(found.base) + np.array(found.attributions).sum(axis=1) - np.array(found.predictions)).max()
+    told[name] = [found.method, list(found.columns), bool(gap < 1e-6)]
+
+boosted = xgboost.XGBRegressor(n_estimators=5).fit(table, answers)
+mlflow.xgboost.save_model(boosted, "boosted/model", signature=infer_signature(table, answers))
+tell("boosted", reversed(table.columns))
+signature = infer_signature(tensor, scores)
+mlflow.pytorch.save_model(network, "network/model", signature=signature, serialization_format="pickle")
+tell("network", "01234")
+print(json.dumps(told))
+"""
+
+
+def test_each_kind_is_explained_by_its_own_method(tmp_path: Path) -> None:
+    pytest.importorskip("xgboost")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "boosted": ["tree", ["a", "b", "c", "d", "e"], True],
+        "network": ["gradients", ["0", "1", "2", "3", "4"], True],
+    }
