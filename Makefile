@@ -61,7 +61,8 @@ fuzz: setup ## 100,000 spoiled bodies in every REST protocol (some minutes)
 
 micro: setup ## measure the micro-benchmarks
 	@mkdir -p $(BENCH)
-	$(BIN)/pytest tests/bench -q --benchmark-enable --benchmark-only --benchmark-min-rounds 100 --benchmark-json $(MICRO)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest tests/bench -q --benchmark-enable --benchmark-only \
+		--benchmark-timer time.thread_time --benchmark-min-time 0.0005 --benchmark-max-time 0.3 --benchmark-json $(MICRO)
 
 wrk: ## the benchmark's load generator, from the distribution
 	@command -v wrk >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq wrk; }

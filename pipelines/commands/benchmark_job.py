@@ -47,7 +47,10 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
         course = Course(stage=Stage.real(found), schedule=_schedule(options), folder=folder, tell=doors.warn)
         try:
             course.run([prepare(WORKS[name], folder / "works" / name) for name in works], subjects)
-        finally:  # an interrupted run keeps its rounds
+        except KeyboardInterrupt:
+            doors.warn(f"what was measured so far is in {out}")
+            raise
+        finally:
             report = _report(course, subjects, works, began=began)
             _write(report, out, doors)
     text = tables.markdown(report)

@@ -36,9 +36,9 @@ def calibration_s() -> float:
         return len(seen)
 
     def once() -> float:
-        began = time.perf_counter()
+        began = time.thread_time()  # as --benchmark-timer: what others do on the machine is no time of ours
         loop()
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     return min(once() for _ in range(30))
 

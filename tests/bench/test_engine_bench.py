@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mlflow_deploy_plugin.packaging.compiling import CompileJob, compile_model
 from mlflow_deploy_plugin.serving import loading
 from mlflow_deploy_plugin.serving.batching import Batcher, Ticket
 from mlflow_deploy_plugin.serving.metrics import Metrics
@@ -15,7 +17,7 @@ from mlflow_deploy_plugin.serving.predictors.fake import EchoPredictor
 from mlflow_deploy_plugin.serving.request import Matrix, Request, Tensor
 from mlflow_deploy_plugin.serving.scheduler import Job, Scheduler
 from mlflow_deploy_plugin.serving.thread import ModelThread
-from mlflow_deploy_plugin.spec.bento import SPEC_FILE, BentoSpec
+from mlflow_deploy_plugin.spec.bento import COMPILED_FOLDER, SPEC_FILE, BentoSpec
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 from pipelines.benchmark.wires import column_names
 from pipelines.benchmark.works import WORKS, Prepared, prepare
@@ -56,24 +58,48 @@ def test_scheduler_of_64(measure: Measure, play: Play, *, is_inline: bool) -> No
     thread.stop()
 
 
+DIGESTS = {"model_digest": "sha256:m", "serving_digest": "sha256:s", "environment_digest": "sha256:e"}
+
+
 @pytest.fixture(scope="module")
 def tabular(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    folder = tmp_path_factory.mktemp("bento")
-    prepared = prepare(WORKS["tabular"], folder)
-    digests = {"model_digest": "sha256:m", "serving_digest": "sha256:s", "environment_digest": "sha256:e"}
-    (folder / SPEC_FILE).write_text(BentoSpec(model_uri="models:/bench/1", model_name="bench", **digests).to_json())
-    return prepared
+    return prepare(WORKS["tabular"], tmp_path_factory.mktemp("bento"))
+
+
+def load(tabular: Prepared, *, predictor: str) -> Predictor:
+    spec = BentoSpec(model_uri="models:/bench/1", model_name="bench", predictor=predictor, **DIGESTS)
+    (tabular.folder / SPEC_FILE).write_text(spec.to_json())
+    return loading.load(tabular.folder, ServingSettings()).loaded.predictor
 
 
 @pytest.fixture(scope="module")
-def predictor(tabular: Prepared) -> Predictor:
-    return loading.load(tabular.folder, ServingSettings()).loaded.predictor
+def generic(tabular: Prepared) -> Predictor:
+    return load(tabular, predictor="pyfunc")
+
+
+@pytest.fixture(scope="module")
+def compiled(tabular: Prepared) -> Predictor:
+    code = Path(loading.__file__).parents[2]
+    job = CompileJob(python=None, code=code, model=tabular.model, out=tabular.folder / COMPILED_FOLDER)
+    outcome = compile_model(job)
+    assert outcome.form, outcome.reason
+    return load(tabular, predictor="compiled")
+
+
+def measure_predictor(measure: Measure, predictor: Predictor, tabular: Prepared, rows: int) -> None:
+    payload = Matrix(values=tabular.rows[:rows], columns=tuple(column_names(30)))
+    output = measure(lambda: predictor.predict(payload, None, "prediction"))
+    assert np.asarray(output.prediction).tolist() == tabular.answers[:rows, 0].tolist()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # a filter of the loader, which pytest undoes
 @pytest.mark.parametrize("rows", [1, 64])
-def test_predictor_of_sklearn(measure: Measure, predictor: Predictor, tabular: Prepared, rows: int) -> None:
-    payload = Matrix(values=tabular.rows[:rows], columns=tuple(column_names(30)))
-    output = measure(lambda: predictor.predict(payload, None, "prediction"))
-    assert np.asarray(output.prediction).tolist() == tabular.answers[:rows, 0].tolist()
+def test_predictor_of_sklearn(measure: Measure, generic: Predictor, tabular: Prepared, rows: int) -> None:
+    measure_predictor(measure, generic, tabular, rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [1, 64])
+def test_predictor_compiled(measure: Measure, compiled: Predictor, tabular: Prepared, rows: int) -> None:
+    measure_predictor(measure, compiled, tabular, rows)
