@@ -1,7 +1,7 @@
 """Which columns are compared, and as what: numbers or categories, decided once from the reference.
 
 Evidently and pandas guess a type from each frame alone, so that one column is a number here and a category there,
-and unsigned, nullable and datetime columns are dropped without a word (facts on evidently, 1.5). Here the kinds
+and unsigned, nullable and datetime columns are dropped without a word. Here the kinds
 are explicit, every frame is brought to them, and what cannot be compared is named.
 """
 

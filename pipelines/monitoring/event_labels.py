@@ -60,17 +60,20 @@ class LabelReader:
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
 
-    def labels(self, window: Window, cut: LabelCut) -> Labels:
+    def coverage(self, window: Window, cut: LabelCut) -> Mapping[str, ArmLabels]:
         """Coverage and correctness of every arm."""
-        query, unreadable = self._joined(sql.COVERAGE, window, cut)
-        rows = self._scanner.rows(query, cut.given)
+        return self._coverage(window, cut)[0]
+
+    def labels(self, window: Window, cut: LabelCut) -> Labels:
+        """The same, and what is odd about the labels."""
+        arms, unreadable = self._coverage(window, cut)
         reach = window.widened(begin=window.begin - (cut.maturity or window.end - window.begin), end=cut.as_of)
         known = self._scan("predictions", reach)
         labels = self._scan("labels", window)
         (odd,) = self._scanner.rows(sql.STRAY.format(labels=labels.source, predictions=known.source))
         newest = odd.pop("newest")
         return Labels(
-            arms={row.pop("deployment"): ArmLabels(**row) for row in rows},
+            arms=arms,
             **{name: int(number) for name, number in odd.items()},
             newest=None if newest is None else datetime.fromtimestamp(newest, tz=UTC),
             unreadable=tuple(dict.fromkeys((*unreadable, *known.unreadable))),
@@ -118,6 +121,11 @@ class LabelReader:
             places = [row["place"] for row in self._scanner.rows(sql.NEWS.format(labels=labels.source))]
             (odd,) = self._scanner.rows(sql.STRANGERS.format(predictions=predictions.source))
         return table.take(pa.array(places, pa.int64())), odd["strangers"]
+
+    def _coverage(self, window: Window, cut: LabelCut) -> tuple[Mapping[str, ArmLabels], tuple[str, ...]]:
+        query, unreadable = self._joined(sql.COVERAGE, window, cut)
+        rows = self._scanner.rows(query, cut.given)
+        return {row.pop("deployment"): ArmLabels(**row) for row in rows}, unreadable
 
     def _joined(
         self, template: str, window: Window, cut: LabelCut, *, segment: str = NO_SEGMENT

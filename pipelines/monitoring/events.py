@@ -26,6 +26,7 @@ from pipelines.monitoring.event_labels import LabelCut, LabelReader, ScoreChoice
 from pipelines.monitoring.event_scans import Scan, Scanner, identifier
 from pipelines.monitoring.event_summaries import (
     ArmExposure,
+    ArmLabels,
     Bin,
     Exposure,
     ExposurePeriod,
@@ -102,8 +103,12 @@ class EventStore:
         """
         return self.scanner.steady(lambda: self._shadowed(window, shadow, tolerance, limit))
 
-    def labels(self, window: Window, cut: LabelCut) -> Labels:
+    def coverage(self, window: Window, cut: LabelCut) -> Mapping[str, ArmLabels]:
         """Coverage and correctness of every arm."""
+        return self.scanner.steady(lambda: self._reader.coverage(window, cut))
+
+    def labels(self, window: Window, cut: LabelCut) -> Labels:
+        """The same, and what is odd about the labels."""
         return self.scanner.steady(lambda: self._reader.labels(window, cut))
 
     def labelled(self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = 100_000) -> Rows:

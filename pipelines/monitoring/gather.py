@@ -5,7 +5,7 @@ labels) are counted since the rollout began, whatever the window: an always-vali
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipelines.monitoring import performance, univariate, validity
 from pipelines.monitoring.columns import Columns, aligned, kinds_of
 from pipelines.monitoring.event_labels import LabelCut
-from pipelines.monitoring.event_summaries import Labels, Window
+from pipelines.monitoring.event_summaries import ArmLabels, Labels, Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
 from pipelines.monitoring.multivariate import separation
 from pipelines.monitoring.reference import ReferenceSample
@@ -86,7 +86,7 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     checks += (
         *_traffic_checks(question, lost, unreadable),
         *_size_checks(samples, policy),
-        *validity.coverage_checks(labels.arms, stable=question.arms[0], canaries=question.arms[1:]),
+        *validity.coverage_checks(_coverage(log, question, found), stable=question.arms[0], canaries=question.arms[1:]),
         *validity.oddity_checks(labels, endpoint=question.inputs.endpoint),
         *_input_checks(samples, frames, reference=reference, baseline=baseline, columns=columns),
     )
@@ -136,6 +136,13 @@ def _periods(log: EventLog, question: Question) -> tuple[tuple[Period, ...], int
         for p in found.periods
     ]
     return periods(seen, arms=question.arms, split_of=question.split_of)
+
+
+def _coverage(log: EventLog, question: Question, found: Sequence[Period]) -> list[Mapping[str, ArmLabels]]:
+    """Labels of every arm in each period of constant split."""
+    ends = [*(period.began for period in found[1:]), question.faults.end]
+    spans = [replace(question.faults, begin=period.began, end=end) for period, end in zip(found, ends, strict=False)]
+    return [log.coverage(span, question.cut) for span in spans]
 
 
 def _arms(

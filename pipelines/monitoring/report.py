@@ -1,9 +1,9 @@
 """Evidently renders what was compared, as HTML for people and JSON for machines; our statistics have decided by then.
 
-Imported in the drift job alone (6 to 15 s and 280 MB), never in a server. Its traps (facts on evidently, 1.5) are
-kept away from it: types are stated and not guessed, methods are named, columns that are empty in a frame are left out
-before it raises on them, paths are text since it silently ignores a ``Path``, and its telemetry is off. Its columns
-are called drifted by our own distance (Kolmogorov's D or the total variation) and not by its default methods, whose
+Imported in the drift job alone (6 to 15 s and 280 MB), never in a server. Its traps are kept away
+from it: types are stated and not guessed, methods are named, columns that are empty in a frame are left out before it
+raises on them, paths are text since it silently ignores a ``Path``, and its telemetry is off. Its columns are called
+drifted by our own distance (Kolmogorov's D or the total variation) and not by its default methods, whose
 false alarms depend on the sample size.
 """
 

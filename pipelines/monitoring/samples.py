@@ -1,11 +1,11 @@
 """The logged inputs of one arm: one row per user, with what was predicted for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipelines.monitoring.event_labels import LabelCut
-from pipelines.monitoring.event_summaries import Exposure, Labels, LatencySample, Rows, ShadowSample, Window
+from pipelines.monitoring.event_summaries import ArmLabels, Exposure, Labels, LatencySample, Rows, ShadowSample, Window
 from pipelines.monitoring.events import FeatureChoice
 
 if TYPE_CHECKING:
@@ -37,8 +37,12 @@ class EventLog(Protocol):
         """One pair of predictions per user."""
         ...
 
-    def labels(self, window: Window, cut: LabelCut) -> Labels:
+    def coverage(self, window: Window, cut: LabelCut) -> Mapping[str, ArmLabels]:
         """Coverage of every arm."""
+        ...
+
+    def labels(self, window: Window, cut: LabelCut) -> Labels:
+        """The same, and what is odd about the labels."""
         ...
 
     def labelled(self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = ...) -> Rows:

@@ -1,13 +1,14 @@
 """Is the log fit to be judged? Asked before any statistic, since most "drift" is a broken column.
 
-Evidently drops a missing column without a word, fails on an empty one, and calls 90 % missing "no drift"
-(facts on evidently, 1.5); each of those is a check of its own here. A range or a new category is told but blocks
-nothing: inputs that left the training sample are what drift is.
+Evidently 0.7 drops a missing column without a word, fails on an empty one, and calls 90 % missing "no drift"; each of
+those is a check of its own here. A range or a new category is told but blocks nothing: inputs that left the training
+sample are what drift is.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pipelines.analysis.strata import Stratum, standardized
 from pipelines.monitoring.columns import Columns
 from pipelines.monitoring.event_summaries import ArmLabels, Labels
 from pipelines.promotion.drift.evidence import Check, Scope
@@ -95,21 +96,36 @@ def sample_size_check(*, arm: str, users: int, needed: int, is_stable: bool) -> 
     )
 
 
-def coverage_checks(arms: Mapping[str, ArmLabels], *, stable: str, canaries: Iterable[str]) -> Iterator[Check]:
-    """Canaries whose users' labels arrive more or less often than stable's: comparing what arrived would be unfair."""
-    control = arms.get(stable, ArmLabels())
+def coverage_checks(
+    spans: Sequence[Mapping[str, ArmLabels]], *, stable: str, canaries: Iterable[str]
+) -> Iterator[Check]:
+    """Canaries whose users' labels arrive more or less often than stable's: comparing what arrived would be unfair.
+
+    ``spans`` are stretches of time with one split each. Within one the arms have the same users but for chance; over
+    several a canary that has grown has its users late, and their labels too.
+    """
     for name in canaries:
-        arm = arms.get(name, ArmLabels())
-        if min(arm.users_mature, control.users_mature) < COVERAGE_USERS:
+        pairs = [(span.get(name, ArmLabels()), span.get(stable, ArmLabels())) for span in spans]
+        users = [sum(each.users_mature for each in arm) for arm in zip(*pairs, strict=True)]
+        if min(users, default=0) < COVERAGE_USERS:
             continue
-        shares = [each.users_labelled / each.users_mature for each in (arm, control)]
-        if abs(shares[0] - shares[1]) <= COVERAGE_GAP or _chance(arm, control) > COVERAGE_P:
+        found = standardized([_stratum(arm, control) for arm, control in pairs])
+        if not abs(found.share - found.control_share) > COVERAGE_GAP or found.p > COVERAGE_P:
             continue
         detail = (
-            f"labels have arrived for {shares[0]:.0%} of {name}'s users and for {shares[1]:.0%} of {stable}'s; find out"
-            " why, or give --maturity so that young predictions are not counted"
+            f"labels have arrived for {found.share:.0%} of {name}'s users and for {found.control_share:.0%} of"
+            f" {stable}'s at the same time; find out why, or give --maturity so that young predictions are not counted"
         )
         yield Check(name="labels", subject=name, is_ok=False, scope="labels", detail=detail)
+
+
+def _stratum(arm: ArmLabels, control: ArmLabels) -> Stratum:
+    return Stratum(
+        units=arm.users_mature,
+        hits=arm.users_labelled,
+        control_units=control.users_mature,
+        control_hits=control.users_labelled,
+    )
 
 
 def oddity_checks(labels: Labels, *, endpoint: str) -> Iterator[Check]:
@@ -122,14 +138,6 @@ def oddity_checks(labels: Labels, *, endpoint: str) -> Iterator[Check]:
     }
     if told := [f"{number} {what}" for what, number in counted.items() if number]:
         yield Check(name="labels", subject=endpoint, is_ok=False, detail=f"of the labels, {', '.join(told)}")
-
-
-def _chance(arm: ArmLabels, control: ArmLabels) -> float:
-    """Probability of so large a difference of coverage where there is none (chi-squared, by user)."""
-    from pipelines.analysis.drift import chi2_homogeneity  # noqa: PLC0415  scipy
-
-    tables = ([each.users_labelled, each.users_mature - each.users_labelled] for each in (arm, control))
-    return chi2_homogeneity(*tables)[1]
 
 
 def _wrong_type(frame: "pd.DataFrame", *, arm: str, name: str) -> Check:

@@ -1,4 +1,4 @@
-"""One pure call: evidence and policy in, decision out. The table is facts on drift, section 6.2.
+"""One pure call: evidence and policy in, decision out.
 
 Rules, in this order:
     1. a version whose users certainly fail beyond the guardrail is reverted, whatever else is wrong;

@@ -4,7 +4,7 @@ Values only. No row of anybody's data is in here; :mod:`pipelines.monitoring` fi
 
 Rules:
     * stable on the same traffic and over the same interval is the control of every arm;
-    * a user counts once (facts on statistics: a user's requests are not independent);
+    * a user counts once (a user's requests are not independent);
     * q-values are false-discovery-rate adjusted over *every* tested feature, also those that were left out here.
 """
 

@@ -102,18 +102,36 @@ def arms(*labelled: int) -> dict[str, ArmLabels]:
 
 
 def test_labels_for_one_arm_only_are_a_fault() -> None:
-    (check,) = validity.coverage_checks(arms(800, 0), stable="churn", canaries=["v2"])
+    (check,) = validity.coverage_checks([arms(800, 0)], stable="churn", canaries=["v2"])
     assert (check.scope, check.subject, check.is_ok) == ("labels", "v2", False)
     assert "0% of v2's users and for 80% of churn's" in check.detail
 
 
 def test_equal_coverage_is_no_fault_however_low() -> None:
-    assert not list(validity.coverage_checks(arms(30, 40), stable="churn", canaries=["v2"]))
+    assert not list(validity.coverage_checks([arms(30, 40)], stable="churn", canaries=["v2"]))
 
 
 def test_a_difference_of_few_users_is_no_fault() -> None:
     few = {"churn": ArmLabels(users_mature=50, users_labelled=50), "v2": ArmLabels(users_mature=50)}
-    assert not list(validity.coverage_checks(few, stable="churn", canaries=["v2"]))
+    assert not list(validity.coverage_checks([few], stable="churn", canaries=["v2"]))
+
+
+def test_a_canary_that_grew_before_labels_came_is_no_fault() -> None:
+    """Labels come for the second stretch alone, and for both arms alike; the canary has most of its users there."""
+    small = {"churn": ArmLabels(users_mature=4000), "v2": ArmLabels(users_mature=400)}
+    large = {
+        "churn": ArmLabels(users_mature=2400, users_labelled=2400),
+        "v2": ArmLabels(users_mature=1600, users_labelled=1600),
+    }
+    assert not list(validity.coverage_checks([small, large], stable="churn", canaries=["v2"]))
+    late = {**large, "v2": ArmLabels(users_mature=1600, users_labelled=800)}
+    (check,) = validity.coverage_checks([small, late], stable="churn", canaries=["v2"])
+    assert "for 50% of v2's users" not in check.detail  # weighted over both stretches
+    assert check.scope == "labels"
+
+
+def test_no_stretch_of_time_with_a_control_is_no_fault() -> None:
+    assert not list(validity.coverage_checks([], stable="churn", canaries=["v2"]))
 
 
 def test_odd_labels_are_told_and_block_nothing() -> None:
