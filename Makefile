@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test style types contracts unit small-laws e2e laws fuzz micro wrk bench clean
+.PHONY: help setup demo test style types contracts unit components small-laws e2e laws fuzz micro wrk bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 demo: setup ## registry → Bento → canary → git push → drift report → revert commit, on real data
 	@$(BIN)/python docs/demo/demo.py
 
-test: style types contracts unit small-laws e2e ## everything that must hold
+test: style types contracts unit components small-laws e2e ## everything that must hold
 
 style: setup
 	$(BIN)/ruff format --check .
@@ -45,7 +45,10 @@ contracts: setup
 	$(BIN)/lint-imports
 
 unit: setup ## tests without servers
-	$(BIN)/pytest -m 'not e2e and not gpu' -n 2 --dist loadfile --ignore=tests/laws
+	$(BIN)/pytest -m 'not e2e and not gpu' -n 2 --dist loadfile --ignore=tests/laws --ignore=tests/components --ignore=tests/bench
+
+components: setup ## whole commands over DuckDB and a repository in memory, and processes, without servers
+	$(BIN)/pytest tests/components tests/bench -n 2 --dist loadfile
 
 small-laws: setup ## what the statistics promise, on small seeded simulations
 	$(BIN)/pytest tests/laws -n 2
