@@ -1,6 +1,7 @@
 """What every test stands on: no telemetry, no colours, nobody's home but the test's own."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ QUIET = {
 OURS = ("MODELSERVE_", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEPLOYMENTS_TARGET")
 
 os.environ.update(QUIET)  # before the first import of mlflow or bentoml, which read them once
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: a shell that starts tests in the background has them ignore it, and their children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -69,11 +69,6 @@ def bento(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def hear_interrupts() -> None:
-    """A shell that starts the tests in the background has them ignore Ctrl-C, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Running:
     def __init__(self, bento: Path, **environment: str) -> None:
         self.process = subprocess.Popen(
@@ -82,7 +77,6 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **environment},
-            preexec_fn=hear_interrupts,  # noqa: PLW1509  one system call
         )
 
     def url(self) -> str:
