@@ -1,7 +1,7 @@
 """What the statistics promise, measured on simulated streams: false alarms, coverage and delay, in numbers and tables.
 
-``tables`` prints what the docs show; ``tests/laws`` judges the same numbers with fewer repetitions. An error rate is
-judged by a one-sided binomial test: the law is broken where so many alarms are improbable at the promised rate.
+:mod:`.law_tables` prints what the docs show; ``tests/laws`` judges the same numbers with fewer repetitions. An error
+rate is judged by a one-sided binomial test: the law is broken where so many alarms are improbable at the promised rate.
 """
 
 import math
@@ -15,9 +15,8 @@ from scipy import stats
 
 from pipelines.analysis import judges, simulate, two_rates
 from pipelines.analysis.checks import Integers
-from pipelines.analysis.coverage import coverage
 from pipelines.analysis.gates import QuantileGate
-from pipelines.analysis.measures import Alarms, Delay, alarm_table, delay_table
+from pipelines.analysis.measures import Alarms, Delay
 from pipelines.analysis.power import LATE_FACTOR, Change, users_per_arm
 from pipelines.analysis.simulate import Scene
 
@@ -44,9 +43,6 @@ CAUTIONS = (0.0, 1.0, 2.0)
 
 HORIZON = 5
 """Fixed-horizon lengths that a detection stream lasts."""
-
-NAMES = ("false-alarms", "error-detection", "latency-detection", "threshold-choice", "coverage")
-"""Of the tables, in the order in which they are printed."""
 
 Stream = TypeVar("Stream", simulate.Users, simulate.Timings)
 
@@ -176,58 +172,21 @@ def latency_delays(*, repetitions: int, seed: int, share: float, alpha: float = 
     ]
 
 
-def threshold_choice(*, repetitions: int, seed: int, alpha: float = ALPHA) -> str:
-    """Table of the p99 gate under other choices of its caution; the other tables take another seed.
+def threshold_choice(
+    *, repetitions: int, seed: int, share: float, alpha: float = ALPHA
+) -> tuple[list[Alarms], list[Delay]]:
+    """Count alarms and delays of the p99 gate under other choices of its caution; the other tables take another seed.
 
-    >>> threshold_choice(repetitions=2, seed=1).count("standard errors")
-    6
+    >>> [row.judge for row in threshold_choice(repetitions=2, seed=1, share=0.5)[1]][0]
+    '0 standard errors below'
     """
     gates = {f"{caution:g} standard errors below": replace(P99, caution=caution) for caution in CAUTIONS}
-    known: dict[tuple[str, float], Alarms] = {}
-    delays: list[Delay] = []
-    for share in SHARES:
-        scene = Scene(repetitions=repetitions, users=SHORT_STREAM, share=share)
-        alarms = latency_false_alarms(scene, seed=seed, alpha=alpha, gates=gates)
-        known |= {(row.judge, row.share): row for row in alarms}
-        fixed = _fixed_for_p99(share, alpha)
-        judged = {name: partial(_by_gate, gate=gate, alpha=alpha) for name, gate in gates.items()}
-        size = replace(scene, users=round(HORIZON * fixed / share))
-        delays += _delays(judged, _slowed, size, fixed=fixed, seed=seed)
-    return delay_table(delays, known)
-
-
-def tables(*, repetitions: int, seed: int, tuning_seed: int) -> dict[str, str]:
-    """Measure all laws and write each as a Markdown table, by name.
-
-    Args:
-        repetitions: streams per cell; 200 take about a minute of one core.
-        seed: same seed, same tables.
-        tuning_seed: of the table that shows a choice; what was chosen by it is judged by ``seed``.
-
-    >>> tuple(tables(repetitions=2, seed=1, tuning_seed=2)) == NAMES
-    True
-    """
-    alarms = [
-        row
-        for share in SHARES
-        for users, law, part in (
-            (REQUESTS, false_alarms, 0),
-            (CLUSTERED_USERS, clustered_false_alarms, 1),
-            (SHORT_STREAM, latency_false_alarms, 2),
-            (SHORT_STREAM, split_false_alarms, 3),
-        )
-        for row in law(Scene(repetitions=repetitions, users=users, share=share), seed=seed + part * 10_000_000)
-    ]
-    known = {(row.judge, row.share): row for row in alarms}
-    errors = [row for share in SHARES for row in error_delays(repetitions=repetitions, seed=seed, share=share)]
-    slow = [row for share in SHARES for row in latency_delays(repetitions=repetitions, seed=seed, share=share)]
-    return {
-        "false-alarms": alarm_table(alarms),
-        "error-detection": delay_table(errors, known),
-        "latency-detection": delay_table(slow, known),
-        "threshold-choice": threshold_choice(repetitions=repetitions, seed=tuning_seed),
-        "coverage": alarm_table(coverage(repetitions=repetitions, seed=seed)),
-    }
+    scene = Scene(repetitions=repetitions, users=SHORT_STREAM, share=share)
+    alarms = latency_false_alarms(scene, seed=seed, alpha=alpha, gates=gates)
+    fixed = _fixed_for_p99(share, alpha)
+    judged = {name: partial(_by_gate, gate=gate, alpha=alpha) for name, gate in gates.items()}
+    size = replace(scene, users=round(HORIZON * fixed / share))
+    return alarms, _delays(judged, _slowed, size, fixed=fixed, seed=seed)
 
 
 def _batches(scene: Scene, *, seed: int) -> Iterator[tuple[Scene, int]]:

@@ -10,7 +10,7 @@ import math
 import pytest
 from scipy import stats
 
-from pipelines.analysis import judges, laws, simulate, two_rates
+from pipelines.analysis import judges, law_tables, laws, simulate, two_rates
 from pipelines.analysis.coverage import coverage
 from pipelines.analysis.measures import Alarms, Delay
 from pipelines.analysis.simulate import Scene
@@ -108,10 +108,10 @@ def test_a_fixed_horizon_has_one_chance_and_misses_a_fifth() -> None:
 
 
 def test_the_same_seed_prints_the_same_tables() -> None:
-    first, again = (laws.tables(repetitions=2, seed=19, tuning_seed=20) for _ in range(2))
+    first, again = (law_tables.tables(repetitions=2, seed=19, tuning_seed=20) for _ in range(2))
     assert first == again
 
 
 def test_the_tuning_seed_changes_the_table_of_the_choice_alone() -> None:
-    first, other = (laws.tables(repetitions=2, seed=19, tuning_seed=tuning) for tuning in (20, 21))
+    first, other = (law_tables.tables(repetitions=2, seed=19, tuning_seed=tuning) for tuning in (20, 21))
     assert [name for name in first if first[name] != other[name]] == ["threshold-choice"]

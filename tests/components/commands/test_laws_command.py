@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.analysis.laws import NAMES
+from pipelines.analysis.law_tables import NAMES
 from pipelines.commands.laws import COMMAND
 
 World = Any
@@ -17,7 +17,8 @@ def marked(*names: str) -> str:
 def test_tables_replace_what_stood_between_their_markers(world: World, tmp_path: Path) -> None:
     path = tmp_path / "methodology.md"
     path.write_text(marked(COMMAND, *NAMES))
-    assert world.run("laws", "--repetitions", "1", "--seed", "5", "--tuning-seed", "6", "--write", str(path)) == 0
+    asked = ("laws", "--repetitions", "1", "--seed", "5", "--tuning-seed", "6")
+    assert world.run(*asked, "--jobs", "1", "--write", str(path)) == 0
     text = path.read_text()
     assert "\nold\n" not in text
     assert text.startswith("# Before\n")
@@ -26,10 +27,19 @@ def test_tables_replace_what_stood_between_their_markers(world: World, tmp_path:
     assert text.count("| ours") >= 10
 
 
+def test_the_tables_do_not_depend_on_how_many_processes_measure(world: World) -> None:
+    said = []
+    for jobs in ("1", "2"):
+        assert world.run("laws", "--repetitions", "2", "--jobs", jobs) == 0
+        said.append(world.text)
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--repetitions", "0"], "below 1"),
+        (["--jobs", "-1"], "below 0"),
         (["--seed", "3", "--tuning-seed", "3"], "are both 3"),
         (["--write", "/nowhere/there.md"], "cannot be read"),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.analysis import laws
+from pipelines.analysis import law_tables
 from pipelines.cli import VERBS, _parser
 
 TEXT = (Path(__file__).parents[3] / "docs/ab-testing-methodology.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def judges(table: str, column: int) -> list[str]:
 
 
 def test_the_tables_show_every_judge_that_the_laws_measure() -> None:
-    for name, table in laws.tables(repetitions=1, seed=1, tuning_seed=2).items():
+    for name, table in law_tables.tables(repetitions=1, seed=1, tuning_seed=2).items():
         shown = TEXT.partition(f"<!-- laws: {name} -->")[2].partition(f"<!-- end: {name} -->")[0]
         column = 1 if "detection" in name or "choice" in name else 0
         assert judges(shown, column) == judges(table, column), name
