@@ -1,23 +1,29 @@
-"""The order of everything: rounds of all subjects, so that what drifts on the machine meets each of them alike.
+"""The order of everything: rounds of all subjects, each beside what it is told against, and short turns between them.
 
-Within a round one server at a time is started, warmed, loaded at each number of connections and ended. Ratios are of
-one round, where the empty app ran minutes before or after; the order turns by one subject each round.
+A subject, the empty app and, for a layer of ours, the plain server are all started; then they are loaded in turn, a
+second each, forth and back, at each number of connections. What drifts on the machine, and it does within seconds,
+meets all of them alike; ratios are of one turn. The order of subjects turns by one each round.
 """
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import Final, NamedTuple
 
 from mlflow_deploy_plugin.errors import ModelserveError
 from pipelines.benchmark.load import Load, put_requests
-from pipelines.benchmark.results import Absence, Cell, Footprint, Sample
+from pipelines.benchmark.results import Absence, Cell, Footprint, Sample, Turn, references
 from pipelines.benchmark.stage import Stage, Up, free_ports
 from pipelines.benchmark.subjects import Ground, Subject
 from pipelines.benchmark.wires import Format
 from pipelines.benchmark.works import Prepared
 
-_MEGA: int = 10**6
+TURN_S: Final = 1.0
+"""Seconds of one load; wrk takes whole ones."""
+_MEGA: Final = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +33,32 @@ class Schedule:
     rounds: int
     connections: tuple[int, ...]
     seconds: float
-    """Of each load."""
+    """That each server is loaded at each number of connections, in turns of a second."""
     warmup_s: float
+
+    @property
+    def turns(self) -> int:
+        """Turns of each server at each number of connections in each round."""
+        return max(1, round(self.seconds / TURN_S))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seat:
+    """One started server, and how it is loaded."""
+
+    name: str
+    up: Up
+    loads: Mapping[Format, Load]
+
+
+class _Place(NamedTuple):
+    """Where the samples of some turns belong."""
+
+    work: str
+    format: Format
+    connections: int
+    of: str
+    round: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,12 +75,13 @@ class Course:
 
     def load_s(self, works: Sequence[Prepared], subjects: Mapping[str, Subject]) -> float:
         """Seconds that all loads take together, warm-ups included; starts come on top."""
-        each_s = self.schedule.warmup_s + self.schedule.seconds * len(self.schedule.connections)
+        each_s = self.schedule.warmup_s + self.schedule.turns * TURN_S * len(self.schedule.connections)
         loads = sum(
-            subject.wires(prepared.work.name, format_) is not None
+            subjects[one].wires(prepared.work.name, format_) is not None
             for prepared in works
-            for format_ in prepared.work.formats
-            for subject in subjects.values()
+            for name in subjects
+            for format_ in _formats(prepared, subjects[name])
+            for one in _together(name, subjects)
         )
         return each_s * loads * self.schedule.rounds
 
@@ -62,46 +93,54 @@ class Course:
             turned = names[nth % len(names) :] + names[: nth % len(names)]
             for prepared in works:
                 for name in turned:
-                    if (prepared.work.name, name) not in self.absences:
-                        self._measure(prepared, subjects[name], nth)
+                    if not self._is_missed(prepared, name):
+                        self._measure(prepared, subjects, of=name, nth=nth)
 
     def miss(self, work: str, subject: str, reason: str) -> None:
         """Note why a subject is not measured."""
         self.absences[work, subject] = Absence(work=work, subject=subject, reason=" ".join(reason.split()))
         self.tell(f"{work}: {subject} is left out: {reason}")
 
-    def _measure(self, prepared: Prepared, subject: Subject, nth: int) -> None:
-        work = prepared.work.name
-        folder = self.folder / f"{work}-{subject.name}-{nth}"
-        folder.mkdir(parents=True)
-        (port,) = free_ports(1)
-        try:
-            self._serve(prepared, subject, nth, Ground(prepared=prepared, folder=folder, port=port))
-        except (ModelserveError, OSError) as error:
-            self.miss(work, subject.name, str(error))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def _is_missed(self, prepared: Prepared, name: str) -> bool:
+        return (prepared.work.name, name) in self.absences
 
-    def _serve(self, prepared: Prepared, subject: Subject, nth: int, ground: Ground) -> None:
-        loads = dict(self._loads(prepared, subject, ground))
-        placed = subject.placed(ground)
-        first = next(iter(loads.values()))
-        with self.stage.serving(placed, port=ground.port, wire=first.wire, row=prepared.rows[0]) as up:
-            for format_, load in loads.items():
-                self._load(load, up, format_=format_, subject=subject.name, nth=nth)
-            foot = Footprint(
-                work=prepared.work.name,
-                subject=subject.name,
-                round=nth,
-                start_s=up.start_s,
-                start_cpu_s=up.start_cpu_s,
-                pss_mb=up.family.pss_bytes() / _MEGA,
-                processes=len(up.family.pids()),
-            )
-        self.footprints.append(foot)
+    def _measure(self, prepared: Prepared, subjects: Mapping[str, Subject], *, of: str, nth: int) -> None:
+        """One subject and what it is told against, in turns."""
+        with contextlib.ExitStack() as stack:
+            seats = [
+                seat
+                for name in _together(of, subjects)
+                if not self._is_missed(prepared, name)
+                and (seat := self._start(stack, prepared, subjects[name], label=f"{of}-{nth}"))
+            ]
+            if self._is_missed(prepared, of):
+                return
+            for format_ in _formats(prepared, subjects[of]):
+                able = [seat for seat in seats if format_ in seat.loads]
+                for connections in self.schedule.connections:
+                    self._take_turns(able, _Place(prepared.work.name, format_, connections, of, nth))
+            self.footprints.extend(_footprint(seat, prepared.work.name, nth) for seat in seats)
+
+    def _start(self, stack: contextlib.ExitStack, prepared: Prepared, subject: Subject, *, label: str) -> _Seat | None:
+        """The subject, warm and answering until ``stack`` ends; ``None``: it does not, and that is noted."""
+        folder = self.folder / f"{prepared.work.name}-{label}-{subject.name}"
+        folder.mkdir(parents=True)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        (port,) = free_ports(1)
+        ground = Ground(prepared=prepared, folder=folder, port=port)
+        try:
+            loads = dict(self._loads(prepared, subject, ground))
+            wire, placed = next(iter(loads.values())).wire, subject.placed(ground)
+            up = stack.enter_context(self.stage.serving(placed, port=port, wire=wire, row=prepared.rows[0]))
+            for load in loads.values() if self.schedule.warmup_s > 0 else ():
+                load.run(up, connections=max(self.schedule.connections), seconds=self.schedule.warmup_s)
+        except (ModelserveError, OSError) as error:
+            self.miss(prepared.work.name, subject.name, str(error))
+            return None
+        return _Seat(name=subject.name, up=up, loads=loads)
 
     def _loads(self, prepared: Prepared, subject: Subject, ground: Ground) -> Iterator[tuple[Format, Load]]:
-        for format_ in prepared.work.formats:
+        for format_ in _formats(prepared, subject):
             if (wire := subject.wires(prepared.work.name, format_)) is not None:
                 requests = ground.folder / f"requests-{format_}"
                 put_requests(prepared, wire, requests)
@@ -109,15 +148,51 @@ class Course:
                 load = Load(machine=machine, prepared=prepared, wire=wire, requests=requests, is_checked=is_checked)
                 yield format_, load
 
-    def _load(self, load: Load, up: Up, *, format_: Format, subject: str, nth: int) -> None:
-        if self.schedule.warmup_s > 0:
-            load.run(up, connections=max(self.schedule.connections), seconds=self.schedule.warmup_s)
-        for connections in self.schedule.connections:
-            measured = load.run(up, connections=connections, seconds=self.schedule.seconds)
-            cell = Cell(work=load.prepared.work.name, format=format_, connections=connections, subject=subject)
-            sample = Sample(cell=cell, round=nth, **asdict(measured))
-            self.samples.append(sample)
-            self.tell(
-                f"round {nth + 1}: {cell.work} {format_} c{connections} {subject}: {sample.rps:,.0f} rps,"
-                f" p99 {sample.p99_ms:.1f} ms, {sample.cpu_s_per_1000:.3f} CPU-s per 1,000"
-            )
+    def _take_turns(self, seats: Sequence[_Seat], place: _Place) -> None:
+        """Each in its turn, and back again; who fails is left out."""
+        first = len(self.samples)
+        for turn in range(self.schedule.turns):
+            for seat in seats if turn % 2 == 0 else reversed(seats):
+                if {(place.work, seat.name), (place.work, place.of)} & self.absences.keys():
+                    continue
+                try:
+                    self.samples.append(_sample(seat, place, turn))
+                except (ModelserveError, OSError) as error:
+                    self.miss(place.work, seat.name, str(error))
+        if taken := self.samples[first:]:
+            self._tell_of(place, taken)
+
+    def _tell_of(self, place: _Place, samples: Sequence[Sample]) -> None:
+        each = {
+            name: median(one.cpu_s_per_1000 for one in samples if one.cell.subject == name)
+            for name in dict.fromkeys(one.cell.subject for one in samples)
+        }
+        told = ", ".join(f"{name} {cpu_s:.3f}" for name, cpu_s in each.items())
+        self.tell(f"round {place.round + 1}: {place.work} {place.format} c{place.connections}, CPU-s per 1,000: {told}")
+
+
+def _together(name: str, subjects: Mapping[str, Subject]) -> list[str]:
+    """Who is started for the measurement of ``name``: what it is told against, and itself."""
+    return [*(one for one in references(name) if one in subjects), name]
+
+
+def _formats(prepared: Prepared, subject: Subject) -> list[Format]:
+    return [one for one in prepared.work.formats if subject.wires(prepared.work.name, one) is not None]
+
+
+def _sample(seat: _Seat, place: _Place, nth: int) -> Sample:
+    measured = seat.loads[place.format].run(seat.up, connections=place.connections, seconds=TURN_S)
+    cell = Cell(work=place.work, format=place.format, connections=place.connections, subject=seat.name)
+    return Sample(cell=cell, turn=Turn(round=place.round, of=place.of, nth=nth), **asdict(measured))
+
+
+def _footprint(seat: _Seat, work: str, nth: int) -> Footprint:
+    return Footprint(
+        work=work,
+        subject=seat.name,
+        round=nth,
+        start_s=seat.up.start_s,
+        start_cpu_s=seat.up.start_cpu_s,
+        pss_mb=seat.up.family.pss_bytes() / _MEGA,
+        processes=len(seat.up.family.pids()),
+    )

@@ -1,15 +1,29 @@
-"""What was measured, and what follows: medians over rounds, ratios within a round, spreads. Pure."""
+"""What was measured, and what follows: medians over turns, ratios within a turn, spreads. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, Final, Self
 
 from mlflow_deploy_plugin.errors import ConfigError
 
 EMPTY: Final = "empty"
-FORMAT_VERSION: Final = 1
+BASE: Final = "modelserve"
+LAYERS: Final = ("uncompiled", "gateway", "bentoml-serve", "log-predictions", "log-full")
+"""Subjects that are :data:`BASE` and a layer more, or less."""
+FORMAT_VERSION: Final = 2
 _THOUSAND: Final = 1000
+
+
+def references(subject: str) -> tuple[str, ...]:
+    """What a subject is told against, and so is loaded in turn with.
+
+    >>> references("log-full"), references("modelserve"), references("empty")
+    (('empty', 'modelserve'), ('empty',), ())
+    """
+    if subject == EMPTY:
+        return ()
+    return (EMPTY, BASE) if subject in LAYERS else (EMPTY,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +37,21 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """When it was measured. What shares a turn was loaded one right after the other, so ratios are of one turn."""
+
+    round: int
+    of: str
+    """Subject whose measurement it is: the one that was loaded, or one that was told against it."""
+    nth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One load on one server in one round."""
+    """One load on one server in one turn."""
 
     cell: Cell
-    round: int
+    turn: Turn
     seconds: float
     requests: int
     cpu_s: float
@@ -106,7 +130,10 @@ class Report:
         try:
             if document["format"] != FORMAT_VERSION:
                 raise ConfigError(f"results of format {document['format']}; this version reads {FORMAT_VERSION}")
-            samples = tuple(Sample(**{**one, "cell": Cell(**one["cell"])}) for one in document["samples"])
+            samples = tuple(
+                Sample(**{**one, "cell": Cell(**one["cell"]), "turn": Turn(**one["turn"])})
+                for one in document["samples"]
+            )
             footprints = tuple(Footprint(**one) for one in document["footprints"])
             absences = tuple(Absence(**one) for one in document["absences"])
             lists = {"samples": samples, "footprints": footprints, "absences": absences}
@@ -118,7 +145,7 @@ class Report:
 
 
 def joined(reports: Sequence[Report]) -> Report:
-    """Several runs on one machine as one: each run's rounds follow those before, so that ratios stay within a run.
+    """Several runs on one machine as one: each run's rounds follow those before, so that turns stay apart.
 
     Raises:
         ConfigError: they are of different machines.
@@ -133,7 +160,7 @@ def joined(reports: Sequence[Report]) -> Report:
 
 
 def _followed(whole: Report, report: Report) -> Report:
-    rounds = 1 + max((sample.round for sample in whole.samples), default=-1)
+    rounds = 1 + max((sample.turn.round for sample in whole.samples), default=-1)
     connections = {*whole.settings["connections"], *report.settings["connections"]}
     return replace(
         whole,
@@ -141,15 +168,19 @@ def _followed(whole: Report, report: Report) -> Report:
         subjects={**whole.subjects, **report.subjects},
         versions={**whole.versions, **report.versions},
         works={**whole.works, **report.works},
-        samples=(*whole.samples, *(replace(one, round=one.round + rounds) for one in report.samples)),
+        samples=(*whole.samples, *(_later(one, rounds) for one in report.samples)),
         footprints=(*whole.footprints, *(replace(one, round=one.round + rounds) for one in report.footprints)),
         absences=(*whole.absences, *report.absences),
     )
 
 
+def _later(sample: Sample, rounds: int) -> Sample:
+    return replace(sample, turn=replace(sample.turn, round=sample.turn.round + rounds))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """A figure over rounds."""
+    """A figure over turns: its median, and the quartiles between which its middle half lies."""
 
     middle: float
     low: float
@@ -157,18 +188,21 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self:
-        """Median and range of at least one value.
+        """Median and quartiles of at least one value.
 
-        >>> Spread.of([3.0, 1.0, 2.0])
-        Spread(middle=2.0, low=1.0, high=3.0)
+        >>> Spread.of([3.0, 1.0, 2.0, 9.0, 2.5])
+        Spread(middle=2.5, low=2.0, high=3.0)
         """
         known = sorted(values)
-        return cls(middle=median(known), low=known[0], high=known[-1])
+        if len(known) == 1:
+            return cls(middle=known[0], low=known[0], high=known[0])
+        low, middle, high = quantiles(known, n=4, method="inclusive")
+        return cls(middle=middle, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """One cell over all rounds."""
+    """One cell over all turns."""
 
     cell: Cell
     rps: Spread
@@ -176,7 +210,7 @@ class Figures:
     p99_ms: Spread
     cpu_s_per_1000: Spread
     ratio: Spread | None
-    """CPU per request over that of the empty app in the same round; ``None``: it was not measured."""
+    """CPU per request over that of the empty app in the same turn; ``None``: it was not measured."""
     failed: int
     socket_errors: int
     checked: int
@@ -185,10 +219,9 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """What one more layer costs each request, against another subject in the same rounds."""
+    """What one more layer costs each request, against another subject in the same turns."""
 
     cell: Cell
-    base: str
     added_us: Spread
     """Microseconds of CPU."""
     share: float
@@ -196,23 +229,23 @@ class Layer:
 
 
 @dataclass(slots=True)
-class _Rounds:
-    """Samples by cell and round."""
+class _Turns:
+    """Samples by cell and turn."""
 
-    by_cell: dict[Cell, dict[int, Sample]] = field(default_factory=dict)
+    by_cell: dict[Cell, dict[Turn, Sample]] = field(default_factory=dict)
 
     def paired(self, cell: Cell, base: Cell, both: Callable[[float, float], float]) -> list[float]:
-        """``both`` of the CPU per request of two cells, for each round that has them."""
+        """``both`` of the CPU per request of two cells, for each turn that has them."""
         ours, theirs = self.by_cell.get(cell, {}), self.by_cell.get(base, {})
-        common = sorted(ours.keys() & theirs.keys())
-        return [both(ours[nth].cpu_s_per_1000, theirs[nth].cpu_s_per_1000) for nth in common]
+        common = [turn for turn in ours if turn in theirs]
+        return [both(ours[turn].cpu_s_per_1000, theirs[turn].cpu_s_per_1000) for turn in common]
 
 
-def _rounds(report: Report) -> _Rounds:
-    rounds = _Rounds()
+def _turns(report: Report) -> _Turns:
+    turns = _Turns()
     for sample in report.samples:
-        rounds.by_cell.setdefault(sample.cell, {})[sample.round] = sample
-    return rounds
+        turns.by_cell.setdefault(sample.cell, {})[sample.turn] = sample
+    return turns
 
 
 def _beside(cell: Cell, subject: str) -> Cell:
@@ -221,12 +254,12 @@ def _beside(cell: Cell, subject: str) -> Cell:
 
 def figures(report: Report) -> dict[Cell, Figures]:
     """Every cell that was measured."""
-    rounds = _rounds(report)
-    return {cell: _figures(rounds, cell, list(samples.values())) for cell, samples in rounds.by_cell.items()}
+    turns = _turns(report)
+    return {cell: _figures(turns, cell, list(samples.values())) for cell, samples in turns.by_cell.items()}
 
 
-def _figures(rounds: _Rounds, cell: Cell, samples: list[Sample]) -> Figures:
-    ratios = rounds.paired(cell, _beside(cell, EMPTY), lambda ours, empty: ours / empty if empty else float("inf"))
+def _figures(turns: _Turns, cell: Cell, samples: list[Sample]) -> Figures:
+    ratios = turns.paired(cell, _beside(cell, EMPTY), lambda ours, empty: ours / empty if empty else float("inf"))
     return Figures(
         cell=cell,
         rps=Spread.of(sample.rps for sample in samples),
@@ -241,17 +274,17 @@ def _figures(rounds: _Rounds, cell: Cell, samples: list[Sample]) -> Figures:
     )
 
 
-def layers(report: Report, *, base: str, subjects: Iterable[str]) -> list[Layer]:
-    """What each of ``subjects`` costs beyond ``base``, where both were measured."""
-    rounds = _rounds(report)
+def layers(report: Report) -> list[Layer]:
+    """What each of :data:`LAYERS` costs beyond :data:`BASE`, where both were measured."""
+    turns = _turns(report)
     found = []
-    for subject in subjects:
-        for cell in [cell for cell in rounds.by_cell if cell.subject == subject]:
-            under = _beside(cell, base)
-            added = rounds.paired(cell, under, lambda ours, theirs: (ours - theirs) * _THOUSAND)
-            shares = rounds.paired(cell, under, lambda ours, theirs: (ours - theirs) / theirs if theirs else 0.0)
+    for subject in LAYERS:
+        for cell in [cell for cell in turns.by_cell if cell.subject == subject]:
+            under = _beside(cell, BASE)
+            added = turns.paired(cell, under, lambda ours, theirs: (ours - theirs) * _THOUSAND)
+            shares = turns.paired(cell, under, lambda ours, theirs: (ours - theirs) / theirs if theirs else 0.0)
             if added:
-                found.append(Layer(cell=cell, base=base, added_us=Spread.of(added), share=median(shares)))
+                found.append(Layer(cell=cell, added_us=Spread.of(added), share=median(shares)))
     return found
 
 

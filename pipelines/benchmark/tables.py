@@ -5,16 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Final
 
-from pipelines.benchmark.results import Cell, Figures, Footprint, Layer, Report, Spread, figures, layers
+from pipelines.benchmark.results import BASE, Cell, Figures, Footprint, Layer, Report, Spread, figures, layers
 
-LAYERS: Final = ("uncompiled", "gateway", "bentoml-serve", "log-predictions", "log-full")
-"""Subjects that are another one and a layer more."""
 _QUIET: Final = 0.05
 _BUSY: Final = 0.25
-BASE: Final = "modelserve"
 
 _COLUMNS: Final = (
-    "server", "rps", "p50 ms", "p99 ms", "CPU-s per 1,000", "times empty", "range", "not 200 + lost",
+    "server", "rps", "p50 ms", "p99 ms", "CPU-s per 1,000", "times empty", "middle half", "not 200 + lost",
     "wrong of checked", "PSS MB", "processes", "first 200 s (CPU-s)",
 )  # fmt: skip
 
@@ -37,12 +34,12 @@ def markdown(report: Report, *, level: int = 2) -> str:
     known, mark = figures(report), "#" * level
     connections = " / ".join(map(str, report.settings["connections"]))
     parts = [
-        f"{_when(report)} Several figures in a cell are for {connections} connections; each is a median over rounds."
+        f"{_when(report)} Several figures in a cell are for {connections} connections; each is a median over turns."
     ]
     for work, what in report.works.items():
         for format_ in dict.fromkeys(cell.format for cell in known if cell.work == work):
             parts += [f"{mark} {work}, {format_}", f"{what[:1].upper()}{what[1:]}.", _servers(report, work, format_)]
-    if found := layers(report, base=BASE, subjects=LAYERS):
+    if found := layers(report):
         parts += [f"{mark} What a layer adds to each request of {BASE}", _layers(found)]
     if report.absences:
         parts += [f"{mark} Not measured", _absences(report)]
@@ -61,7 +58,7 @@ def brief(report: Report) -> str:
         if (feet := _feet(report, name))
     ]
     about = (
-        f"CPU per request as a multiple of the empty app's in the same round, and p99, at {most} connections;"
+        f"CPU per request as a multiple of the empty app's in the same turn, and p99, at {most} connections;"
         f" memory and start for {' / '.join(report.works)}."
     )
     return f"{_when(report)} {about}\n\n{table(head, *lines)}"
@@ -92,10 +89,10 @@ def _feet(report: Report, subject: str) -> list[str]:
 
 def _when(report: Report) -> str:
     counts = Counter(sample.cell for sample in report.samples)
-    rounds = f"{min(counts.values())} to {max(counts.values())}" if counts else "no"
+    turns = f"{min(counts.values())} to {max(counts.values())}" if counts else "no"
     return (
-        f"Measured {report.began[:16].replace('T', ' ')} UTC on {report.machine}: {rounds} rounds of"
-        f" {report.settings['seconds']:g} s. {_foreign(report)}"
+        f"Measured {report.began[:16].replace('T', ' ')} UTC on {report.machine}, in {turns} turns of a second."
+        f" {_foreign(report)}"
     )
 
 
@@ -167,7 +164,7 @@ def _layers(found: Iterable[Layer]) -> str:
         ]
         for layer in found
     ]
-    return table(["layer", "work", "connections", "CPU µs", "range", "of the request"], *lines)
+    return table(["layer", "work", "connections", "CPU µs", "middle half", "of the request"], *lines)
 
 
 def _absences(report: Report) -> str:

@@ -1,9 +1,9 @@
-"""Measure this server beside others: one at a time on one core, wrk on another, answers compared all the while.
+"""Measure this server beside others: one loaded at a time on one core, wrk on another, answers compared meanwhile.
 
 Prints a table, and leaves results.json, tracked.json (customSmallerIsBetter) and results.png in --out. Everything
 binds 127.0.0.1 and ends with the command. It needs wrk, taskset and two cores, which nobody else should use meanwhile:
-seconds depend on the machine and its load, so compare the ratios to the empty app, which are of one run, and look at
-their range.
+seconds depend on the machine and its load, so compare the ratios to the empty app: medians over turns of a second, in
+which both were loaded one right after the other.
 
   --peers        measures servers of others too, each in an environment of its own that uv makes once in --cache. Ray
                  Serve and KServe are left out: they listen on every address.
@@ -27,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--connections", type=_counts, default=(1, 16, 64), metavar="NUMBERS", help="open at once (default 1,16,64)"
     )
-    parser.add_argument("--seconds", type=_span, default=5.0, metavar="N", help="of each load (default 5)")
-    parser.add_argument("--rounds", type=_count, default=3, metavar="N", help="of all servers in turn (default 3)")
+    parser.add_argument(
+        "--seconds", type=_span, default=9.0, metavar="N", help="of load, in turns of one second (default 9)"
+    )
+    parser.add_argument("--rounds", type=_count, default=1, metavar="N", help="in which all start anew (default 1)")
     parser.add_argument("--warmup", type=_span, default=2.0, metavar="N", help="seconds before measuring (default 2)")
     parser.add_argument(
         "--subjects",

@@ -14,7 +14,7 @@ from pipelines.benchmark import machine, peers
 from pipelines.benchmark.course import Course, Schedule
 from pipelines.benchmark.environments import Environments
 from pipelines.benchmark.peers import Peer
-from pipelines.benchmark.results import Sample
+from pipelines.benchmark.results import Report, Sample, figures
 from pipelines.benchmark.stage import Placed, Stage, launch
 from pipelines.benchmark.subjects import Ground, Subject, by_name, empty
 from pipelines.benchmark.wires import PLAIN
@@ -71,16 +71,21 @@ def subject(name: str, placed: Callable[[Ground], tuple[Placed, ...]]) -> Subjec
 def run(tmp_path: Path) -> Run:
     """Measures subjects on a work whose answer to each row is its first number."""
 
-    def measured(*subjects: Subject) -> Course:
+    def measured(*subjects: Subject, turns: int = 1) -> Course:
         rows = np.arange(60, dtype=float).reshape(2, 30)
         prepared = Prepared(work=WORKS["tabular"], folder=tmp_path, rows=rows, answers=rows[:, :1])
         found = machine.find(os.sched_getaffinity(0))
-        schedule = Schedule(rounds=1, connections=(2,), seconds=1.0, warmup_s=0.0)
+        schedule = Schedule(rounds=1, connections=(2,), seconds=float(turns), warmup_s=0.0)
         course = Course(stage=Stage.real(found), schedule=schedule, folder=tmp_path / "run", tell=lambda _: None)
         course.run([prepared], by_name(subjects))
         return course
 
     return measured
+
+
+def report_of(course: Course) -> Report:
+    fields = {"began": "", "machine": "", "settings": {}, "subjects": {}, "versions": {}, "works": {}}
+    return Report(**fields, samples=tuple(course.samples))
 
 
 def only(course: Course) -> Sample:
@@ -123,6 +128,24 @@ def test_a_server_that_ends_is_a_reason_with_its_last_words_and_the_others_are_m
     assert absence.subject == "broken"
     assert "exit code 1" in absence.reason
     assert "no model here" in absence.reason
+
+
+def test_a_server_and_the_empty_app_are_loaded_in_turn(run: Run) -> None:
+    course = run(subject("right", server("(200, row[0])")), empty(), turns=2)
+    asked = [(sample.cell.subject, sample.turn.nth) for sample in course.samples if sample.turn.of == "right"]
+    assert asked == [("empty", 0), ("right", 0), ("right", 1), ("empty", 1)]
+    (ratio,) = [figure.ratio for cell, figure in figures(report_of(course)).items() if cell.subject == "right"]
+    assert ratio is not None
+    assert ratio.low > 1
+
+
+def test_a_server_that_ends_while_it_is_loaded_is_a_reason_and_the_empty_app_is_measured(run: Run) -> None:
+    mortal = "(200, row[0]) if Handler.asked == 1 else __import__('os')._exit(3)"
+    course = run(subject("mortal", server(mortal)), empty())
+    assert {sample.cell.subject for sample in course.samples if sample.turn.of == "empty"} == {"empty"}
+    (absence,) = course.absences.values()
+    assert absence.subject == "mortal"
+    assert "answered nothing" in absence.reason
 
 
 def test_a_peer_that_cannot_be_installed_is_a_reason(run: Run, tmp_path: Path) -> None:

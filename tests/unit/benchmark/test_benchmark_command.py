@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.benchmark.results import Cell, Report, Sample
+from pipelines.benchmark.results import Cell, Report, Sample, Turn
 from pipelines.cli import main
 from pipelines.commands.doors import Doors
 
@@ -92,7 +92,7 @@ def results(tmp_path: Path) -> str:
         subjects={"modelserve": "ours"},
         versions={},
         works={"tabular": "30 floats"},
-        samples=(Sample(cell=cell, round=0, **numbers, **counts),),
+        samples=(Sample(cell=cell, turn=Turn(round=0, of="modelserve", nth=0), **numbers, **counts),),
     )
     path = tmp_path / "results.json"
     path.write_text(json.dumps(report.to_document()))
