@@ -34,7 +34,7 @@ def main() -> None:
         print(json.dumps(asyncio.run(load(options.load, options))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        bento = make_bento(Path(folder), options.hidden)
+        bento = make_bento(Path(folder), network(options.hidden))
         loop = bare_loop(options)
         with server(bento, options) as url:
             again = [sys.executable, __file__, "--load", url, *sys.argv[1:]]
@@ -69,22 +69,22 @@ def network(hidden: int) -> Any:
     return torch.nn.Sequential(*layers, torch.nn.Linear(hidden, CLASSES)).eval()
 
 
-def make_bento(folder: Path, hidden: int) -> Path:
-    """The model as a Bento's source folder, as ``mlflow deployments create`` leaves it."""
+def make_bento(folder: Path, model: Any) -> Path:
+    """A torch model of rows of ``WIDTH`` numbers as a Bento's source folder, as a deployment has it."""
+    from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER, SPEC_FILE, BentoSpec
+
+    digests = dict.fromkeys(("model_digest", "serving_digest", "environment_digest"), "sha256:0")
+    spec = BentoSpec(model_uri="models:/wide/1", model_name="wide", model_version="1", **digests)
+    (folder / SPEC_FILE).write_text(spec.to_json())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow warns of itself when it is imported
         import mlflow
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-    from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER, SPEC_FILE, BentoSpec
-
-    digests = dict.fromkeys(("model_digest", "serving_digest", "environment_digest"), "sha256:0")
-    spec = BentoSpec(model_uri="models:/wide/1", model_name="wide", model_version="1", **digests)
-    (folder / SPEC_FILE).write_text(spec.to_json())
-    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), (-1, WIDTH))]))
-    options = {"signature": signature, "serialization_format": "pickle", "pip_requirements": ["torch"]}
-    mlflow.pytorch.save_model(network(hidden), folder / MODEL_FOLDER, **options)
+        signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), (-1, WIDTH))]))
+        options = {"signature": signature, "serialization_format": "pickle", "pip_requirements": ["torch"]}
+        mlflow.pytorch.save_model(model, folder / MODEL_FOLDER, **options)
     return folder
 
 

@@ -49,6 +49,8 @@ _CODES: Final = {
     Fault.UNAVAILABLE: "TEMPORARILY_UNAVAILABLE",
     Fault.TIMED_OUT: "DEADLINE_EXCEEDED",
 }
+_OF_THE_MODEL: Final = frozenset({Fault.MALFORMED, Fault.INVALID, Fault.MODEL_FAILED})
+"""What MLflow's server meets too while it asks the model; a lack of room or time is said as such."""
 MODEL_RAISED: Final = (
     "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe is"
     " compatible with the model for inference."
@@ -113,7 +115,7 @@ class MlflowCodec:
         """MLflow's JSON; a wrong content type is refused in plain text, as MLflow does."""
         if error.fault is Fault.UNSUPPORTED_TYPE:
             return Reply(415, _PLAIN, error.message.encode())
-        if request is not None and isinstance(error.__cause__, Exception):
+        if request is not None and isinstance(error.__cause__, Exception) and error.fault in _OF_THE_MODEL:
             return mlflow_exact.refusal(_model_error(error, error.__cause__, request))
         if mlflow_exact.is_mlflow_error(error.__cause__):
             return mlflow_exact.refusal(error.__cause__)

@@ -83,6 +83,8 @@ class Loopback:
     def _answer(self, request: Request) -> Response:
         try:
             prediction = self.model(request.payload)
+        except RequestError:
+            raise
         except Exception as error:
             raise RequestError(Fault.MODEL_FAILED, str(error)) from error
         probability = self.probability if request.wants == "probability" else None
