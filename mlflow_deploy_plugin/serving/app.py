@@ -20,7 +20,7 @@ from mlflow_deploy_plugin.serving.batching import Batcher
 from mlflow_deploy_plugin.serving.body import BodyLimits
 from mlflow_deploy_plugin.serving.caller import read_caller
 from mlflow_deploy_plugin.serving.codecs import make_codecs, make_grpc_codecs
-from mlflow_deploy_plugin.serving.codecs.base import JSON, Call, Host, Reply
+from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Host, Reply
 from mlflow_deploy_plugin.serving.engine import Engine
 from mlflow_deploy_plugin.serving.events import open_labels, open_recorder
 from mlflow_deploy_plugin.serving.explaining.desk import Desk
@@ -107,7 +107,11 @@ class Application:
         self._gpus = gpus or open_reader(os.environ)
         self._end_process = end_process
         description = model.description
-        self._host = Host(model=description, is_ready=lambda: self.lifecycle.is_ready)
+        self._host = Host(
+            model=description,
+            is_ready=lambda: self.lifecycle.is_ready,
+            totals=lambda: exposition.totals(self._every_series()),
+        )
         self._codecs = make_codecs(self._host)
         own = OwnRoutes(description, self.lifecycle, labels, self.scrape)
         self._router = Router(self._codecs, [(own, route) for route in own.routes(self._codecs)])
@@ -243,8 +247,11 @@ class Application:
 
     def scrape(self) -> bytes:
         """Prometheus' text, for all workers of this address."""
+        return exposition.text(self._every_series())
+
+    def _every_series(self) -> exposition.Series:
         others = [] if self._shared is None else self._shared.others()
-        return exposition.text(exposition.merge([self._series(), *others]))
+        return exposition.merge([self._series(), *others])
 
     def _series(self) -> exposition.Series:
         description = self._model.description
@@ -279,7 +286,7 @@ class Application:
         elif isinstance(match, ExplainMatch):
             reply = await self._explain(match, scope, headers, caller, receive)
         elif isinstance(match, NoRoute):
-            reply = _no_route(match)
+            reply = _no_route(match, scope, headers, caller)
         else:
             assert_never(match)
         extra = self._headers(caller, reply)
@@ -360,11 +367,23 @@ async def _decode(codec: Codec, call: Call) -> Request:
         return await asyncio.to_thread(codec.decode, call)
 
 
-def _no_route(match: NoRoute) -> Reply:
-    if match.allowed:
-        allow = ", ".join(match.allowed).encode()
-        return Reply(Fault.WRONG_METHOD.value, JSON, b'{"detail":"Method Not Allowed"}', ((b"allow", allow),))
-    return Reply(Fault.UNKNOWN_PATH.value, JSON, b'{"detail":"Not Found"}')
+def _no_route(match: NoRoute, scope: Scope, headers: dict[bytes, bytes], caller: Caller) -> Reply:
+    """In the words of the protocol that the path belongs to; else in those of FastAPI, which MLflow's server speaks."""
+    extra = ((b"allow", ", ".join(match.allowed).encode()),) if match.allowed else ()
+    fault = Fault.WRONG_METHOD if match.allowed else Fault.UNKNOWN_PATH
+    if match.speaker is None:
+        detail = b"Method Not Allowed" if match.allowed else b"Not Found"
+        return Reply(fault.value, JSON, b'{"detail":"%s"}' % detail, extra)
+    method, path = scope["method"], scope["path"]
+    route = Answer(path=path, answer=_unanswered, methods=match.allowed)
+    error = RequestError(fault, f"{method} {path[:200]!r} is not offered; /openapi.json lists what is")
+    call = Call(method, route, {}, headers, b"", b"", caller)
+    reply = match.speaker.encode_error(error, call)
+    return reply._replace(headers=(*reply.headers, *extra))
+
+
+def _unanswered(call: Call) -> Reply:
+    raise RequestError(Fault.UNKNOWN_PATH, f"{call.route.path!r} is not offered")
 
 
 async def _send(reply: Reply, extra: list[tuple[bytes, bytes]], send: Send) -> None:

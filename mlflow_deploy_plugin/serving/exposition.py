@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mlflow_deploy_plugin.serving.codecs.base import Totals
 from mlflow_deploy_plugin.serving.faults import Fault
 from mlflow_deploy_plugin.serving.metrics import NONE, Histogram, Metrics
 
@@ -23,12 +25,16 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
+ERROR: Final = "error"
+"""``status`` of a request that the model failed."""
+
 Series = dict[str, float]
 """``name{labels}`` → value."""
 
 HELP: Final = {
     "model_predictions_total": ("counter", "Rows predicted, and requests that the model failed"),
     "model_prediction_latency_seconds": ("histogram", "From the request received to its answer encoded"),
+    "model_error_seconds_total": ("counter", "Latency of the requests that the model failed, in all"),
     "model_queue_seconds": ("histogram", "Waiting for the model"),
     "model_compute_seconds": ("histogram", "One call of the model"),
     "model_codec_seconds": ("histogram", "Decoding and encoding of one request"),
@@ -74,8 +80,9 @@ def series(metrics: Metrics, labels: Labels, gauges: Gauges) -> Series:
     found: Series = {}
     for label, count in zip(metrics.class_labels, metrics.predictions, strict=True):
         found[_key("model_predictions_total", {**version, "prediction_class": label, "status": "success"})] = count
-    found[_key("model_predictions_total", {**version, "prediction_class": NONE, "status": "error"})] = metrics.errors
+    found[_key("model_predictions_total", {**version, "prediction_class": NONE, "status": ERROR})] = metrics.errors
     _histogram(found, "model_prediction_latency_seconds", {**version, **endpoint}, metrics.latency)
+    found[_key("model_error_seconds_total", version)] = metrics.errors_s
     _histogram(found, "model_queue_seconds", version, metrics.queue)
     _histogram(found, "model_compute_seconds", version, metrics.compute)
     _histogram(found, "model_codec_seconds", version, metrics.codec)
@@ -111,6 +118,28 @@ def merge(parts: Iterable[Series]) -> Series:
             known = total.get(key, 0)
             total[key] = max(known, value) if key.startswith("model_gpu_") else known + value
     return total
+
+
+def totals(found: Series) -> Totals:
+    """What one Bento has done, of the merged series of its workers."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    for key, value in found.items():
+        sums[key.partition("{")[0]] += value
+    errors = sum(value for key, value in found.items() if _is_error(key))
+    return Totals(
+        requests=int(sums["model_codec_seconds_count"]),
+        requests_s=sums["model_prediction_latency_seconds_sum"] - sums["model_error_seconds_total"],
+        errors=int(errors),
+        errors_s=sums["model_error_seconds_total"],
+        queue_s=sums["model_queue_seconds_sum"],
+        batches=int(sums["model_compute_seconds_count"]),
+        compute_s=sums["model_compute_seconds_sum"],
+        rows=int(sums["model_batch_rows_sum"]),
+    )
+
+
+def _is_error(key: str) -> bool:
+    return key.startswith("model_predictions_total{") and key.endswith(f'status="{ERROR}"}}')
 
 
 def text(found: Series) -> bytes:

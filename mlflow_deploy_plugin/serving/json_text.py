@@ -47,6 +47,21 @@ def rows(output: Any) -> Any:  # noqa: ANN401
     return output
 
 
+def records(said: Any) -> Any:  # noqa: ANN401
+    """A dict of columns as records, a dict of anything else as the one record that it is, the rest unchanged.
+
+    >>> records({"a": [1, 2], "b": ["x", "y"]})
+    [{'a': 1, 'b': 'x'}, {'a': 2, 'b': 'y'}]
+    """
+    if not isinstance(said, dict):
+        return said
+    columns = {name: column.tolist() if isinstance(column, np.ndarray) else column for name, column in said.items()}
+    is_table = all(isinstance(column, list) for column in columns.values())
+    if not is_table or len({len(column) for column in columns.values()}) != 1:
+        return [columns]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
 def _convert(value: Any) -> Any:  # noqa: ANN401  one line per foreign type
     if isinstance(value, np.ndarray):
         return value.tolist()

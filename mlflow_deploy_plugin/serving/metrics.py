@@ -80,6 +80,7 @@ class Metrics:
         self._class_index = {value: at for at, value in enumerate(classes)}
         self.predictions = [0] * len(self.class_labels)
         self.errors = 0
+        self.errors_s = 0.0
         self.latency = Histogram(LATENCY_BOUNDS)
         self.queue = Histogram(STEP_BOUNDS)
         self.compute = Histogram(STEP_BOUNDS)
@@ -112,6 +113,7 @@ class Metrics:
         self.rejected[fault.name.lower()] += 1
         if not fault.is_clients:
             self.errors += 1
+            self.errors_s += latency_s
             self.latency.observe(latency_s)
 
     def dropped(self, table: str, reason: str, count: int) -> None:

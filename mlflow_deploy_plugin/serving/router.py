@@ -45,6 +45,8 @@ class NoRoute:
     """Nothing serves this path (``allowed`` empty), or not by this method."""
 
     allowed: tuple[str, ...] = ()
+    speaker: Speaker | None = None
+    """The protocol whose paths begin alike; None: nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Router:
         for codec in codecs:
             for route in codec.routes():
                 self._matches.append((compile_path(route.path), _bind(codec, route)))
+        self._owners = {first: codec for codec in reversed(codecs) for first in _prefixes(codec)}
         self._memory: dict[tuple[str, str], Match] = {}
 
     def match(self, method: str, path: str) -> Match:
@@ -89,7 +92,16 @@ class Router:
                 if method in bound.route.methods:
                     return replace(bound, captures=matched.groupdict())
                 allowed.extend(bound.route.methods)
-        return NoRoute(tuple(dict.fromkeys(allowed)))
+        return NoRoute(tuple(dict.fromkeys(allowed)), self._owners.get(_first_segment(path)))
+
+
+def _prefixes(codec: Codec) -> set[str]:
+    """First segments below which a protocol has its paths."""
+    return {_first_segment(route.path) for route in codec.routes() if route.path.count("/") > 1}
+
+
+def _first_segment(path: str) -> str:
+    return path.split("/", 2)[1] if "/" in path else ""
 
 
 def _bind(codec: Codec, route: Route) -> Bound:

@@ -129,8 +129,10 @@ def fit(array: Array, dtype: np.dtype[Any], name: str) -> Array:
     Raises:
         RequestError: INVALID.
     """
-    if dtype.kind in "OUS":
-        return _decoded(array, name)
+    if dtype.kind == "S":
+        return np.array([_as_bytes(value, name) for value in array.reshape(-1).tolist()], "S").reshape(array.shape)
+    if dtype.kind in "OU":  # MLflow tells text of NumPy's own kind from objects, and refuses the other
+        return _decoded(array, name).astype(dtype)
     if array.dtype == dtype:
         return array
     if array.dtype.kind not in _WIDENED.get(dtype.kind, ""):

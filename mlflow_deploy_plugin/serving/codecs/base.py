@@ -157,6 +157,25 @@ class ExplainingCodec(Codec, Protocol):
         """The answer."""
 
 
+class Totals(NamedTuple):
+    """What the workers of one Bento have done since they started, for protocols that tell it."""
+
+    requests: int = 0
+    """Requests that got a prediction."""
+    requests_s: float = 0.0
+    """Their latency in all."""
+    errors: int = 0
+    """Requests that the model failed."""
+    errors_s: float = 0.0
+    queue_s: float = 0.0
+    """Waiting for the model."""
+    batches: int = 0
+    """Calls of the model."""
+    compute_s: float = 0.0
+    rows: int = 0
+    """Rows of all calls."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """What a codec is made with."""
@@ -164,6 +183,7 @@ class Host:
     model: ModelDescription
     is_ready: Callable[[], bool]
     """Whether the warm-up was answered and no drain has begun."""
+    totals: Callable[[], Totals] = Totals
 
 
 Factory = Callable[[Host], Codec]

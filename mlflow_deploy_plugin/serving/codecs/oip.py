@@ -5,8 +5,9 @@ model's registered version or the deployment's name: a split chooses versions, a
 one. Parameters of a request that the signature declares reach the model; others are the protocol's own or ignored.
 
 Beside the model's outputs a classifier offers ``probability``, given where it is asked for by name. Where Triton writes
-NaN, which is not JSON, we write null; binary outputs carry it. Not offered: sequences, shared memory, classification
-extension, loading and unloading (git decides what is served).
+NaN, which is not JSON, we write null; binary outputs carry it. Of Triton's extensions the repository's index, the
+model's configuration and its statistics are told. Not offered: sequences, shared memory, classification extension,
+trace and log settings, loading and unloading (git decides what is served).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mlflow_deploy_plugin.serving.codecs import oip_tensors
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
 from mlflow_deploy_plugin.serving.codecs.blame import status_of
 from mlflow_deploy_plugin.serving.codecs.json_body import json_type, loads_object, retry_headers
-from mlflow_deploy_plugin.serving.codecs.oip_model import OipModel
+from mlflow_deploy_plugin.serving.codecs.oip_model import EXTENSIONS, OipModel
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.version import VERSION
 
@@ -54,7 +55,7 @@ class OipCodec:
     def __init__(self, host: Host) -> None:
         self._description = host.model
         self._is_ready = host.is_ready
-        self._model = OipModel(host.model)
+        self._model = OipModel(host)
 
     def routes(self) -> Sequence[Route]:
         """Health, metadata and inference; everything of the model also with a version in the path."""
@@ -64,10 +65,15 @@ class OipCodec:
             Answer(path="/v2/health/live", answer=self._live),
             Answer(path="/v2/health/ready", answer=self._server_ready),
             Answer(path="/v2/repository/index", methods=("POST",), answer=self._index),
+            Answer(path="/v2/repository/models/{model}/load", methods=("POST",), answer=self._refuse),
+            Answer(path="/v2/repository/models/{model}/unload", methods=("POST",), answer=self._refuse),
+            Answer(path="/v2/models/stats", answer=self._statistics),
         ]
         for path in _MODELS:
             whole.append(Infer(path=f"{path}/infer", verb="infer"))
             whole.append(Answer(path=f"{path}/ready", answer=self._model_ready))
+            whole.append(Answer(path=f"{path}/config", answer=self._configuration))
+            whole.append(Answer(path=f"{path}/stats", answer=self._statistics))
             whole.append(Answer(path=path, answer=self._metadata))
         return whole
 
@@ -111,7 +117,7 @@ class OipCodec:
         return call.captures.get("model", self._description.model_name)
 
     def _server(self, call: Call) -> Reply:  # noqa: ARG002  all servers are alike
-        return _reply({"name": "modelserve", "version": VERSION, "extensions": ["binary_tensor_data"]})
+        return _reply({"name": "modelserve", "version": VERSION, "extensions": EXTENSIONS})
 
     def _live(self, call: Call) -> Reply:  # noqa: ARG002
         return _reply({"live": True})
@@ -129,9 +135,18 @@ class OipCodec:
         return _reply(self._model.metadata(self._name(call)))
 
     def _index(self, call: Call) -> Reply:  # noqa: ARG002
-        name = self._description.endpoint or self._description.model_name
-        state = {"state": "READY" if self._is_ready() else "UNAVAILABLE", "reason": ""}
-        return _reply([{"name": name, "version": self._model.version, **state}])
+        return _reply(self._model.index())
+
+    def _configuration(self, call: Call) -> Reply:
+        self._check_version(call)
+        return _reply(self._model.configuration(self._name(call)))
+
+    def _statistics(self, call: Call) -> Reply:
+        self._check_version(call)
+        return _reply(self._model.statistics(call.captures.get("model", "")))
+
+    def _refuse(self, call: Call) -> Reply:  # noqa: ARG002
+        self._model.refuse_control()
 
 
 def _output(name: str, array: np.ndarray, binary: bytes | None) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from mlflow_deploy_plugin.serving.codecs import grpc_status, oip_messages
 from mlflow_deploy_plugin.serving.codecs.base import Answer, Call, Infer, Reply
 from mlflow_deploy_plugin.serving.codecs.blame import as_told
+from mlflow_deploy_plugin.serving.codecs.oip_management import numbered
 from mlflow_deploy_plugin.serving.codecs.oip_messages import MESSAGES
-from mlflow_deploy_plugin.serving.codecs.oip_model import OipModel
+from mlflow_deploy_plugin.serving.codecs.oip_model import EXTENSIONS, OipModel
 from mlflow_deploy_plugin.serving.codecs.protobuf import parse
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.version import VERSION
@@ -43,7 +44,7 @@ class OipGrpcCodec:
 
     def __init__(self, host: Host) -> None:
         self._is_ready = host.is_ready
-        self._model = OipModel(host.model)
+        self._model = OipModel(host)
         self._signature = host.model.signature
 
     def routes(self) -> Sequence[Route]:
@@ -55,6 +56,11 @@ class OipGrpcCodec:
             Answer(path=f"{SERVICE}ServerMetadata", methods=("POST",), answer=self._server_metadata),
             Answer(path=f"{SERVICE}ModelReady", methods=("POST",), answer=self._model_ready),
             Answer(path=f"{SERVICE}ModelMetadata", methods=("POST",), answer=self._model_metadata),
+            Answer(path=f"{SERVICE}ModelConfig", methods=("POST",), answer=self._model_configuration),
+            Answer(path=f"{SERVICE}ModelStatistics", methods=("POST",), answer=self._model_statistics),
+            Answer(path=f"{SERVICE}RepositoryIndex", methods=("POST",), answer=self._index),
+            Answer(path=f"{SERVICE}RepositoryModelLoad", methods=("POST",), answer=self._refuse),
+            Answer(path=f"{SERVICE}RepositoryModelUnload", methods=("POST",), answer=self._refuse),
         )
 
     def decode(self, call: Call) -> Request:
@@ -93,7 +99,7 @@ class OipGrpcCodec:
         return _reply("ServerReadyResponse", ready=self._is_ready())
 
     def _server_metadata(self, call: Call) -> Reply:  # noqa: ARG002
-        return _reply("ServerMetadataResponse", name="modelserve", version=VERSION)
+        return _reply("ServerMetadataResponse", name="modelserve", version=VERSION, extensions=EXTENSIONS)
 
     def _model_ready(self, call: Call) -> Reply:
         message = parse(MESSAGES["ModelReadyRequest"], call.body)
@@ -103,6 +109,22 @@ class OipGrpcCodec:
         message = parse(MESSAGES["ModelMetadataRequest"], call.body)
         self._model.check_version(message.version)
         return _reply("ModelMetadataResponse", **self._model.metadata(message.name))
+
+    def _model_configuration(self, call: Call) -> Reply:
+        message = parse(MESSAGES["ModelConfigRequest"], call.body)
+        self._model.check_version(message.version)
+        return _reply("ModelConfigResponse", config=numbered(self._model.configuration(message.name)))
+
+    def _model_statistics(self, call: Call) -> Reply:
+        message = parse(MESSAGES["ModelStatisticsRequest"], call.body)
+        self._model.check_version(message.version)
+        return _reply("ModelStatisticsResponse", **self._model.statistics(message.name))
+
+    def _index(self, call: Call) -> Reply:  # noqa: ARG002
+        return _reply("RepositoryIndexResponse", models=self._model.index())
+
+    def _refuse(self, call: Call) -> Reply:  # noqa: ARG002
+        self._model.refuse_control()
 
 
 def _reply(kind: str, **fields: Any) -> Reply:  # noqa: ANN401

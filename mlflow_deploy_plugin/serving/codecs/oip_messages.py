@@ -1,7 +1,7 @@
 """Messages of the Open Inference Protocol's gRPC form, and tensors within them. Pure.
 
 After https://github.com/open-inference/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto,
-and the ``uint64_param`` that Triton added to it.
+and of Triton's ``grpc_service.proto`` its ``uint64_param``, configuration, statistics and repository index.
 """
 
 from __future__ import annotations
@@ -39,6 +39,37 @@ TABLE: Final[dict[str, Fields]] = {
         "inputs": "4 repeated TensorMetadata",
         "outputs": "5 repeated TensorMetadata",
     },
+    "ModelConfigRequest": {"name": "1 string", "version": "2 string"},
+    "ModelConfigResponse": {"config": "1 ModelConfig"},
+    "ModelConfig": {
+        "name": "1 string",
+        "platform": "2 string",
+        "max_batch_size": "4 int32",
+        "input": "5 repeated ModelInput",
+        "output": "6 repeated ModelOutput",
+        "backend": "17 string",
+    },
+    "ModelInput": {"name": "1 string", "data_type": "2 int32", "dims": "4 repeated int64"},
+    "ModelOutput": {"name": "1 string", "data_type": "2 int32", "dims": "3 repeated int64"},
+    "ModelStatisticsRequest": {"name": "1 string", "version": "2 string"},
+    "ModelStatisticsResponse": {"model_stats": "1 repeated ModelStatistics"},
+    "ModelStatistics": {
+        "name": "1 string",
+        "version": "2 string",
+        "inference_count": "4 uint64",
+        "execution_count": "5 uint64",
+        "inference_stats": "6 InferStatistics",
+    },
+    "InferStatistics": {
+        "success": "1 StatisticDuration",
+        "fail": "2 StatisticDuration",
+        "queue": "3 StatisticDuration",
+        "compute_infer": "5 StatisticDuration",
+    },
+    "StatisticDuration": {"count": "1 uint64", "ns": "2 uint64"},
+    "RepositoryIndexRequest": {"repository_name": "1 string", "ready": "2 bool"},
+    "RepositoryIndexResponse": {"models": "1 repeated ModelIndex"},
+    "ModelIndex": {"name": "1 string", "version": "2 string", "state": "3 string", "reason": "4 string"},
     "InferParameter": {
         "bool_param": "1 bool parameter_choice",
         "int64_param": "2 int64 parameter_choice",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from mlflow_deploy_plugin.serving.codecs import oip_management
 from mlflow_deploy_plugin.serving.codecs.arrays import ArrayReader
 from mlflow_deploy_plugin.serving.codecs.oip_metadata import model_metadata, probability_name
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
@@ -15,15 +16,22 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from mlflow_deploy_plugin.serving.codecs.base import ModelDescription
+    from mlflow_deploy_plugin.serving.codecs.base import Host
     from mlflow_deploy_plugin.serving.request import Response
+
+
+EXTENSIONS: Final = ["binary_tensor_data", "model_configuration", "statistics"]
+"""Of those that Triton lists; of its repository there is only the index."""
 
 
 class OipModel:
     """Versions, inputs, outputs and parameters of the served model."""
 
-    def __init__(self, model: ModelDescription) -> None:
+    def __init__(self, host: Host) -> None:
+        model = host.model
         self._model = model
+        self._is_ready = host.is_ready
+        self._totals = host.totals
         self._reader = ArrayReader(model.signature)
         self._outputs = [spec.name for spec in model.signature.outputs]
         self._params = {param.name for param in model.signature.params}
@@ -82,3 +90,33 @@ class OipModel:
     def metadata(self, name: str) -> dict[str, Any]:
         """Metadata under the name that the client used."""
         return model_metadata(self._model, name=name or self._model.model_name, version=self.version)
+
+    def configuration(self, name: str) -> dict[str, Any]:
+        """Its configuration, as Triton tells one."""
+        return oip_management.configuration(self.metadata(name))
+
+    def statistics(self, name: str) -> dict[str, Any]:
+        """What its workers have done since they started."""
+        told = oip_management.statistics(self._totals(), name=name or self._served_as, version=self.version)
+        return {"model_stats": [told]}
+
+    def index(self) -> list[dict[str, str]]:
+        """The only entry of the repository's index."""
+        state = "READY" if self._is_ready() else "UNAVAILABLE"
+        return [{"name": self._served_as, "version": self.version, "state": state, "reason": ""}]
+
+    def refuse_control(self) -> NoReturn:
+        """Refuse to load or unload.
+
+        Raises:
+            RequestError: WRONG_METHOD, with the way out.
+        """
+        raise RequestError(
+            Fault.WRONG_METHOD,
+            "git decides what is served, so this server cannot be changed by a request; use: mlflow deployments update"
+            f" -t modelserve --name {self._model.deployment} -m models:/NAME/VERSION",
+        )
+
+    @property
+    def _served_as(self) -> str:
+        return self._model.endpoint or self._model.model_name

@@ -105,10 +105,20 @@ def from_bytes(data: bytes, datatype: str, shape: list[int], name: str) -> Array
         )
     array = np.frombuffer(data, dtype=dtype)
     if datatype == "BF16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
+        array = widened(array)
     elif datatype == "BOOL":
         array = np.frombuffer(data, dtype=np.uint8) != 0  # any other byte would be a boolean that is neither
     return array.reshape(shape)
+
+
+def widened(bits: Array) -> Array:
+    """Numbers of bfloat16, given by their 16 bits, as float32, which holds each of them.
+
+    >>> widened(np.array([0x3FC0], dtype="<u2"))
+    array([1.5], dtype=float32)
+    """
+    array: Array = (bits.astype(np.uint32) << 16).view(np.float32)
+    return array
 
 
 def to_json(array: Array) -> Any:  # noqa: ANN401

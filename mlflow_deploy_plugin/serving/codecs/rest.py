@@ -100,15 +100,7 @@ def _rows(prediction: Any) -> Any:  # noqa: ANN401  a model returns anything
     rows = json_text.rows(prediction)
     if isinstance(rows, list) and rows and all(isinstance(row, dict) and len(row) == 1 for row in rows):
         return [next(iter(row.values())) for row in rows]
-    return _records(rows) if isinstance(rows, dict) else rows
-
-
-def _records(columns: dict[str, Any]) -> list[dict[str, Any]]:
-    """A dict of columns as records; a dict of anything else as the one record that it is."""
-    lists = {name: column.tolist() if isinstance(column, np.ndarray) else column for name, column in columns.items()}
-    if not all(isinstance(column, list) for column in lists.values()) or len({len(c) for c in lists.values()}) != 1:
-        return [lists]
-    return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+    return json_text.records(rows)
 
 
 def _only(predictions: Any) -> Any:  # noqa: ANN401

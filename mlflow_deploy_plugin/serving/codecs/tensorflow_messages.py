@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mlflow_deploy_plugin.serving.codecs.oip_tensors import MAX_DIMENSIONS, to_bytes_list
+from mlflow_deploy_plugin.serving.codecs.oip_tensors import MAX_DIMENSIONS, to_bytes_list, widened
 from mlflow_deploy_plugin.serving.codecs.protobuf import Fields, message_types, numbers
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
@@ -76,6 +76,7 @@ _TYPES: Final[dict[str, tuple[int, str, str]]] = {
     "DT_STRING": (7, "|O", "string_val"),
     "DT_INT64": (9, "<i8", "int64_val"),
     "DT_BOOL": (10, "|b1", "bool_val"),
+    "DT_BFLOAT16": (14, "<u2", "half_val"),  # its bits, which are widened to float32
     "DT_UINT16": (17, "<u2", "int_val"),
     "DT_HALF": (19, "<f2", "half_val"),
     "DT_UINT32": (22, "<u4", "uint32_val"),
@@ -83,9 +84,14 @@ _TYPES: Final[dict[str, tuple[int, str, str]]] = {
 }
 """Number of ``DataType``, NumPy's type, and where the elements lie."""
 
+_BITS: Final = ("DT_HALF", "DT_BFLOAT16")
 NUMBERS: Final = {name: number for name, (number, _, _) in _TYPES.items()}
 _READ: Final = {number: (name, np.dtype(kind), field) for name, (number, kind, field) in _TYPES.items()}
-_WRITE: Final = {np.dtype(kind): (number, field) for number, kind, field in _TYPES.values() if kind != "|O"}
+_WRITE: Final = {
+    np.dtype(kind): (number, field)
+    for label, (number, kind, field) in _TYPES.items()
+    if label not in {"DT_STRING", "DT_BFLOAT16"}
+}
 _STRING: Final = _TYPES["DT_STRING"]
 
 MAX_REPEATED: Final = 1 << 20
@@ -150,7 +156,10 @@ def _from_content(content: bytes, label: str, dtype: np.dtype[Any], count: int, 
             f"tensor_content of input {name!r} has {len(content)} bytes; {label} of its shape has"
             f" {count * dtype.itemsize}",
         )
-    return np.frombuffer(content, dtype=np.uint8) != 0 if dtype.kind == "b" else np.frombuffer(content, dtype=dtype)
+    array: Array = np.frombuffer(content, dtype=np.uint8 if dtype.kind == "b" else dtype)
+    if dtype.kind == "b":
+        return np.not_equal(array, 0)
+    return widened(array) if label == "DT_BFLOAT16" else array
 
 
 def _from_values(values: Any, label: str, dtype: np.dtype[Any], name: str) -> Array:  # noqa: ANN401
@@ -159,9 +168,11 @@ def _from_values(values: Any, label: str, dtype: np.dtype[Any], name: str) -> Ar
         elements[:] = list(values)
         return elements
     try:
-        bits = numbers(values, np.dtype(np.uint16) if label == "DT_HALF" else dtype)
+        bits = numbers(values, np.dtype(np.uint16) if label in _BITS else dtype)
     except OverflowError as error:
         raise RequestError(Fault.MALFORMED, f"elements of input {name!r} do not fit {label}: {error}") from error
+    if label == "DT_BFLOAT16":
+        return widened(bits)
     return bits.view(np.float16) if label == "DT_HALF" else bits
 
 

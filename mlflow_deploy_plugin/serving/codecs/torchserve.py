@@ -86,7 +86,7 @@ class TorchserveCodec:
 
     def encode(self, response: Response, request: Request, call: Call) -> Reply:  # noqa: ARG002  one form for all
         """The prediction, or an array of them."""
-        predictions = json_text.rows(response.prediction)
+        predictions = json_text.records(json_text.rows(response.prediction))
         is_single = not request.echo and isinstance(predictions, list) and len(predictions) == 1
         try:
             return Reply(200, JSON, json_text.dumps(predictions[0] if is_single else predictions))

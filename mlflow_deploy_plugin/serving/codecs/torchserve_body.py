@@ -35,7 +35,7 @@ def item_rows(value: Any, signature: Signature) -> tuple[list[Any], bool]:  # no
     if isinstance(value, dict) and len(value) == 1 and not _is_column(next(iter(value)), signature):
         (key,) = value
         value = value[key] if key in WRAPPERS else value
-    is_many = isinstance(value, list) and _depth(value) >= _row_depth(signature) + 1
+    is_many = isinstance(value, list) and (_depth(value) > _row_depth(signature) or _holds_records(value, signature))
     is_lone_column = not isinstance(value, (list, dict)) and len(signature.columns) == 1
     rows = value if is_many else [[value] if is_lone_column and not signature.is_from_type_hint else value]
     if not rows:
@@ -54,6 +54,11 @@ def _row_depth(signature: Signature) -> int:
     if signature.tensors:
         return len(signature.tensors[0].shape) - 1
     return 1
+
+
+def _holds_records(value: list[Any], signature: Signature) -> bool:
+    """Whether an array holds objects, each of which names the tensors of one item."""
+    return bool(signature.tensors) and bool(value) and isinstance(value[0], dict)
 
 
 def _depth(value: Any) -> int:  # noqa: ANN401

@@ -10,7 +10,7 @@ from mlflow_deploy_plugin.serving.request import Matrix, Tensor
 
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.request import Payload
-    from mlflow_deploy_plugin.serving.signature import Signature
+    from mlflow_deploy_plugin.serving.signature import Signature, TensorSpec
 
 ROWS = 8
 
@@ -57,9 +57,12 @@ def invocation(signature: Signature) -> dict[str, Any] | None:
         row = [EXAMPLES[column.type] for column in columns]
         return {"dataframe_split": {"columns": [column.name for column in columns], "data": [row]}}
     tensors = signature.tensors
-    if tensors and all(np.dtype(spec.dtype).kind in "fiub" for spec in tensors):
-        arrays = {
-            spec.name: np.zeros([max(size, 1) for size in spec.shape], dtype=spec.dtype).tolist() for spec in tensors
-        }
+    if tensors and all(np.dtype(spec.dtype).kind in "fiubU" for spec in tensors):
+        arrays = {spec.name: _tensor(spec).tolist() for spec in tensors}
         return {"inputs": arrays if signature.has_names else next(iter(arrays.values()))}
     return None
+
+
+def _tensor(spec: TensorSpec) -> np.ndarray:
+    shape, kind = [max(size, 1) for size in spec.shape], np.dtype(spec.dtype).kind
+    return np.full(shape, EXAMPLES["string"]) if kind == "U" else np.zeros(shape, dtype=spec.dtype)

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -29,6 +30,14 @@ class Server:
 
     address: str
     events: Path
+    log: Path
+
+    @property
+    def grpc(self) -> str:
+        """Address of gRPC; the launcher chose the port."""
+        found = re.search(r"listening for gRPC on (\S+)", self.log.read_text())
+        assert found, self.log.read_text()
+        return found[1]
 
     def get(self, path: str) -> tuple[int, Any]:
         return self._send(urllib.request.Request(f"http://{self.address}{path}"))
@@ -73,12 +82,13 @@ def served(folder: Path, flavor: str, script: str) -> Iterator[Server]:
         "MODELSERVE_STAGE": "production",
         "MODELSERVE_EVENTS_DIR": str(events),
         "MODELSERVE_LOG_FLUSH_S": "0.1",
+        "MODELSERVE_GRPC_ADDRESS": "127.0.0.1:0",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "HOME": str(folder),
     }
     with socket.socket() as listener, log.open("wb") as output:
         listener.bind(("127.0.0.1", 0))
-        server = Server(address=f"127.0.0.1:{listener.getsockname()[1]}", events=events)
+        server = Server(address=f"127.0.0.1:{listener.getsockname()[1]}", events=events, log=log)
         options = ["--bento", str(source), "--fd", str(listener.fileno())]
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow_deploy_plugin.serving.launch", *options],
@@ -149,6 +159,46 @@ def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+SAVE_SHELTER = """
+import sys
+import mlflow.pyfunc
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+class Shelter(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        photos = model_input["photo"]
+        return {
+            "id": model_input["id"],
+            "animal": np.array(["cat" if tame else "dög" for tame in model_input["tame"]]),
+            "light": photos.reshape(len(photos), -1).mean(axis=1).astype("float32"),
+            "weight": model_input["weight"] * np.float16(2),
+            "wild": ~model_input["tame"],
+            "negative": 255 - photos,
+            "name": model_input["name"],
+        }
+
+def schema(**tensors):
+    return Schema([TensorSpec(np.dtype(kind), shape, name) for name, (kind, shape) in tensors.items()])
+
+photo, words, numbers = ("uint8", (-1, 2, 2, 3)), ("str", (-1,)), ("int64", (-1,))
+signature = ModelSignature(
+    inputs=schema(photo=photo, name=words, weight=("float16", (-1, 2)), tame=("bool", (-1,)), id=numbers),
+    outputs=schema(id=numbers, animal=words, light=("float32", (-1,)), weight=("float16", (-1, 2)),
+                   wild=("bool", (-1,)), negative=photo, name=words),
+)
+mlflow.pyfunc.save_model(sys.argv[1], python_model=Shelter(), signature=signature, pip_requirements=["mlflow"])
+"""
+
+
+@pytest.fixture(scope="session")
+def shelter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A model of five named tensors of five types, which answers seven."""
+    with served(tmp_path_factory.mktemp("shelter"), "python_function", SAVE_SHELTER) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def clients() -> str:
     """A Python that can import tritonclient."""
@@ -160,12 +210,12 @@ def clients() -> str:
 
 
 @pytest.fixture
-def run_client(clients: str) -> Callable[[str, str], Any]:
+def run_client(clients: str) -> Callable[..., Any]:
     """Runs a script in the clients' environment; its last line is JSON."""
 
-    def run(script: str, address: str) -> Any:
+    def run(script: str, *addresses: str, python: str = clients) -> Any:
         done = subprocess.run(
-            [clients, "-c", script, address], capture_output=True, text=True, timeout=120, check=False
+            [python, "-c", script, *addresses], capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlflow_deploy_plugin.serving.codecs.base import Call, Factory, Host, ModelDescription, Reply
+from mlflow_deploy_plugin.serving.codecs.base import Call, Factory, Host, ModelDescription, Reply, Totals
 from mlflow_deploy_plugin.serving.explaining.explanation import Explanation, table_of
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Caller, Payload, Request, Response
@@ -59,10 +59,12 @@ class Loopback:
     description: ModelDescription = field(default_factory=describe)
     probability: Any = None
     is_ready: bool = True
+    totals: Totals = Totals()  # noqa: RUF009  it cannot be changed
     seen: list[Request] = field(default_factory=list)
 
     def ask(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
-        codec = self.factory(Host(model=self.description, is_ready=lambda: self.is_ready))
+        host = Host(model=self.description, is_ready=lambda: self.is_ready, totals=lambda: self.totals)
+        codec = self.factory(host)
         found = Router([codec]).match(method, path)
         if isinstance(found, NoRoute):
             return Reply(405 if found.allowed else 404, b"text/plain", b"")

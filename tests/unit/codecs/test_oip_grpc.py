@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlflow_deploy_plugin.serving.codecs import oip_tensors
-from mlflow_deploy_plugin.serving.codecs.base import Reply
+from mlflow_deploy_plugin.serving.codecs.base import Reply, Totals
 from mlflow_deploy_plugin.serving.codecs.grpc_status import MESSAGE, STATUS
 from mlflow_deploy_plugin.serving.codecs.oip_grpc import SERVICE, OipGrpcCodec
 from mlflow_deploy_plugin.serving.codecs.oip_messages import MESSAGES
@@ -199,3 +199,22 @@ def test_metadata_is_that_of_rest(loopback: Any, description: Any) -> None:
     assert [(one.name, one.datatype, list(one.shape)) for one in said.inputs] == [("pixels", "FP32", [-1, 4])]
     assert ask(model, "ModelMetadata", version="9")[0] == 5
     assert ask(model, "ServerMetadata").name == "modelserve"
+
+
+def test_what_triton_tells_is_that_of_rest(loopback: Any) -> None:
+    model = loopback(factory=OipGrpcCodec, model=len, totals=Totals(requests=3, batches=2, compute_s=0.5, rows=9))
+    (told,) = ask(model, "ModelStatistics", name="any").model_stats
+    assert (told.name, told.version, told.inference_count, told.execution_count) == ("any", "4", 9, 2)
+    assert (told.inference_stats.success.count, told.inference_stats.compute_infer.ns) == (3, 500_000_000)
+    config = ask(model, "ModelConfig", name="churn").config
+    assert [(one.name, one.data_type, list(one.dims)) for one in config.input] == [
+        ("age", 12, [-1, 1]),
+        ("income", 12, [-1, 1]),
+    ]
+    assert (config.max_batch_size, config.backend, config.output[0].data_type) == (0, "mlflow", 9)
+    (entry,) = ask(model, "RepositoryIndex").models
+    assert (entry.name, entry.version, entry.state) == ("churn", "4", "READY")
+    for method in ("RepositoryModelLoad", "RepositoryModelUnload"):
+        status, words = refusal(model.ask("POST", SERVICE + method)) or (0, "")
+        assert status == 12
+        assert "git decides what is served" in words

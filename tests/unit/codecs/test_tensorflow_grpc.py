@@ -82,6 +82,15 @@ def test_every_type_is_read_from_content(kind: str) -> None:
     assert to_array(tensor(kind, values), "x").tolist() == array.tolist(), field
 
 
+def test_bfloat16_is_widened() -> None:
+    bits = [0x3FC0, 0xC000]  # 1.5 and -2
+    for found in (
+        to_array(tensor("DT_BFLOAT16", bits, field="half_val"), "x"),
+        to_array(tensor("DT_BFLOAT16", np.array(bits, "<u2").tobytes(), [2], field="tensor_content"), "x"),
+    ):
+        assert (found.dtype, found.tolist()) == (np.float32, [1.5, -2.0])
+
+
 def test_the_last_value_stands_for_those_that_follow() -> None:
     assert to_array(tensor("DT_FLOAT", [1.0, 2.0], [2, 2]), "x").tolist() == [[1.0, 2.0], [2.0, 2.0]]
 

@@ -24,6 +24,22 @@ def table(loopback: Any) -> Any:
     return loopback(factory=TorchserveCodec, model=lambda p: p.values.sum(axis=1))
 
 
+PAIR = Signature(
+    inputs=(TensorSpec(name="x", dtype="float64", shape=(-1, 2)), TensorSpec(name="k", dtype="int64", shape=(-1,)))
+)
+
+
+def test_items_of_several_tensors_are_answered_item_by_item(loopback: Any, description: Any) -> None:
+    def both(payload: Any) -> dict[str, Any]:
+        return {"sum": payload.arrays["x"].sum(axis=1), "k": payload.arrays["k"].tolist()}
+
+    model = loopback(factory=TorchserveCodec, model=both, description=description(signature=PAIR))
+    items = [{"x": [1, 2], "k": 3}, {"x": [4.5, 5], "k": 6}]
+    assert model.post(PREDICT, items) == (200, [{"sum": 3.0, "k": 3}, {"sum": 9.5, "k": 6}])
+    assert model.post(PREDICT, items[0]) == (200, {"sum": 3.0, "k": 3})
+    assert model.post(PREDICT, {"data": items})[1][1] == {"sum": 9.5, "k": 6}
+
+
 @pytest.fixture
 def each(table: Any, vectors: Any, files: Any) -> Any:
     """One server of each kind, whatever they are asked."""

@@ -71,6 +71,24 @@ def test_unknown_paths_and_methods(talk: Any, serving: Serving, method: str, pat
     assert ("allow" in answer.headers) == (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        ("GET /v2/logging", 404, '{"error":"GET \'/v2/logging\' is not offered'),
+        ("DELETE /v2/models/m/infer", 405, '{"error":"DELETE \'/v2/models/m/infer\''),
+        ("GET /v1/models/m/x", 404, '{"error":"GET'),
+        ("PATCH /predictions/m", 405, '"type":"MethodNotAllowedException"'),
+        ("GET /nothing", 404, '{"detail":"Not Found"}'),
+    ],
+)
+def test_a_path_that_is_not_offered_is_refused_in_its_protocols_words(
+    talk: Any, serving: Serving, asked: str, status: int, words: str
+) -> None:
+    answer = ask(talk, serving.application(), *asked.split())
+    assert (answer.status_code, words in answer.text) == (status, True), answer.text
+    assert answer.headers["x-request-id"]
+
+
 def test_readiness_comes_after_the_warm_up_and_ends_with_the_drain(talk: Any, serving: Serving) -> None:
     served = serving.application()
 

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlflow_deploy_plugin.serving import exposition
+from mlflow_deploy_plugin.serving.codecs.base import Totals
 from mlflow_deploy_plugin.serving.faults import Fault
 from mlflow_deploy_plugin.serving.gpus import NvmlReader, Reading, open_reader
 from mlflow_deploy_plugin.serving.metrics import LATENCY_BOUNDS, Metrics, RouteKey
@@ -24,6 +25,21 @@ IDLE = exposition.Gauges(in_flight=0, waiting_rows=0, is_ready=True)
 
 def families(found: exposition.Series) -> dict[str, Any]:
     return {family.name: family for family in text_string_to_metric_families(exposition.text(found).decode())}
+
+
+def test_totals_are_of_all_workers() -> None:
+    parts = []
+    for _ in range(2):
+        metrics = Metrics()
+        metrics.batch(rows=3, seconds=0.5, prediction=[1, 2, 3])
+        metrics.answered(RouteKey("rest", "/predict", 200), latency_s=1.0, queue_s=0.25, codec_s=0.125)
+        metrics.failed(RouteKey("rest", "/predict", 500), Fault.MODEL_FAILED, latency_s=2.0)
+        metrics.failed(RouteKey("rest", "/predict", 422), Fault.INVALID, latency_s=4.0)
+        parts.append(exposition.series(metrics, LABELS, IDLE))
+    totals = exposition.totals(exposition.merge(parts))
+    assert totals == Totals(
+        requests=2, requests_s=2.0, errors=2, errors_s=4.0, queue_s=0.5, batches=2, compute_s=1.0, rows=6
+    )
 
 
 def test_every_bounded_series_is_there_from_the_start() -> None:

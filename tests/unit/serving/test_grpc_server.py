@@ -90,7 +90,7 @@ def test_a_call_without_an_id_is_given_one(serving: Any) -> None:
 
 def test_what_is_not_offered_is_unimplemented(serving: Any) -> None:
     async def ask(channel: grpc.aio.Channel) -> list[tuple[str, str]]:
-        unary = [f"{SERVICE}ModelStatistics", f"{PREDICTION}Classify", "/other.Service/Method"]
+        unary = [f"{SERVICE}TraceSetting", f"{PREDICTION}Classify", "/other.Service/Method"]
         return [
             *[await refusal(channel.unary_unary(path)(b"")) for path in unary],
             await refusal(channel.stream_stream(f"{SERVICE}ModelStreamInfer")(iter([b""])).read()),

@@ -87,11 +87,22 @@ def test_paths_are_matched_with_their_names_at_the_root_and_under_any_endpoint()
     "path", ["/v1/models/:predict", "/v1/models/a/b:predict", "/v1/models/a", "/endpoints", "", "//"]
 )
 def test_other_paths_have_no_route(path: str) -> None:
-    assert Router([OneRoute()]).match("POST", path) == NoRoute()
+    found = Router([OneRoute()]).match("POST", path)
+    assert isinstance(found, NoRoute)
+    assert not found.allowed
 
 
 def test_a_wrong_method_names_the_right_ones() -> None:
-    assert Router([OneRoute()]).match("GET", "/v1/models/a:predict") == NoRoute(("POST",))
+    found = Router([OneRoute()]).match("GET", "/v1/models/a:predict")
+    assert isinstance(found, NoRoute)
+    assert found.allowed == ("POST",)
+
+
+def test_a_path_below_a_protocols_own_is_its_protocols_to_refuse() -> None:
+    codec = OneRoute()
+    router = Router([codec])
+    found = [router.match("GET", path) for path in ("/v1/x", "/endpoints/churn/v2/models/a/b", "/x", "/docs/x")]
+    assert [one.speaker for one in found if isinstance(one, NoRoute)] == [codec, codec, None, None]
 
 
 def test_a_scanner_does_not_fill_the_memory() -> None:
