@@ -23,7 +23,7 @@ from mlflow_deploy_plugin.manifests.parse import (
     parse_stage,
     stages,
 )
-from mlflow_deploy_plugin.manifests.render import hold as hold_text
+from mlflow_deploy_plugin.manifests.render import holds as holds_text
 from mlflow_deploy_plugin.manifests.render import time_text
 from mlflow_deploy_plugin.manifests.skeleton import skeleton
 
@@ -34,7 +34,7 @@ __all__ = [
     "deployments_by_endpoint",
     "diff",
     "find_endpoint",
-    "hold_text",
+    "holds_text",
     "moved_route",
     "parse_endpoint",
     "parse_stage",

@@ -57,12 +57,19 @@ def _route_lines(name: str, old: Route, new: Route) -> Iterator[str]:
         yield f"{name}: gRPC {'off → on' if new.has_grpc else 'on → off'}"
     if old.salt != new.salt:
         yield f"{name}: salt changed, users are dealt anew"
-    if old.hold != new.hold:
-        yield f"{name}: hold on {new.hold.deployment}: {new.hold.reason}" if new.hold else f"{name}: hold lifted"
+    yield from _hold_lines(name, old, new)
     if _rollout(old) != _rollout(new):
         yield f"{name}: rollout {_rollout(old)} → {_rollout(new)}"
+    if old.baseline != new.baseline:
+        yield f"{name}: baseline {old.baseline or 'none'} → {new.baseline or 'none'}"
     if old.gateway_address != new.gateway_address:
         yield f"{name}: gateway address {old.gateway_address or 'none'} → {new.gateway_address or 'none'}"
+
+
+def _hold_lines(name: str, old: Route, new: Route) -> Iterator[str]:
+    yield from (f"{name}: hold on {hold.deployment}: {hold.reason}" for hold in new.holds if hold not in old.holds)
+    gone = (hold for hold in old.holds if new.held(hold.model_digest) is None)
+    yield from (f"{name}: hold on {hold.deployment} lifted" for hold in gone)
 
 
 def _mirror(route: Route) -> str:

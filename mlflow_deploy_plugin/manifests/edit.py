@@ -291,6 +291,8 @@ def _route_without(text: str, route: Route, name: str, *, file: str) -> str:
     text = without_override(with_backends(text, without(route.backends, name), file=file), name, file=file)
     if route.mirror is not None and route.mirror.deployment == name:
         text = with_mirror(text, None, file=file)
+    if route.baseline == name:
+        text = set_values(text, {(*_ANNOTATIONS, keys.BASELINE): None}, file=file)
     if route.stable != name:
         return text
     heir = max((other for other in route.deployments if other != name), key=lambda other: route.weights[other])

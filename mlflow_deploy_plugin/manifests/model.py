@@ -65,7 +65,10 @@ class Route:
     phase: str = ""
     step: int = 0
     since: datetime | None = None
-    hold: Hold | None = None
+    holds: tuple[Hold, ...] = ()
+    """Versions that automation must not promote again, the newest hold first."""
+    baseline: str = ""
+    """Deployment that is a fresh copy of stable, which a canary is compared with; empty: none."""
     gateway_address: str = ""
     mirror: Mirror | None = None
     approvals: int = 0
@@ -83,12 +86,25 @@ class Route:
                 f"stable {self.stable!r} of endpoint {self.endpoint!r} is none of its backends:"
                 f" {', '.join(self.deployments)}"
             )
-
+        if self.baseline and (self.baseline == self.stable or self.baseline not in self.deployments):
+            raise ConfigError(
+                f"baseline {self.baseline!r} of endpoint {self.endpoint!r} must be one of its backends beside stable:"
+                f" {', '.join(self.deployments)}; remove the annotation where the rollout is over"
+            )
         if self.mirror is not None and self.weights.get(self.mirror.deployment, 0):
             raise ConfigError(
                 f"shadow {self.mirror.deployment!r} of endpoint {self.endpoint!r} has users too, and would predict for"
                 " them twice; take its weight to 0, or remove the mirror"
             )
+
+    @property
+    def hold(self) -> Hold | None:
+        """The newest hold."""
+        return next(iter(self.holds), None)
+
+    def held(self, model_digest: str) -> Hold | None:
+        """The hold on a model, whatever its deployment is called; also one whose time is over."""
+        return next((hold for hold in self.holds if hold.model_digest == model_digest), None)
 
     @property
     def deployments(self) -> tuple[str, ...]:

@@ -52,7 +52,8 @@ def parse_route(text: str, *, stage: str, endpoint: str) -> Route:
             phase=state.text(annotations.PHASE),
             step=state.count(annotations.STEP, what="index of a step"),
             since=state.since(),
-            hold=state.hold(),
+            holds=state.holds(),
+            baseline=state.text(annotations.BASELINE),
             gateway_address=state.text(annotations.GATEWAY_ADDRESS),
             mirror=mirror,
             has_grpc=bool(others),
@@ -243,21 +244,26 @@ class _State:
         found = self._value.get(annotations.SINCE)
         return _read_time(found, found.text()) if found is not None and found.text() else None
 
-    def hold(self) -> Hold | None:
+    def holds(self) -> tuple[Hold, ...]:
         found = self._value.get(annotations.HOLD)
         if found is None or not found.text():
-            return None
+            return ()
         try:
-            held = json.loads(found.text())
-            until = held.get("until", "")
-            return Hold(
-                deployment=str(held["deployment"]),
-                model_digest=str(held["digest"]),
-                reason=str(held["reason"]),
-                until=_read_time(found, until) if until else None,
-            )
+            written = json.loads(found.text())
+            first, *others = written if isinstance(written, list) else [written]
+            return tuple(_hold(one, found) for one in (first, *others))
         except (ValueError, KeyError, TypeError, AttributeError):
-            found.refuse("is not the JSON object of deployment, digest, reason and perhaps until")
+            found.refuse("is not the JSON object of deployment, digest, reason and perhaps until, nor a list of such")
+
+
+def _hold(written: dict[str, str], place: Value) -> Hold:
+    until = written.get("until", "")
+    return Hold(
+        deployment=str(written["deployment"]),
+        model_digest=str(written["digest"]),
+        reason=str(written["reason"]),
+        until=_read_time(place, until) if until else None,
+    )
 
 
 def _read_time(value: Value, text: str) -> datetime:

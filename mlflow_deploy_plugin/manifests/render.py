@@ -3,7 +3,7 @@
 Does not change a file that exists; :mod:`.edit` does. The same values give the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
@@ -105,17 +105,27 @@ def route_annotations(value: Route) -> Mapping[str, str]:
         annotations.STEP: str(value.step) if value.step else "",
         annotations.SINCE: time_text(value.since) if value.since else "",
         annotations.APPROVALS: str(value.approvals) if value.approvals else "",
-        annotations.HOLD: hold(value.hold) if value.hold else "",
+        annotations.HOLD: holds(value.holds),
+        annotations.BASELINE: value.baseline,
         annotations.GATEWAY_ADDRESS: value.gateway_address,
     }
     always = {annotations.STABLE: value.stable, annotations.SALT: value.salt}
     return always | {key: text for key, text in state.items() if text}
 
 
-def hold(value: Hold) -> str:
-    """The text of the annotation :data:`.annotations.HOLD`."""
-    held = {"deployment": value.deployment, "digest": value.model_digest, "reason": value.reason}
-    return flow(held | ({"until": time_text(value.until)} if value.until else {}))
+def holds(values: Sequence[Hold]) -> str:
+    """The text of the annotation :data:`.annotations.HOLD`: one object, a list of several; empty without any.
+
+    >>> holds([Hold(deployment="a", model_digest="sha256:1", reason="slow")])
+    '{"deployment": "a", "digest": "sha256:1", "reason": "slow"}'
+    """
+    written = [_hold(value) for value in values]
+    return flow(written[0] if len(written) == 1 else written) if written else ""
+
+
+def _hold(value: Hold) -> dict[str, Plain]:
+    held: dict[str, Plain] = {"deployment": value.deployment, "digest": value.model_digest, "reason": value.reason}
+    return held | ({"until": time_text(value.until)} if value.until else {})
 
 
 def time_text(time: datetime) -> str:

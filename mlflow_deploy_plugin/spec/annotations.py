@@ -21,7 +21,8 @@ PHASE: Final = PREFIX + "phase"
 STEP: Final = PREFIX + "step"  # index into the plan's steps
 SINCE: Final = PREFIX + "since"  # RFC 3339, UTC: when this step began
 APPROVALS: Final = PREFIX + "approvals"  # how many approvals the step has
-HOLD: Final = PREFIX + "hold"  # JSON: deployment, digest, reason, until
+HOLD: Final = PREFIX + "hold"  # JSON: deployment, digest, reason, until; a list of several
+BASELINE: Final = PREFIX + "baseline"  # deployment: a fresh copy of stable for as long as the rollout runs
 GATEWAY_ADDRESS: Final = PREFIX + "gateway-address"
 
 # Labels.

@@ -61,7 +61,7 @@ def endpoint_view(endpoint: Endpoint, standing: Standing, *, commit: str) -> dic
             "applied": standing.applied,
             "rollout": route.rollout,
             "phase": route.phase,
-            "hold": route.hold.reason if route.hold else "",
+            "hold": "; ".join(f"{hold.deployment}: {hold.reason}" for hold in route.holds),
             "deployments": list(endpoint.deployments),
         }
     )

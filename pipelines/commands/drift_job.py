@@ -148,6 +148,7 @@ def _question(
         faults=window(min(began or inputs.begin, now)),
         stable=_arm(standing, standing.stable),
         canaries=tuple(_arm(standing, canary) for canary in standing.canaries),
+        baseline=route.baseline,
         split_of=endpoints.Splits(target, route.endpoint),
         automation=endpoints.automation(standing, now=now),
         maturity=duration(options.maturity) if options.maturity else None,

@@ -1,6 +1,7 @@
 """How an endpoint stands at the head of its repository, and how it came there. Reads; changes nothing."""
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -45,9 +46,16 @@ class Standing:
 
     @property
     def canaries(self) -> tuple[Deployment, ...]:
-        """Deployments beside the control that have users."""
-        weights, control = self.endpoint.route.weights, self.stable.name
-        return tuple(self.endpoint.deployments[name] for name, weight in weights.items() if weight and name != control)
+        """Deployments beside the control that have users; a baseline is no canary."""
+        weights, others = self.endpoint.route.weights, {self.stable.name, self.endpoint.route.baseline}
+        return tuple(
+            self.endpoint.deployments[name] for name, weight in weights.items() if weight and name not in others
+        )
+
+    @property
+    def baseline(self) -> Deployment | None:
+        """The fresh copy of stable that a canary is compared with."""
+        return self.endpoint.deployments.get(self.endpoint.route.baseline)
 
     @property
     def shadow(self) -> str:
@@ -115,7 +123,8 @@ def word(standing: Standing, *, override: str = "") -> Word:
 def _author(standing: Standing) -> str:
     """Who brought the newest version beside stable in, with the model that it has now."""
     found, author = standing.endpoint.deployments, ""
-    beside = [name for name in found if name != standing.endpoint.route.stable]
+    route = standing.endpoint.route
+    beside = [name for name in found if name not in {route.stable, route.baseline}]
     if not beside:
         return ""
     newest = beside[-1]
@@ -171,7 +180,8 @@ def rollout_began(standing: Standing) -> datetime | None:
 def _stood(endpoint: Endpoint, standing: Standing) -> bool:
     """Whether the comparison of ``standing`` could be made at an earlier ``endpoint`` too."""
     route = endpoint.route
-    if not all(_is_served(endpoint, each) for each in (standing.stable, *standing.canaries)):
+    compared = (standing.stable, *standing.canaries, *([standing.baseline] if standing.baseline else []))
+    if not all(_is_served(endpoint, each) for each in compared):
         return False
     if standing.holdback:
         return route.stable == standing.endpoint.route.stable
@@ -218,13 +228,13 @@ def is_rolled_back(standing: Standing) -> bool:
 def automation(standing: Standing, *, now: datetime) -> Automation:
     """What automation has done to the endpoint: commits that took a version out and carry their evidence."""
     reverts, taken_out = list[datetime](), set[tuple[str, str]]()
-    for commit, endpoint in standing.past:
+    earlier = itertools.chain((endpoint.route.holds for _, endpoint in itertools.islice(standing.past, 1, None)), [()])
+    for (commit, endpoint), before in zip(standing.past, earlier, strict=False):
         said = commit.trailers
         if said is None or said.action != "rollback" or not said.evidence:
             continue
         reverts.append(commit.time)
-        if (hold := endpoint.route.hold) is not None:
-            taken_out.add((hold.deployment, hold.model_digest))
+        taken_out |= {(hold.deployment, hold.model_digest) for hold in endpoint.route.holds if hold not in before}
     last = max(reverts, default=None)
     return Automation(
         is_frozen=standing.endpoint.route.phase == marks.FROZEN,

@@ -53,12 +53,13 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
 def _diff(before: "Files", after: "Files") -> list[str]:
     from difflib import unified_diff  # noqa: PLC0415
 
-    changed = [path for path in after if before.get(path) != after[path] and not path.startswith("evidence/")]
+    known = dict.fromkeys((*before, *after))
+    changed = [path for path in known if before.get(path) != after.get(path) and not path.startswith("evidence/")]
     return [
         line
         for path in changed
         for line in unified_diff(
-            before.get(path, "").splitlines(), after[path].splitlines(), path, path, n=0, lineterm=""
+            before.get(path, "").splitlines(), after.get(path, "").splitlines(), path, path, n=0, lineterm=""
         )
     ]
 

@@ -94,7 +94,7 @@ def gather(doors: Doors, question: Question) -> Page:
         begin=question.begin,
         commit=standing.commit,
         phase=route.phase,
-        hold=f"{route.hold.deployment}: {route.hold.reason}" if route.hold else "",
+        hold="; ".join(f"{hold.deployment}: {hold.reason}" for hold in route.holds),
         versions=_versions(standing, changes, seen),
         changes=changes,
         traffic=seen.traffic,

@@ -10,7 +10,7 @@ nothing. Exit codes: 0 done or nothing to do, 2 what you can fix, 3 a program fa
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from mlflow_deploy_plugin.errors import EXIT_DONE, NotFoundError
+from mlflow_deploy_plugin.errors import EXIT_DONE, ConfigError, NotFoundError
 
 if TYPE_CHECKING:
     from pipelines.commands.doors import Doors
@@ -36,6 +36,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     """Commit the last good split.
 
     Raises:
+        ConfigError: the deployment is no version but the baseline of one.
         NotFoundError: no such endpoint or deployment, or nothing to go back to.
     """
     from pipelines.commands import endpoints  # noqa: PLC0415  a second
@@ -76,6 +77,11 @@ def _faulty(standing: "Standing", named: str | None) -> tuple[str, ...]:
             known = ", ".join(standing.endpoint.deployments)
             raise NotFoundError(
                 f"deployment {named!r} not found in endpoint {standing.endpoint.route.endpoint!r}; known: {known}"
+            )
+        if named == standing.endpoint.route.baseline:
+            raise ConfigError(
+                f"deployment {named!r} is the baseline of a rollout, a copy of stable {standing.stable.name!r}; roll"
+                " back the canary, and it goes too"
             )
         return (named,) if weights.get(named, 0) or named == standing.shadow else ()
     if standing.shadow and not standing.canaries:

@@ -69,8 +69,7 @@ def _there(files: Files, wish: StageWish) -> str:
     if endpoint is None or found is None:
         return ""
     weight = endpoint.route.weights.get(found.name, 0)
-    hold = endpoint.route.hold
-    is_held = hold is not None and hold.model_digest == wish.digest
+    is_held = endpoint.route.held(wish.digest) is not None
     return f"{found.name} ({weight / 10:g} % of the users{', on hold' if is_held else ''})"
 
 

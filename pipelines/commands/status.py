@@ -54,8 +54,7 @@ def lines(tick: "Tick") -> list[str]:
         )
     if tick.state.word.approvers:
         told.append(f"approved by: {', '.join(tick.state.word.approvers)}")
-    if route.hold:
-        told.append(f"hold: {route.hold.deployment}: {route.hold.reason}")
+    told += [f"hold: {hold.deployment}: {hold.reason}" for hold in route.holds]
     told += [
         f"gate {' '.join(filter(None, (gate.arm, gate.gate)))}: {gate.verdict}: {gate.reason}" for gate in found.gates
     ]

@@ -41,6 +41,8 @@ class Question:
     stable: Arm
     """Name, digest and weight; the counts are filled in here."""
     canaries: tuple[Arm, ...] = ()
+    baseline: str = ""
+    """Deployment that is a copy of stable for the canary's rollout: its users are neither arm's."""
     split_of: SplitOf
     automation: Automation = field(default_factory=Automation)
     maturity: timedelta | None = None
@@ -133,6 +135,7 @@ def _periods(log: EventLog, question: Question) -> tuple[tuple[Period, ...], int
     seen = [
         Seen(arm=arm, commit=p.commit, began=p.began, users=p.users, failed=p.users_with_error)
         for arm, found in exposure.arms.items()
+        if arm != question.baseline
         for p in found.periods
     ]
     return periods(seen, arms=question.arms, split_of=question.split_of)

@@ -45,6 +45,8 @@ class Advance:
     weight: int
     """Of 1000."""
     reason: str
+    baseline: str = ""
+    """Deployment that gets the same weight with stable's model, and is made where there is none yet; empty: none."""
     gates: tuple[GateResult, ...] = ()
     kind: Literal["Advance"] = "Advance"
 
@@ -101,7 +103,7 @@ class Conclude:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abort:
-    """Versions go to 0, and the first of them is held."""
+    """Versions go to 0 and are held."""
 
     deployments: tuple[str, ...]
     reason: str

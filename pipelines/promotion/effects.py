@@ -35,6 +35,8 @@ class Effect:
     removed: tuple[str, ...] = ()
     scaled: tuple[str, ...] = ()
     """Deployments of which one process is left."""
+    copied: str = ""
+    """Deployment that is made as a copy of stable, in as many processes as the canary has; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +76,8 @@ def _stepped(context: Context, step: int) -> marks.Marks:
 def _lifted(context: Context) -> marks.Marks:
     """Who overrides a hold lifts it: the version is in a rollout again."""
     state = context.state
-    is_held = any(state.is_held(one, context.now) for one in state.candidates)
-    return {annotations.HOLD: None} if state.word.override and is_held else {}
+    held = [one.model_digest for one in state.candidates if state.hold_on(one, context.now)]
+    return marks.lifted(held, context.route.holds) if state.word.override and held else {}
 
 
 def _advance(move: Advance, context: Context) -> Effect:
@@ -83,9 +85,13 @@ def _advance(move: Advance, context: Context) -> Effect:
     (one,) = state.candidates
     weights = {state.stable: TOTAL_WEIGHT - move.weight, one.deployment: move.weight}
     notes = _stepped(context, move.step) | _lifted(context)
+    if move.baseline:
+        weights = {**weights, state.stable: TOTAL_WEIGHT - 2 * move.weight, move.baseline: move.weight}
+        notes[annotations.BASELINE] = move.baseline
     if not one.weight:  # nobody has it yet, so nobody moves: other users than the last rollout's meet it first
         notes[annotations.SALT] = context.operation[:SALT_DIGITS]
-    return Effect(weights=weights, notes=notes, action="step", news="canary")
+    copied = "" if state.baseline else move.baseline
+    return Effect(weights=weights, notes=notes, action="step", news="canary", copied=copied)
 
 
 def _set_weights(move: SetWeights, context: Context) -> Effect:
@@ -94,7 +100,7 @@ def _set_weights(move: SetWeights, context: Context) -> Effect:
         notes[annotations.SALT] = move.salt
     if (dropped := context.state.find(move.dropped)) is not None:
         hold = Hold(deployment=dropped.deployment, model_digest=dropped.model_digest, reason=move.reason[:MAX_REASON])
-        notes[annotations.HOLD] = manifests.hold_text(hold)
+        notes |= marks.held([hold], context.route.holds)
     news = "experiment begins," if move.salt else "experiment"
     return Effect(weights=move.weights, notes=notes, action="step", news=news)
 
@@ -110,7 +116,8 @@ def _promote(move: Promote, context: Context) -> Effect:
     state, kept = context.state, context.holdback
     weights = {state.stable: kept, move.deployment: TOTAL_WEIGHT - kept}
     notes = marks.promoted(move.deployment, now=context.now) | _lifted(context)
-    return Effect(weights=weights, notes=notes, action="promote", news="promoted")
+    removed = (state.baseline.deployment,) if state.baseline else ()
+    return Effect(weights=weights, notes=notes, action="promote", news="promoted", removed=removed)
 
 
 def _conclude(move: Conclude, context: Context) -> Effect:
@@ -119,7 +126,7 @@ def _conclude(move: Conclude, context: Context) -> Effect:
     if route.mirror is not None and (winner := state.find(move.winner)) is not None:
         reason = f"the shadow is over ({move.reason}); a person decides"[:MAX_REASON]
         hold = Hold(deployment=winner.deployment, model_digest=winner.model_digest, reason=reason)
-        notes[annotations.HOLD] = manifests.hold_text(hold)
+        notes |= marks.held([hold], route.holds)
     weights = {state.stable: TOTAL_WEIGHT} if move.ends_split else route.weights
     news = f"{move.winner} has proven itself," if move.winner else "experiment ends,"
     return Effect(weights=weights, notes=notes, action="conclude", news=news)

@@ -84,7 +84,8 @@ def _canary(canary: Canary, terms: Terms, traffic: Traffic) -> Iterator[str]:
         worse = (1 + gate.relative_margin) * baseline + gate.margin
         if not baseline < worse < 1:
             continue
-        change = Change(baseline=baseline, changed=worse, share=weight / TOTAL_WEIGHT)
+        share = 0.5 if canary.has_baseline else weight / TOTAL_WEIGHT
+        change = Change(baseline=baseline, changed=worse, share=share)
         fixed = users_per_arm(change, alpha=alpha, power=POWER, sides=1)
         span = _span(*(_days(factor * fixed, weight, traffic) for factor in (MEDIAN_FACTOR, LATE_FACTOR)))
         yield f"{named.name}: to tell {baseline:.2%} from {worse:.2%}, {_users(fixed)} of the canary; at step 1 {span}"

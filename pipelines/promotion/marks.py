@@ -1,9 +1,10 @@
 """The state of a rollout as annotations of its route: written by decisions, read by the next tick. Pure."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
-from mlflow_deploy_plugin.manifests import hold_text, time_text
+from mlflow_deploy_plugin.manifests import holds_text, time_text
 from mlflow_deploy_plugin.manifests.model import Hold
 from mlflow_deploy_plugin.spec import annotations
 
@@ -18,6 +19,9 @@ SUCCESSFUL: Final[Phase] = "successful"
 MAX_REASON: Final = 300
 """Characters of a reason that a hold carries."""
 
+MAX_HOLDS: Final = 8
+"""Holds that a route carries; of more the oldest go."""
+
 Marks = dict[str, str | None]
 """Annotations to set; ``None`` removes one."""
 
@@ -26,15 +30,28 @@ def _second(moment: datetime) -> str:
     return time_text(moment.replace(microsecond=0))
 
 
-def rolled_back(hold: Hold, *, now: datetime) -> Marks:
-    """No rollout runs, and this version must not be promoted again by automation."""
+def held(fresh: Sequence[Hold], before: Iterable[Hold]) -> Marks:
+    """New holds beside those that are there; the newest word on a model counts."""
+    digests = {hold.model_digest for hold in fresh}
+    kept = [hold for hold in before if hold.model_digest not in digests]
+    return {annotations.HOLD: holds_text([*fresh, *kept][:MAX_HOLDS]) or None}
+
+
+def lifted(digests: Iterable[str], before: Iterable[Hold]) -> Marks:
+    """The holds but for those on these models."""
+    gone = set(digests)
+    return held([], [hold for hold in before if hold.model_digest not in gone])
+
+
+def rolled_back(*, now: datetime) -> Marks:
+    """No rollout runs, and nobody took over; who was at fault is :func:`held`."""
     return {
         annotations.APPROVALS: None,
+        annotations.BASELINE: None,
         annotations.ROLLOUT: None,
         annotations.STEP: None,
         annotations.PHASE: ABORTED,
         annotations.SINCE: _second(now),
-        annotations.HOLD: hold_text(hold),
     }
 
 
@@ -58,6 +75,7 @@ def promoted(stable: str, *, now: datetime) -> Marks:
     """The canary is the new stable, and no rollout runs."""
     return {
         annotations.APPROVALS: None,
+        annotations.BASELINE: None,
         annotations.STABLE: stable,
         annotations.ROLLOUT: None,
         annotations.STEP: None,
@@ -70,6 +88,7 @@ def concluded(*, is_won: bool, now: datetime) -> Marks:
     """No rollout runs, and nobody took over."""
     return {
         annotations.APPROVALS: None,
+        annotations.BASELINE: None,
         annotations.ROLLOUT: None,
         annotations.STEP: None,
         annotations.PHASE: SUCCESSFUL if is_won else ABORTED,

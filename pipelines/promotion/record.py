@@ -37,7 +37,7 @@ class PromotionRecord:
     are_numbers_whole: bool = True
     """False: numbers of gates were left out, since there were too many."""
     code: str = VERSION
-    kind: str = "modelserve.io/promotion-decision.v2"
+    kind: str = "modelserve.io/promotion-decision.v3"
 
 
 def plan_text(text: str) -> str:

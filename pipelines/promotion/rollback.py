@@ -7,9 +7,10 @@ Rules:
       variables and resources. How many replicas there are is of today, and stays;
     * a deployment that was removed since comes back whole;
     * a faulty version in the shadow is sent no more copies;
+    * the baseline of a rollout goes with it: what it served counts as stable's;
     * a version that was rolled back before is never what a rollback goes back to;
     * what others changed since (other endpoints, other deployments, comments) stays;
-    * the version gets a hold, so that automation cannot bring it back;
+    * every version that was at fault gets a hold, so that automation cannot bring it back;
     * decided on one state, applied to no other: where the head serves another version under that name, or another
       rollout, nothing is touched and the refusal says so. Where the version has no users any more, nothing is to do.
 """
@@ -98,6 +99,8 @@ class Rollback:
         for name, good in self.good.models.items():
             present = endpoint.deployments.get(name, good)
             changed = manifests.replace_deployment(changed, _with_model(present, good))
+        if baseline := endpoint.route.baseline:
+            changed = manifests.remove_deployment(changed, self.stage, baseline)
         if self.why.evidence:
             changed = manifests.add_evidence(changed, self.endpoint, self.operation, self.why.evidence)
         return changed, message
@@ -108,10 +111,13 @@ class Rollback:
         return good is not None and found is not None and found.model.digest == good.model.digest
 
     def _marks(self, route: Route, now: datetime) -> marks.Marks:
-        name, digest = next(iter(self.digests.items()))
-        hold = Hold(deployment=name, model_digest=digest, reason=self.why.reason[:MAX_REASON], until=self.why.until)
+        reason, until = self.why.reason[:MAX_REASON], self.why.until
+        fresh = [
+            Hold(deployment=name, model_digest=digest, reason=reason, until=until)
+            for name, digest in self.digests.items()
+        ]
         heir: marks.Marks = {} if route.stable == self.good.stable else {annotations.STABLE: self.good.stable}
-        return {**marks.rolled_back(hold, now=now), **heir}
+        return {**marks.rolled_back(now=now), **marks.held(fresh, route.holds), **heir}
 
     def _require_same(self, endpoint: Endpoint) -> None:
         for name, digest in self.digests.items():
@@ -169,9 +175,9 @@ def last_good(history: Iterable[Endpoint], *, faulty: Collection[str], present: 
     users = present.route.weights
     trusted = {(name, one.model.digest) for name, one in known.items() if users.get(name) and name not in faulty}
     for past in history:
-        if (hold := past.route.hold) is not None:
-            condemned |= {(hold.deployment, hold.model_digest)} - trusted  # somebody let it serve again
-        weights = {name: weight for name, weight in past.route.weights.items() if weight}
+        held = {(hold.deployment, hold.model_digest) for hold in past.route.holds}
+        condemned |= held - trusted  # somebody let it serve again
+        weights = _users(past.route)
         served = {(name, past.deployments[name].model.digest) for name in weights}
         if served & condemned or set(weights) & (set(faulty) - {stable}):
             continue
@@ -184,6 +190,13 @@ def last_good(history: Iterable[Endpoint], *, faulty: Collection[str], present: 
             " `mlflow deployments create --endpoint` and move the users to it"
         )
     return GoodSplit(weights={stable: TOTAL_WEIGHT}, stable=stable)
+
+
+def _users(route: Route) -> dict[str, int]:
+    """Weights of who has users; a baseline's are its stable's."""
+    weights = dict(route.weights)
+    weights[route.stable] += weights.pop(route.baseline, 0)
+    return {name: weight for name, weight in weights.items() if weight}
 
 
 def _with_model(present: Deployment, good: Deployment) -> Deployment:

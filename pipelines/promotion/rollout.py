@@ -10,7 +10,7 @@ from datetime import datetime
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import ConflictError, NotFoundError
-from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Route
+from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files, Route
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.manifests.tree import evidence_file
 from mlflow_deploy_plugin.spec import annotations
@@ -18,6 +18,7 @@ from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 from pipelines.promotion import effects, marks, wording
 from pipelines.promotion.decision import Retire, SetMirror
 from pipelines.promotion.effects import Context, Effect
+from pipelines.promotion.sizing import sized_like
 from pipelines.promotion.state import Candidate, State
 
 LONGEST_SUBJECT = 120
@@ -75,6 +76,8 @@ class Move:
     def _with(self, effect: Effect, files: Files, endpoint: Endpoint) -> Files:
         stage, name = self.state.stage, self.endpoint
         changed = manifests.set_mirror(files, stage, name, None) if effect.mirror is None else files
+        if effect.copied:
+            changed = manifests.add_deployment(changed, self._copy(endpoint, effect.copied), weight=0)
         if annotations.SALT in effect.notes and endpoint.route.weights[self.state.stable] < TOTAL_WEIGHT:
             # An experiment deals everybody anew: whoever a holdback still had goes back first, so that slots are fixed.
             changed = manifests.set_split(changed, stage, name, {self.state.stable: TOTAL_WEIGHT})
@@ -87,11 +90,18 @@ class Move:
             changed = manifests.replace_deployment(changed, replace(endpoint.deployments[idle], replicas=1, workers=1))
         return changed
 
+    def _copy(self, endpoint: Endpoint, name: str) -> Deployment:
+        """The baseline: stable's version, sized as the canary is."""
+        (canary,) = self.state.candidates
+        version, size = (endpoint.deployments[one] for one in (self.state.stable, canary.deployment))
+        return sized_like(version, size, name=name, stage=self.state.stage)
+
     def _require_same(self, endpoint: Endpoint) -> None:
         route, state = endpoint.route, self.state
+        beside = [*state.candidates, *state.idle, *([state.baseline] if state.baseline else [])]
         named = (route.stable, route.rollout, route.step, route.weights[route.stable])
         judged = (state.stable, state.rollout, state.step, state.stable_weight)
-        if named != judged or not all(_is_same(endpoint, one) for one in (*state.candidates, *state.idle)):
+        if named != judged or not all(_is_same(endpoint, one) for one in beside):
             raise ConflictError(
                 f"superseded: endpoint {self.endpoint!r} was changed since this was decided; run the command again"
             )
@@ -156,11 +166,12 @@ class Approval:
         """
         route = require(files, self.stage, self.endpoint).route
         notes = marks.approved(self.count)
-        if self.lifts_hold and route.hold is not None:
+        if self.lifts_hold:
             notes[annotations.HOLD] = None
         changed = manifests.set_split(files, self.stage, self.endpoint, route.weights, annotations=notes)
         split = wording.shares(route.weights)
-        lifted = f", the hold on {route.hold.deployment} lifted" if self.lifts_hold and route.hold else ""
+        held = ", ".join(hold.deployment for hold in route.holds) if self.lifts_hold else ""
+        lifted = f", the hold on {held} lifted" if held else ""
         message = Message(
             subject=f"{self.endpoint}: approved{f' by {self.by}' if self.by else ''}{lifted}",
             body=(self.reason,),

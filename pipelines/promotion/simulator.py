@@ -82,6 +82,11 @@ class TrafficSimulator:
         """From now on this share of the users of each arm fails."""
         self._rates |= rates
 
+    def _rate(self, name: str, state: State) -> float:
+        """Share of an arm's users that fails: a baseline does as stable, unless somebody said otherwise."""
+        is_baseline = state.baseline is not None and name == state.baseline.deployment
+        return self._rates.get(name, self._rates.get(self.stable, RATE) if is_baseline else RATE)
+
     def disagreement(self, share: float) -> None:
         """From now on the shadow predicts something else for this share of the users."""
         self._disagreement = share
@@ -134,7 +139,8 @@ class TrafficSimulator:
         return self.observe(stable=each.stable, canary=each.canary, since=each.since, now=self.now)
 
     def _after(self, state: State, decision: Advance | SetWeights | SetMirror, plan: Plan) -> State:
-        weights = {state.stable: state.stable_weight, **{one.deployment: one.weight for one in state.candidates}}
+        beside = (*state.candidates, *([state.baseline] if state.baseline else []))
+        weights = {state.stable: state.stable_weight, **{one.deployment: one.weight for one in beside}}
         route = Route(
             endpoint=state.endpoint,
             stage=state.stage,
@@ -152,11 +158,13 @@ class TrafficSimulator:
         users = {name: weight for name, weight in effect.weights.items() if weight}
         self._periods.append(_Period(weights=users, mirror=mirror.deployment if mirror else ""))
         names = [name for name in self.arms if users.get(name) or shares.get(name)]
+        baseline = effect.notes.get(annotations.BASELINE) or ""
         is_first = state.stable_weight == TOTAL_WEIGHT and users[state.stable] < TOTAL_WEIGHT
         return replace(
             state,
             stable_weight=users[state.stable],
             candidates=tuple(_candidate(name, users.get(name, 0), shares.get(name, 0)) for name in names),
+            baseline=_candidate(baseline, users[baseline]) if baseline else None,
             rollout=effect.notes.get(annotations.ROLLOUT) or state.rollout,
             phase=marks.PROGRESSING,
             step=int(effect.notes.get(annotations.STEP) or 0),
@@ -198,7 +206,7 @@ class TrafficSimulator:
         dealt = random.multinomial(users, [weight / TOTAL_WEIGHT for weight in period.weights.values()])
         for name, number in zip(period.weights, dealt, strict=True):
             period.users[name] = period.users.get(name, 0) + int(number)
-            failed = int(random.binomial(number, self._rates.get(name, RATE)))
+            failed = int(random.binomial(number, self._rate(name, state)))
             period.failed[name] = period.failed.get(name, 0) + failed
             if name in self._means:
                 self._values.setdefault(name, []).extend(random.binomial(1, self._means[name], number).tolist())

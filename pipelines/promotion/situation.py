@@ -68,8 +68,8 @@ def obstacles(situation: Situation, *candidates: Candidate) -> Iterator[str]:
     if state.word.override:
         return
     for one in candidates:
-        if state.is_held(one, situation.now) and state.hold is not None:
-            yield f"{one.deployment} is held: {state.hold.reason}"
+        if (hold := state.hold_on(one, situation.now)) is not None:
+            yield f"{one.deployment} is held: {hold.reason}"
     if state.phase == marks.FROZEN:
         yield "promotion is frozen, since the world moved; `python -m pipelines approve` lifts it"
     if window := next(situation.terms.frozen(situation.now), None):

@@ -19,18 +19,16 @@ from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.manifests.tree import evidence_file, rollout_file
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, is_label
-from mlflow_deploy_plugin.spec.settings import GPUS
 from pipelines.promotion import marks, record, wording
 from pipelines.promotion.decide import decide
 from pipelines.promotion.decision import Advance, Findings, SetMirror
 from pipelines.promotion.plan import Plan
 from pipelines.promotion.rollout import Move
 from pipelines.promotion.schema import read_plan
+from pipelines.promotion.sizing import sized_like
 from pipelines.promotion.state import Word, state_of
 
 SALT_DIGITS: Final = 12
-IDENTITY: Final = frozenset({"MODELSERVE_ENDPOINT", "MODELSERVE_DEPLOYMENT", "MODELSERVE_STAGE"})
-"""Variables that say who a deployment is; written anew for every stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +98,9 @@ class StageWish:
 
     def _require_free(self, present: Endpoint) -> None:
         route = present.route
-        if route.hold is not None and route.hold.model_digest == self.digest and not self.override:
+        if (hold := route.held(self.digest)) is not None and not self.override:
             raise ConflictError(
-                f"stage {self.stage!r} holds this model: {route.hold.reason}; --override says why it may come back"
+                f"stage {self.stage!r} holds this model: {hold.reason}; --override says why it may come back"
             )
         if route.rollout or route.mirror:
             raise ConflictError(
@@ -111,19 +109,7 @@ class StageWish:
             )
 
     def _deployment(self, files: Files, proven: Deployment, sized: Deployment | None) -> Deployment:
-        size = sized or proven
-        variables = {key: text for key, text in proven.environment.items() if key not in {*IDENTITY, GPUS}}
-        if GPUS in size.environment:
-            variables[GPUS] = size.environment[GPUS]
-        return replace(
-            proven,
-            name=self._free_name(files, proven),
-            stage=self.stage,
-            replicas=size.replicas,
-            workers=size.workers,
-            resources=size.resources,
-            environment=variables,
-        )
+        return sized_like(proven, sized or proven, name=self._free_name(files, proven), stage=self.stage)
 
     def _free_name(self, files: Files, proven: Deployment) -> str:
         stage = manifests.parse_stage(files, self.stage)
@@ -187,8 +173,8 @@ def _unsettled(endpoint: Endpoint) -> str:
         return f"has {route.mirror.deployment} in the shadow; let it end"
     if others and (route.phase != marks.SUCCESSFUL or sum(others.values()) >= TOTAL_WEIGHT // 2):
         return f"splits its users: {wording.shares(route.weights)}; let one version take over"
-    if route.hold is not None and route.hold.model_digest == endpoint.deployments[route.stable].model.digest:
-        return f"serves a model that is held: {route.hold.reason}"
+    if (hold := route.held(endpoint.deployments[route.stable].model.digest)) is not None:
+        return f"serves a model that is held: {hold.reason}"
     return ""
 
 

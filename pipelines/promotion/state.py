@@ -42,6 +42,8 @@ class State:
     stable_weight: int
     candidates: tuple[Candidate, ...] = ()
     """Versions that could take over: those with users or in the shadow, else those that are new."""
+    baseline: Candidate | None = None
+    """A fresh copy of stable, which the canary is compared with for as long as its rollout runs."""
     holdback: Candidate | None = None
     """The version before stable, where it kept users after the promotion: the control of what comes later."""
     idle: tuple[Candidate, ...] = ()
@@ -55,7 +57,7 @@ class State:
     """When this step began."""
     began: datetime | None = None
     """When the rollout began, by the log of commits."""
-    hold: Hold | None = None
+    holds: tuple[Hold, ...] = ()
     word: Word = Word()
 
     @property
@@ -73,11 +75,10 @@ class State:
         """Whether the version that took over is still compared with the one before it."""
         return self.holdback is not None and self.phase == marks.SUCCESSFUL and not self.is_running
 
-    def is_held(self, candidate: Candidate, now: datetime) -> bool:
-        """Whether automation must leave ``candidate`` alone."""
-        if self.hold is None or self.hold.model_digest != candidate.model_digest:
-            return False
-        return self.hold.until is None or now < self.hold.until
+    def hold_on(self, candidate: Candidate, now: datetime) -> Hold | None:
+        """Why automation must leave ``candidate`` alone; ``None``: it need not."""
+        found = (hold for hold in self.holds if hold.model_digest == candidate.model_digest)
+        return next((hold for hold in found if hold.until is None or now < hold.until), None)
 
     def find(self, deployment: str) -> Candidate | None:
         """The candidate of that name."""
@@ -101,9 +102,13 @@ def comparisons(state: State) -> Iterator[Comparison]:
     if state.is_watching and state.holdback is not None:
         yield Comparison(stable=state.holdback.deployment, canary=state.stable, since=since)
         return
+    control = state.stable
+    if state.baseline is not None and state.baseline.weight:
+        control = state.baseline.deployment
+        yield Comparison(stable=state.stable, canary=control, since=since)
     for one in state.candidates:
         if one.mirrored or one.weight:
-            yield Comparison(stable=state.stable, canary=one.deployment, since=since, is_shadow=bool(one.mirrored))
+            yield Comparison(stable=control, canary=one.deployment, since=since, is_shadow=bool(one.mirrored))
 
 
 def state_of(
@@ -116,7 +121,7 @@ def state_of(
     """The state that an endpoint's manifests say.
 
     Candidates are the versions beside stable that have users or stand in the shadow, else those that are new: not the
-    version that the hold names, unless it is the only one, and never a version that was stable before.
+    versions that are held, unless there are no others, and never a version that was stable before.
 
     Args:
         endpoint: as the newest commit says it.
@@ -125,17 +130,20 @@ def state_of(
         word: what people have said.
     """
     route = endpoint.route
-    beside = [_candidate(endpoint, name) for name in endpoint.deployments if name != route.stable]
+    known = {name: _candidate(endpoint, name) for name in endpoint.deployments if name != route.stable}
+    baseline = known.pop(route.baseline, None)
+    beside = tuple(known.values())
     others = [one for one in beside if one.deployment not in retired]
     before = [one for one in beside if one.deployment in retired]
     active = [one for one in others if one.weight or one.mirrored]
-    fresh = [one for one in others if route.hold is None or one.deployment != route.hold.deployment]
+    fresh = [one for one in others if route.held(one.model_digest) is None]
     return State(
         endpoint=route.endpoint,
         stage=route.stage,
         stable=route.stable,
         stable_weight=route.weights[route.stable],
         candidates=tuple(active or fresh or others),
+        baseline=baseline,
         holdback=next((one for one in before if one.weight), None),
         idle=tuple(one for one in before if not one.weight),
         rollout=route.rollout,
@@ -144,7 +152,7 @@ def state_of(
         salt=route.salt,
         since=route.since,
         began=began,
-        hold=route.hold,
+        holds=route.holds,
         word=word,
     )
 

@@ -154,7 +154,7 @@ def unknown(wish: Wanted, found: Content) -> Sequence[Version]:
 def _roles(endpoint: Endpoint) -> Iterator[tuple[Version, str]]:
     """Every version of the registry that an endpoint holds; of several deployments of one the first role counts."""
     route = endpoint.route
-    canaries = [name for name, weight in route.weights.items() if weight and name != route.stable]
+    canaries = [name for name, weight in route.weights.items() if weight and name not in {route.stable, route.baseline}]
     seen: set[Version] = set()
     for name in dict.fromkeys((route.stable, *canaries, *endpoint.deployments)):
         model = endpoint.deployments[name].model

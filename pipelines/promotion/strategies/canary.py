@@ -1,5 +1,10 @@
 """Canary: users go to the new version step by step, and every step is proven before the next.
 
+With ``baseline`` a fresh copy of stable begins with the canary and always has as many users: what is compared is then
+of the same age, with caches as cold. Stable stays beside both: users who do not fall on all three as the split says
+hold, and so does a baseline that is certainly worse than stable, since then it is no fault of the new model's. It ends
+with its rollout, whichever way that ends.
+
 Rules, in this order:
     1. a gate that failed with certainty aborts, also while frozen, held up, or in a freeze window;
     2. a version on hold, a frozen endpoint, a freeze window, a hand edit: hold;
@@ -10,15 +15,17 @@ Rules, in this order:
     7. the next step, or the promotion.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Final, Literal
 
 from pydantic import Field
 
 from mlflow_deploy_plugin.errors import ConfigError
 from mlflow_deploy_plugin.manifests.diff import percent
-from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
+from mlflow_deploy_plugin.spec.names import MAX_LABEL, TOTAL_WEIGHT
 from pipelines.analysis.gates import AgreementGate
 from pipelines.analysis.multiple import split_alpha
 from pipelines.promotion.decision import Abort, Advance, Decision, GateResult, Hold, Promote, Unchanged
@@ -37,6 +44,9 @@ from pipelines.promotion.situation import (
 )
 from pipelines.promotion.state import Candidate, State
 from pipelines.promotion.terms import Terms
+
+BASELINE: Final = "-baseline"
+"""End of the name of the deployment that is compared with a canary."""
 
 HOLDBACK: Final = 1.0
 """Per cent that the old version keeps by default: without a control nobody can say later who is at fault."""
@@ -65,6 +75,8 @@ class Canary:
     """
 
     steps: tuple[Step, ...]
+    has_baseline: bool = False
+    """Whether the canary is compared with a copy of stable that is as young and as small."""
 
     def __post_init__(self) -> None:
         weights = [step.weight for step in self.steps]
@@ -74,6 +86,11 @@ class Canary:
             )
         if weights[-1] != TOTAL_WEIGHT:
             raise ConfigError(f"the last step has weight {weights[-1] / 10:g} %; it must be 100, the promotion")
+        if self.has_baseline and (large := [weight for weight in weights[:-1] if 2 * weight >= TOTAL_WEIGHT]):
+            raise ConfigError(
+                f"a step has weight {percent(large[0])}; with a baseline of the same weight each step before the last"
+                " must be below 50%, since stable keeps the rest: lower it, or write baseline: false"
+            )
 
     def is_promotion(self, index: int) -> bool:
         """Whether step ``index`` (0 is the first) is the last one: the canary takes over."""
@@ -106,14 +123,21 @@ class CanaryForm(PlanForm):
         default=HOLDBACK, description="per cent that the old version keeps afterwards, as a control; 0: none"
     )
 
+    baseline: bool = Field(
+        default=False,
+        description="compare with a fresh copy of stable that has the canary's share and size for as long as the"
+        " rollout runs, so that age, warm-up and caches are equal; each step before the last is then below 50",
+    )
+
     def value(self) -> Canary:
         """What is inside."""
-        return canary_of(self.steps)
+        return canary_of(self.steps, has_baseline=self.baseline)
 
 
-def canary_of(steps: tuple[StepForm, ...]) -> Canary:
+def canary_of(steps: tuple[StepForm, ...], *, has_baseline: bool = False) -> Canary:
     """The steps that people wrote."""
     return Canary(
+        has_baseline=has_baseline,
         steps=tuple(
             Step(
                 weight=weight_of(step.weight),
@@ -122,17 +146,22 @@ def canary_of(steps: tuple[StepForm, ...]) -> Canary:
                 needs_analysis=step.analysis,
             )
             for step in steps
-        )
+        ),
     )
 
 
 def judge(terms: Terms, observed: Observed) -> tuple[GateResult, ...]:
-    """Every gate on the one canary; alpha is split over the gates. Agreement is a question for a shadow."""
+    """Every gate on the one canary, and on its baseline where it has one; alpha is split over the gates.
+
+    A baseline has an alpha of its own: it takes nothing back. Agreement is a question for a shadow.
+    """
     gates = [gate for gate in terms.gates if not isinstance(gate.gate, AgreementGate)]
     if not observed or not gates:
         return ()
     alpha = min(split_alpha(terms.alpha, [gate.name for gate in gates]).values())
-    return judged(gates, observed[0], alpha=alpha)
+    *controls, seen = observed
+    found = [each for one in controls for each in judged(gates, one, alpha=alpha, arm=one.canary.name)]
+    return (*judged(gates, seen, alpha=alpha), *found)
 
 
 def settle(canary: Canary, situation: Situation) -> Decision:
@@ -143,7 +172,7 @@ def settle(canary: Canary, situation: Situation) -> Decision:
     if failed := found.failed():
         reason = f"{failed.gate}: {failed.reason}"
         return Abort(deployments=(candidate.deployment,), reason=reason, gates=found.gates)
-    if obstacle := next(obstacles(situation, candidate), None):
+    if obstacle := next(chain(obstacles(situation, candidate), _unlike(situation)), None):
         return Hold(reason=obstacle, gates=found.gates)
     if _is_manual(canary, situation, candidate):
         return _adopted(canary, situation, candidate)
@@ -152,11 +181,32 @@ def settle(canary: Canary, situation: Situation) -> Decision:
     return _running(canary, situation, candidate)
 
 
+def _unlike(situation: Situation) -> Iterator[str]:
+    """Why the baseline is no control: with stable's model it does certainly worse than stable."""
+    baseline = situation.state.baseline
+    if baseline is not None and (failed := situation.found.failed(baseline.deployment)) is not None:
+        yield (
+            f"baseline {baseline.deployment} is worse than stable {situation.state.stable} with the same model"
+            f" ({failed.gate}: {failed.reason}), so nothing is said of the new one; look at where they run"
+        )
+
+
+def baseline_of(stable: str) -> str:
+    """Name of the baseline of ``stable``.
+
+    >>> baseline_of("churn-v3")
+    'churn-v3-baseline'
+    """
+    return f"{stable[: MAX_LABEL - len(BASELINE)].rstrip('-')}{BASELINE}"
+
+
 def _is_manual(canary: Canary, situation: Situation, candidate: Candidate) -> bool:
     """Whether somebody set weights that are not those of the step that the annotations name."""
     state = situation.state
     if not state.is_running:
         return False
+    if state.baseline is not None and state.baseline.weight != candidate.weight:
+        return True
     if not state.rollout:
         return candidate.weight != canary.steps[0].weight  # somebody may take the first step by hand
     return state.step >= len(canary.steps) or candidate.weight != canary.steps[state.step].weight
@@ -168,11 +218,23 @@ def _adopted(canary: Canary, situation: Situation, candidate: Candidate) -> Deci
         return Hold(reason=MANUAL, gates=situation.found.gates)
     step = canary.nearest(candidate.weight)
     reason = f"approved: on from the step that is nearest to {percent(candidate.weight)}"
-    return Advance(step=step, weight=canary.steps[step].weight, reason=reason, gates=situation.found.gates)
+    return _advance(canary, situation, step, reason)
+
+
+def _advance(canary: Canary, situation: Situation, step: int, reason: str) -> Advance:
+    """A step; the baseline, where there is one, takes it too."""
+    baseline = situation.state.baseline
+    name = baseline.deployment if baseline else ""
+    weight = canary.steps[step].weight
+    return Advance(step=step, weight=weight, reason=reason, baseline=name, gates=situation.found.gates)
 
 
 def _first(canary: Canary, situation: Situation, candidate: Candidate) -> Decision:
     name, weight = candidate.deployment, canary.steps[0].weight
+    if not canary.is_promotion(0) and canary.has_baseline:
+        stable = situation.state.stable
+        reason = f"{name} begins at {percent(weight)}, beside as fresh a copy of {stable}"
+        return Advance(step=0, weight=weight, reason=reason, baseline=baseline_of(stable))
     if not canary.is_promotion(0):
         return Advance(step=0, weight=weight, reason=f"{name} begins at {percent(weight)}")
     if not situation.is_approved:
@@ -196,4 +258,4 @@ def _running(canary: Canary, situation: Situation, candidate: Candidate) -> Deci
         return Hold(reason=wait, gates=gates)
     if canary.is_promotion(following):
         return Promote(deployment=candidate.deployment, reason=told(situation), gates=gates)
-    return Advance(step=following, weight=canary.steps[following].weight, reason=told(situation), gates=gates)
+    return _advance(canary, situation, following, told(situation))

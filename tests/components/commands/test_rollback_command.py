@@ -143,6 +143,25 @@ def test_a_version_that_people_let_serve_again_is_what_a_later_rollback_goes_bac
     assert world.weights == {"churn-v2": 1000}
 
 
+def test_every_version_that_goes_is_held_and_earlier_holds_stay(world: World) -> None:
+    world.join(weight=100)
+    world.run("rollback", "--endpoint", "churn")
+    world.join(weight=100, name="churn-v3", version=3)
+    world.join(weight=100, name="churn-v4", version=4)
+    assert world.run("rollback", "--endpoint", "churn", "--reason", "both are slow") == 0
+    assert {hold.deployment: hold.reason for hold in world.endpoint.route.holds} == {
+        "churn-v3": "both are slow",
+        "churn-v4": "both are slow",
+        "churn-v2": "asked for by a person",
+    }
+    world.join(weight=0, name="churn-v5", version=5)
+    assert world.run("status", "--endpoint", "churn") == 0
+    assert world.text.count("hold: ") == 3
+    world.run("approve", "--endpoint", "churn", "--lift-hold")
+    assert world.endpoint.route.holds == ()
+    assert "the hold on churn-v4, churn-v3, churn-v2 lifted" in world.repository.head().subject
+
+
 def test_a_canary_goes_and_the_model_of_stable_that_was_replaced_meanwhile_stays(world: World) -> None:
     world.join(weight=250)
     replace_model(world, 3)

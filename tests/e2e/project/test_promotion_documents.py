@@ -48,14 +48,14 @@ def test_the_promotion_page_does_what_it_says(own_home: Path, tmp_path: Path) ->
     assert "rolled back churn-v5" in said
     assert "is in production already, as churn-v5 (0 % of the users, on hold)" in said
     assert "churn-v5 begins at 5%" in said
-    assert '"kind":"modelserve.io/promotion-decision.v2"' in said
+    assert '"kind":"modelserve.io/promotion-decision.v3"' in said
 
 
 def test_the_rollback_page_does_what_it_says(own_home: Path, tmp_path: Path) -> None:
     said = run("rollback.md", tmp_path, own_home)
     assert "unchanged: churn-v5 is out already (support is flooded)" in said
     assert "churn models:/churn/9 → models:/churn/4" in said
-    assert "the hold on churn lifted" in said
+    assert "the hold on churn, churn-v5 lifted" in said
 
 
 @pytest.mark.parametrize("text", blocks("promotion.md", "yaml"))

@@ -212,7 +212,7 @@ def test_the_state_of_a_rollout_is_read(canary: Files) -> None:
         annotations.PHASE: "paused",
         annotations.STEP: "3",
         annotations.SINCE: "2026-01-31T12:00:00Z",
-        annotations.HOLD: manifests.hold_text(hold),
+        annotations.HOLD: manifests.holds_text([hold]),
         annotations.GATEWAY_ADDRESS: "http://gateway:80",
     }
     files = manifests.set_split(canary, "production", "churn", {"churn": 900, "churn-v4": 100}, annotations=state)
@@ -220,6 +220,30 @@ def test_the_state_of_a_rollout_is_read(canary: Files) -> None:
     assert (route.rollout, route.phase, route.step, route.hold) == ("op1", "paused", 3, hold)
     assert route.since == datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert route.gateway_address == "http://gateway:80"
+
+
+def test_several_versions_may_be_held(canary: Files) -> None:
+    held = (
+        Hold(deployment="churn-v4", model_digest="sha256:4", reason="worse"),
+        Hold(deployment="churn-v5", model_digest="sha256:5", reason="slower", until=datetime(2026, 2, 1, tzinfo=UTC)),
+    )
+    state = {annotations.HOLD: manifests.holds_text(held)}
+    files = manifests.set_split(canary, "production", "churn", {"churn": 900, "churn-v4": 100}, annotations=state)
+    route = manifests.parse_endpoint(files, "production", "churn").route
+    assert route.holds == held
+    assert route.hold == route.held("sha256:4") == held[0]
+    assert route.held("sha256:6") is None
+
+
+def test_a_baseline_is_one_of_the_backends_beside_stable(canary: Files) -> None:
+    def named(baseline: str) -> Files:
+        state = {annotations.BASELINE: baseline}
+        return manifests.set_split(canary, "production", "churn", {"churn": 900, "churn-v4": 100}, annotations=state)
+
+    assert manifests.parse_endpoint(named("churn-v4"), "production", "churn").route.baseline == "churn-v4"
+    for wrong in ("churn", "churn-v9"):
+        with pytest.raises(ManifestError, match="must be one of its backends beside stable"):
+            named(wrong)
 
 
 def test_what_a_cluster_wants_besides_is_let_be(canary: Files, diff_lines: Callable[[Files, Files], list[str]]) -> None:

@@ -160,14 +160,14 @@ def test_a_freeze_window_holds_and_says_its_reason() -> None:
 
 def test_a_version_on_hold_is_not_begun_again_until_the_hold_ends() -> None:
     hold = HoldMark(deployment="v4", model_digest="sha256:4", reason="was worse", until=NOW + HOUR)
-    state = make_state(weight=0, hold=hold)
+    state = make_state(weight=0, holds=(hold,))
     assert isinstance(decide(make_plan(), state, nothing("v3", "v4"), NOW), Hold)
     assert isinstance(decide(make_plan(), state, nothing("v3", "v4"), NOW + HOUR), Advance)
 
 
 def test_a_hold_on_another_model_of_that_name_does_not_count() -> None:
     hold = HoldMark(deployment="v4", model_digest="sha256:old", reason="was worse")
-    assert isinstance(decide(make_plan(), make_state(weight=0, hold=hold), nothing("v3", "v4"), NOW), Advance)
+    assert isinstance(decide(make_plan(), make_state(weight=0, holds=(hold,)), nothing("v3", "v4"), NOW), Advance)
 
 
 @pytest.mark.parametrize("fields", [{"weight": 77}, {"step": 9}])

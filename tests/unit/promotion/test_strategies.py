@@ -123,7 +123,10 @@ def test_an_experiment_waits_for_an_arm_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"hold": HoldMark(deployment="v5", model_digest="sha256:v5", reason="was worse")}, "v5 is held: was worse"),
+        (
+            {"holds": (HoldMark(deployment="v5", model_digest="sha256:v5", reason="was worse"),)},
+            "v5 is held: was worse",
+        ),
         ({"phase": "frozen"}, "frozen"),
         ({"rollout": "r0", "since": NOW}, "another rollout runs"),
     ],
@@ -429,7 +432,7 @@ def test_an_override_passes_a_hold_and_a_freeze_and_no_gate() -> None:
     window = FreezeWindow(zone=ZoneInfo("UTC"), begin=time(0), end=time(0))
     plan = Plan(strategy=Canary(steps=STEPS), terms=Terms(gates=(ERRORS,), freezes=(window,)))
     hold = HoldMark(deployment="v4", model_digest="sha256:v4", reason="was worse")
-    state = make_state(candidate("v4"), hold=hold)
+    state = make_state(candidate("v4"), holds=(hold,))
     assert isinstance(decide(plan, state, (), NOW), Hold)
     forced = replace(state, word=Word(override="fixed the feature"))
     assert isinstance(decide(plan, forced, (), NOW), Advance)

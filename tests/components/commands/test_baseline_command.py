@@ -1,0 +1,132 @@
+"""A canary beside a baseline as people meet it: rollout.yaml, ticks, commits, and both ends."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pipelines.promotion.replaying import replay
+from pipelines.registry.following import wanted
+
+World = Any
+
+PLAN = """
+apiVersion: modelserve.io/v1alpha1
+kind: Rollout
+metadata: {name: churn, annotations: {config.kubernetes.io/local-config: "true"}}
+spec:
+  baseline: true
+  steps: [{weight: 20}, {weight: 40}, {weight: 100}]
+  holdback: 0
+  gates: {errors: {margin: 5, guardrail: 20, minimum_users: 50}}
+"""
+FILE = "stages/production/churn/churn-baseline.yaml"
+
+
+@pytest.fixture
+def begun(world: World) -> World:
+    """The first step of a canary beside its baseline."""
+    world.join(weight=0)
+    world.change(lambda files: {**files, "stages/production/churn/rollout.yaml": PLAN})
+    assert world.run("promote", "--endpoint", "churn") == 0
+    return world
+
+
+def tick(world: World, verb: str = "promote", *arguments: str) -> str:
+    world.code = world.run(verb, "--endpoint", "churn", *arguments)
+    return str(world.text)
+
+
+def serve(world: World, users: int, prefix: str, **failing: float) -> None:
+    world.traffic(
+        world.people(users), prefix=prefix, failing={key.replace("_", "-"): rate for key, rate in failing.items()}
+    )
+    world.now += timedelta(minutes=10)
+
+
+def test_plan_shows_the_baseline_and_writes_nothing(world: World) -> None:
+    world.join(weight=0)
+    world.change(lambda files: {**files, "stages/production/churn/rollout.yaml": PLAN})
+    head = world.head
+    said = tick(world, "plan")
+    assert "churn-v2 begins at 20%, beside as fresh a copy of churn" in said
+    assert "churn-baseline 0% → 20%" in said
+    assert f"+++ {FILE}" in said
+    assert "from churn to churn-baseline" in said
+    assert world.head == head
+
+
+def test_one_commit_makes_the_baseline_and_gives_it_the_share_of_the_canary(begun: World) -> None:
+    route = begun.endpoint.route
+    assert [(slot.deployment, slot.weight) for slot in route.backends] == [
+        ("churn-v2", 200),
+        ("churn", 600),
+        ("churn-baseline", 200),
+    ]
+    assert route.baseline == "churn-baseline"
+    copy, stable = begun.endpoint.deployments["churn-baseline"], begun.endpoint.deployments["churn"]
+    assert (copy.model, copy.image) == (stable.model, stable.image)
+    commit = begun.repository.head()
+    assert commit.trailers.to == "churn=60,churn-v2=20,churn-baseline=20"
+    decided, is_same = replay(begun.repository.files(commit.sha)[commit.trailers.evidence])
+    assert is_same
+    assert decided.decision.baseline == "churn-baseline"
+
+
+def test_a_proven_canary_grows_with_its_baseline_and_takes_over_without_it(begun: World) -> None:
+    serve(begun, 1500, "a")
+    tick(begun)
+    assert begun.weights == {"churn-v2": 400, "churn": 200, "churn-baseline": 400}
+    assert "gate churn-baseline errors: successful" in tick(begun, "status")
+    serve(begun, 1500, "b")
+    tick(begun)
+    assert begun.weights == {"churn-v2": 1000}
+    assert set(begun.endpoint.deployments) == {"churn", "churn-v2"}
+    assert begun.endpoint.route.baseline == ""
+    assert FILE not in begun.repository.files(begun.head)
+
+
+def test_users_move_from_stable_alone_while_both_grow(begun: World) -> None:
+    serve(begun, 1500, "a")
+    said = tick(begun, "plan")
+    assert "from churn to churn-v2" in said
+    assert "from churn to churn-baseline" in said
+    assert "from churn-v2" not in said
+    assert "from churn-baseline" not in begun.text
+
+
+def test_a_bad_canary_goes_back_and_the_baseline_with_it(begun: World) -> None:
+    serve(begun, 1500, "a", churn_v2=0.5)
+    tick(begun)
+    assert begun.code == 1
+    assert begun.weights == {"churn": 1000}
+    assert set(begun.endpoint.deployments) == {"churn", "churn-v2"}
+    assert [hold.deployment for hold in begun.endpoint.route.holds] == ["churn-v2"]
+    assert begun.endpoint.route.baseline == ""
+
+
+def test_what_both_young_ones_suffer_holds(begun: World) -> None:
+    serve(begun, 1500, "a", churn_v2=0.15, churn_baseline=0.15)
+    head = begun.head
+    assert "baseline churn-baseline is worse than stable churn with the same model" in tick(begun)
+    assert begun.head == head
+
+
+def test_a_person_takes_the_canary_back_and_cannot_hold_stable_by_its_copy(begun: World) -> None:
+    tick(begun, "rollback", "--deployment", "churn-baseline")
+    assert begun.code == 2
+    assert "is the baseline of a rollout" in begun.warned[0]
+    assert "rolled back churn-v2" in tick(begun, "rollback")
+    assert set(begun.endpoint.deployments) == {"churn", "churn-v2"}
+
+
+def test_drift_counts_the_users_of_a_baseline_for_neither_arm(begun: World) -> None:
+    serve(begun, 1500, "a")
+    assert begun.drift() == 0
+    assert "users were first seen under a split without a control" not in begun.text
+
+
+def test_the_registry_knows_one_challenger(begun: World) -> None:
+    assert wanted("production", [(begun.endpoint, begun.head)]).aliases == {
+        "churn": {"champion": "1", "challenger": "2"}
+    }
