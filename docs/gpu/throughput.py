@@ -1,8 +1,9 @@
 """A torch model behind the serving launcher against the bare loop ``model(batch)``, on one device: rows/s and p99.
 
-``python docs/gpu/throughput.py --device cuda:0``; ``--device cpu`` runs anywhere. The load is a process of its own:
-keep-alive connections that send binary tensors of the Open Inference Protocol, and check every answer's shape. Prints
-one JSON object. The server's figures include HTTP, batching, metrics and both copies; the loop's only the copies.
+``python docs/gpu/throughput.py --device cuda:0``; ``--device cpu`` runs anywhere. The load is a process of its own, or
+several (``--clients``): keep-alive connections that send binary tensors of the Open Inference Protocol, and check every
+answer's shape. Prints one JSON object. The server's figures include HTTP, batching, metrics and both copies; the
+loop's only the copies.
 """
 
 import argparse
@@ -33,12 +34,13 @@ def main() -> None:
     if options.load:
         print(json.dumps(asyncio.run(load(options.load, options))))
         return
+    if options.connections % options.clients:
+        raise SystemExit(f"--connections {options.connections} cannot be shared evenly by --clients {options.clients}")
     with tempfile.TemporaryDirectory() as folder:
         bento = make_bento(Path(folder), network(options.hidden))
         loop = bare_loop(options)
         with server(bento, options) as url:
-            again = [sys.executable, __file__, "--load", url, *sys.argv[1:]]
-            served = json.loads(subprocess.run(again, check=True, capture_output=True, text=True).stdout)
+            served = drive(url, options)
     ratio = served["rows_per_s"] / loop["rows_per_s"]
     print(json.dumps({"device": options.device, "loop": loop, "server": served, "server_to_loop": round(ratio, 3)}))
 
@@ -52,6 +54,7 @@ def arguments() -> argparse.Namespace:
         "--rows", type=int, default=64, help="of one request, and of one batch of the loop (default 64)"
     )
     parser.add_argument("--connections", type=int, default=16, help="open at once (default 16)")
+    parser.add_argument("--clients", type=int, default=1, help="processes that share the connections (default 1)")
     parser.add_argument("--hidden", type=int, default=4096, help="width of the hidden layers (default 4096)")
     parser.add_argument("--precision", default="fp32", help="fp32, tf32, bf16 or fp16 (default fp32)")
     parser.add_argument("--compile", action="store_true", help="-C torch_compile=on")
@@ -164,12 +167,24 @@ def request(rows: int) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + head + tensor
 
 
-async def load(address: str, options: argparse.Namespace) -> dict[str, float]:
-    """What the clients saw."""
+def drive(url: str, options: argparse.Namespace) -> dict[str, float]:
+    """What the clients saw, from processes of their own."""
+    again = [sys.executable, __file__, *sys.argv[1:], "--load", url]
+    running = [subprocess.Popen(again, stdout=subprocess.PIPE, text=True) for _ in range(options.clients)]
+    told = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise SystemExit("a client failed; its words are above")
+    seen = [json.loads(one) for one in told]
+    seconds = [one for each in seen for one in each["seconds"]]
+    return figures(seconds, options.rows, float(np.mean([each["whole_s"] for each in seen])))
+
+
+async def load(address: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One client's share of the connections: seconds of each answer, and of all of it."""
     sent, began = request(options.rows), time.perf_counter()
-    until = began + options.seconds
-    asked = await asyncio.gather(*(client(address, sent, options.rows, until) for _ in range(options.connections)))
-    return figures([one for seconds in asked for one in seconds], options.rows, time.perf_counter() - began)
+    share, until = options.connections // options.clients, began + options.seconds
+    asked = await asyncio.gather(*(client(address, sent, options.rows, until) for _ in range(share)))
+    return {"seconds": [one for seconds in asked for one in seconds], "whole_s": time.perf_counter() - began}
 
 
 async def client(address: str, sent: bytes, rows: int, until: float) -> list[float]:
