@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from mlflow_deploy_plugin.manifests.model import Endpoint, Files, Stage
 from mlflow_deploy_plugin.packaging.gpu import Gpus
+from mlflow_deploy_plugin.packaging.machine import Machine
 from mlflow_deploy_plugin.repository import Commit, Intent
 
 State = Literal["applied", "pending", "unchanged"]
@@ -115,4 +116,8 @@ class DeploymentTarget(Protocol):
 
     def gpus(self) -> Gpus | None:
         """GPUs that deployments may use; ``None`` where they run elsewhere."""
+        ...
+
+    def machine(self) -> Machine | None:
+        """The machine that deployments start on; ``None`` where they run elsewhere: of a cluster nothing is known."""
         ...

@@ -25,7 +25,7 @@ from mlflow_deploy_plugin.packaging.gpu import require
 from mlflow_deploy_plugin.spec.bento import SPEC_FILE, BentoSpec
 from mlflow_deploy_plugin.spec.names import require_label
 from mlflow_deploy_plugin.spec.settings import GPUS
-from mlflow_deploy_plugin.targets import intents
+from mlflow_deploy_plugin.targets import fitting, intents
 from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, DeploymentTarget, Outcome, Reading
 from mlflow_deploy_plugin.targets.packager import Packager
 
@@ -63,9 +63,17 @@ class Lifecycle:
         self.target.prepare()
         seen = self.target.read()
         intents.check(wish, seen.stage)
-        gpu = self._granted(config, replicas=config.replicas, workers=config.workers)
+        gpu = self._granted(config, seen.stage, name, replicas=config.replicas, workers=config.workers)
         packaged = self._package(model_uri, config, current=None)
-        deployment = replace(
+        deployment = self._created(draft, packaged, config, gpu)
+        if config.gpu == "auto" and self._is_too_large(deployment):
+            deployment = self._created(draft, packaged, config, 0)
+        fitting.require_room([deployment], self.target.machine())
+        return self._commit(replace(wish, deployment=deployment), seen, wait_s=config.wait_s)
+
+    def _created(self, draft: Deployment, packaged: Packaged, config: DeploymentConfig, gpu: int) -> Deployment:
+        """``draft`` as the keys say, with so many GPUs a replica."""
+        return replace(
             draft,
             model=_identity(packaged),
             image=config.image or placeholder_image(packaged.spec),
@@ -73,10 +81,14 @@ class Lifecycle:
             workers=config.workers,
             resources=Resources(**config.resources(gpu=gpu)),
             environment=_with_gpus(
-                config.serving_environment(endpoint=draft.endpoint, deployment=name, stage=draft.stage), gpu
+                config.serving_environment(endpoint=draft.endpoint, deployment=draft.name, stage=draft.stage), gpu
             ),
         )
-        return self._commit(replace(wish, deployment=deployment), seen, wait_s=config.wait_s)
+
+    def _is_too_large(self, deployment: Deployment) -> bool:
+        """Whether no GPU has room for it, so that ``auto`` means the CPU."""
+        machine = self.target.machine()
+        return machine is not None and bool(fitting.gpu_obstacle(deployment, machine))
 
     def update(self, name: str, model_uri: str | None, config: UpdateConfig, endpoint: str | None) -> Outcome:
         """Another model or other resources; nothing else of the deployment changes. Errors as :meth:`create`."""
@@ -87,7 +99,7 @@ class Lifecycle:
         self.target.prepare()
         seen = self.target.read()
         before = intents.require_deployment(seen.stage, name, endpoint)
-        after = self._with_resources(before, config)
+        after = self._with_resources(before, config, seen.stage)
         if model_uri is not None:
             packaged = self._package(model_uri, config, current=before)
             after = _serving(after, packaged)
@@ -95,6 +107,7 @@ class Lifecycle:
             after = _serving(after, self._package(before.model.uri, config, current=before))
         if config.image:
             after = replace(after, image=config.image)
+        fitting.require_room(fitting.started({name: before}, {name: after}), self.target.machine())
         return self._commit(intents.Update(deployment=after), seen, wait_s=config.wait_s)
 
     def delete(self, name: str, config: DeleteConfig, endpoint: str | None) -> Outcome:
@@ -162,12 +175,14 @@ class Lifecycle:
         path = self.home.bento(deployment.model.bento) / "src" / SPEC_FILE
         return BentoSpec.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
 
-    def _with_resources(self, before: Deployment, config: UpdateConfig) -> Deployment:
+    def _with_resources(self, before: Deployment, config: UpdateConfig, stage: Stage) -> Deployment:
         run: _Run = {
             "replicas": config.replicas if "replicas" in config.explicit else before.replicas,
             "workers": config.workers if "workers" in config.explicit else before.workers,
         }
-        gpu = self._granted(config, **run) if "gpu" in config.explicit else before.resources.gpu
+        gpu = before.resources.gpu
+        if "gpu" in config.explicit:
+            gpu = self._granted(config, stage, before.name, **run)
         current: ResourceValues = {"cpu": before.resources.cpu, "memory": before.resources.memory, "gpu": gpu}
         return replace(
             before,
@@ -176,8 +191,8 @@ class Lifecycle:
             environment=_with_gpus(config.update_environment(before.environment), gpu),
         )
 
-    def _granted(self, config: PlacementKeys, *, replicas: int, workers: int) -> int:
-        """GPUs of one replica, once counted where this machine can count them.
+    def _granted(self, config: PlacementKeys, stage: Stage, name: str, *, replicas: int, workers: int) -> int:
+        """GPUs of one replica of ``name``, once counted where this machine can count them: those of others are taken.
 
         Raises:
             ConfigError: there are fewer than asked for, or nobody here can count for ``auto``.
@@ -186,7 +201,9 @@ class Lifecycle:
             return 0
         found = self.target.gpus()
         if found is not None:
-            return require(config.gpu, workers=workers, replicas=replicas, found=found)
+            others = [d for e in stage.endpoints.values() for d in e.deployments.values() if d.name != name]
+            left = fitting.untaken(found, others)
+            return require(config.gpu, workers=workers, replicas=replicas, found=left)
         if config.gpu == "auto":
             raise ConfigError(
                 f"gpu=auto counts GPUs of this machine, which target {self.target.uri!r} does not use; give a number"

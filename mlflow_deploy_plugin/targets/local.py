@@ -11,6 +11,7 @@ from mlflow_deploy_plugin.errors import AgentError, ConflictError, ModelserveErr
 from mlflow_deploy_plugin.manifests.model import Endpoint, Files
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.packaging.gpu import Gpus
+from mlflow_deploy_plugin.packaging.machine import Machine
 from mlflow_deploy_plugin.repository import CommitResult, Intent
 from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Standing
 from mlflow_deploy_plugin.targets.intents import operation_id
@@ -49,11 +50,17 @@ class LocalTarget(LedgerTarget):
 
     agent: Agent
     count: Callable[[], Gpus]
+    here: Machine
+    """The machine that the agent starts processes on."""
     say: Callable[[str], None]
 
     def gpus(self) -> Gpus | None:
         """GPUs of this machine."""
         return self.count()
+
+    def machine(self) -> Machine | None:
+        """This machine."""
+        return self.here
 
     def prepare(self) -> None:
         """Start the agent first: where it cannot start, nothing has been committed yet."""

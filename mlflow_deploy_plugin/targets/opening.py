@@ -16,6 +16,7 @@ from mlflow_deploy_plugin.config.target import Target
 from mlflow_deploy_plugin.errors import AlreadyExistsError, ConfigError
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.packaging.gpu import detect
+from mlflow_deploy_plugin.packaging.machine import ThisMachine
 from mlflow_deploy_plugin.repository import Repository, RepositoryDoor
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from mlflow_deploy_plugin.targets.ledger import Ledger
@@ -42,8 +43,16 @@ def open_target(uri: str, *, environment: Mapping[str, str], say: Callable[[str]
         ledger=Ledger(stage_name=target.stage, open=_own(home)),
         agent=HomeAgent(home=home, stage=target.stage),
         count=lambda: detect(environment),
+        here=ThisMachine(environment=environment, bento=home.bento, pids=lambda bento: _pids(home, bento)),
         say=say,
     )
+
+
+def _pids(home: Home, bento: str) -> tuple[int, ...]:
+    """Processes that serve a Bento, by the agent's word."""
+    status = agent_client.read_status(home)
+    served = status.deployments.values() if status else ()
+    return tuple(worker.pid for one in served if one.bento == bento for worker in one.workers)
 
 
 def _opened(repository: str, target: Target, home: Home) -> Callable[[], RepositoryDoor]:

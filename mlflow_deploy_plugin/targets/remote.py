@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mlflow_deploy_plugin.errors import ConfigError
 from mlflow_deploy_plugin.manifests.model import Endpoint
 from mlflow_deploy_plugin.packaging.gpu import Gpus
+from mlflow_deploy_plugin.packaging.machine import Machine
 from mlflow_deploy_plugin.repository import Intent
 from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Standing
 from mlflow_deploy_plugin.targets.ledger import LedgerTarget
@@ -25,6 +26,10 @@ class RemoteTarget(LedgerTarget):
     """Takes what a person should read besides the answer."""
 
     def gpus(self) -> Gpus | None:
+        """Unknown: the models run elsewhere."""
+        return None
+
+    def machine(self) -> Machine | None:
         """Unknown: the models run elsewhere."""
         return None
 

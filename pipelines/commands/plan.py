@@ -31,9 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, doors: "Doors") -> int:
-    """Print what would happen."""
+    """Print what would happen.
+
+    Raises:
+        ConfigError: what it starts does not fit on this machine.
+    """
     from mlflow_deploy_plugin import manifests  # noqa: PLC0415
-    from pipelines.commands import forecasts, status, ticks  # noqa: PLC0415  scipy
+    from pipelines.commands import forecasts, room, status, ticks  # noqa: PLC0415  scipy
 
     tick = ticks.look(options, doors)
     doors.say("\n".join([*status.lines(tick), *forecasts.lines(tick, options, doors)]))
@@ -47,6 +51,10 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     doors.say("\n".join(_diff(before, after)))
     route = manifests.parse_endpoint(after, tick.target.stage_name, options.endpoint).route
     doors.say(moved(tick.standing.endpoint.route, route))
+    for line in room.lines(tick.target, wish, before, now=tick.now):
+        doors.say(line)
+    if not tick.takes_back:
+        room.require(tick.target, wish, before, now=tick.now)
     return EXIT_DONE
 
 

@@ -10,6 +10,7 @@ from mlflow_deploy_plugin.errors import EXIT_DONE, ConfigError, ConflictError
 from mlflow_deploy_plugin.manifests.model import Deployment, Files
 from mlflow_deploy_plugin.manifests.tree import rollout_file
 from pipelines.analysis import rates
+from pipelines.commands import room
 from pipelines.commands.committing import commit
 from pipelines.commands.doors import Doors
 from pipelines.monitoring.event_summaries import Window
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     """One version from one stage to the next.
 
     Raises:
-        ConfigError: the arguments do not fit together.
+        ConfigError: the arguments do not fit together, or the version does not fit on this machine.
         ConflictError: the source is not settled or not healthy, or serves another digest than was asked for.
         NotFoundError: the source has no such endpoint.
     """
@@ -58,6 +59,8 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     if there := _there(files, wish):
         doors.say(f"unchanged: {proven.model.uri} is in {wish.stage} already, as {there}")
         return EXIT_DONE
+    if not options.override:
+        room.require(target, wish, files, now=doors.now())
     done = f"{proven.model.uri} from {wish.source} to {wish.stage}"
     doors.say(commit(target, wish, now=doors.now(), is_dry=options.dry_run, done=done).text)
     return EXIT_DONE

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from mlflow_deploy_plugin.manifests.tree import rollout_file
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
-from pipelines.commands import endpoints
+from pipelines.commands import endpoints, room
 from pipelines.commands.committing import Applied, Wish, commit
 from pipelines.commands.doors import Doors
 from pipelines.commands.endpoints import Standing
@@ -137,11 +137,14 @@ def apply(tick: Tick, *, is_dry: bool) -> Applied:
 
     Raises:
         ConflictError: somebody changed the endpoint meanwhile.
+        ConfigError: what it starts does not fit on this machine, and nobody overrides that.
         GitError, RetryLaterError, AgentError: it could not be committed or brought to life.
     """
     wish = tick.wish()
     if wish is None:
         return Applied(state="unchanged", commit=tick.standing.commit, text=f"unchanged: {tick.decision.reason}")
+    if not (tick.takes_back or tick.state.word.override):
+        room.require(tick.target, wish, tick.target.files_at(tick.standing.commit), now=tick.now)
     done = f"{tick.decision.kind.lower()}: {tick.decision.reason}"
     return commit(tick.target, wish, now=tick.now, is_dry=is_dry, done=done)
 

@@ -16,6 +16,7 @@ from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.agent.parquet import arrow_schema
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, ModelIdentity
 from mlflow_deploy_plugin.manifests.split import assign
+from mlflow_deploy_plugin.packaging.machine import Machine
 from mlflow_deploy_plugin.repository.fake import FakeRepository
 from mlflow_deploy_plugin.spec.events import (
     ATTEMPT_COLUMNS,
@@ -49,6 +50,17 @@ def make_deployment(name: str, version: int) -> Deployment:
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearby(RemoteTarget):
+    """A target that runs what it commits on a machine that a test describes; ``None``: elsewhere."""
+
+    here: Machine | None = None
+
+    def machine(self) -> Machine | None:
+        """As given."""
+        return self.here
+
+
 @dataclass
 class World:
     """One home, one repository, one endpoint ``churn`` with stable ``churn`` and canary ``churn-v2``."""
@@ -67,6 +79,7 @@ class World:
     before_is_wrong: float = 0.1
     """Share of wrong answers of a version that is started to be asked."""
     kept: list[Any] = field(default_factory=list)
+    machine: Machine | None = None
     unlabelled: tuple[str, ...] = ()
     """Arms whose labels never come."""
 
@@ -176,7 +189,7 @@ class World:
         ledger = Ledger(stage_name="production", open=lambda: self.repository)
         return Doors(
             environment={"MODELSERVE_HOME": str(self.home)},
-            open_target=lambda uri: RemoteTarget(uri=uri, ledger=ledger),
+            open_target=lambda uri: Nearby(uri=uri, ledger=ledger, here=self.machine),
             open_events=lambda root: EventStore(root, memory_mb=128, threads=1),
             now=lambda: self.now,
             identity=lambda: self.me,

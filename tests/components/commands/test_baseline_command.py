@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from mlflow_deploy_plugin.packaging.machine import FakeMachine, Free
 from pipelines.promotion.replaying import replay
 from pipelines.registry.following import wanted
 
 World = Any
+MIB = 1024 * 1024
 
 PLAN = """
 apiVersion: modelserve.io/v1alpha1
@@ -118,6 +120,30 @@ def test_a_person_takes_the_canary_back_and_cannot_hold_stable_by_its_copy(begun
     assert "is the baseline of a rollout" in begun.warned[0]
     assert "rolled back churn-v2" in tick(begun, "rollback")
     assert set(begun.endpoint.deployments) == {"churn", "churn-v2"}
+
+
+@pytest.mark.parametrize("verb", ["plan", "promote"])
+def test_a_baseline_that_does_not_fit_is_refused_before_the_canary_starts(world: World, verb: str) -> None:
+    world.join(weight=0)
+    world.change(lambda files: {**files, "stages/production/churn/rollout.yaml": PLAN})
+    world.machine = FakeMachine(free=Free(100 * MIB, "the test"), models={"churn:0000000000000001": 300 * MIB})
+    head = world.head
+    tick(world, verb)
+    assert world.code == 2
+    assert "churn-baseline 300 MiB by the size of its model need at least 300 MiB together" in world.warned[0]
+    assert "this machine has 100 MiB left (the test)" in world.warned[0]
+    assert "promote --override" in world.warned[0]
+    assert world.head == head
+    assert world.run("promote", "--endpoint", "churn", "--override", "the night is quiet") == 0
+    assert "override (the night is quiet)" in world.repository.head().trailers.reason
+
+
+def test_plan_says_what_starts_and_where_nobody_knows_what_is_left(world: World) -> None:
+    world.join(weight=0)
+    world.change(lambda files: {**files, "stages/production/churn/rollout.yaml": PLAN})
+    assert "starts: churn-baseline (1 x undeclared memory); where it runs is not this machine" in tick(world, "plan")
+    world.machine = FakeMachine(free=Free(900 * MIB, "the test"))
+    assert "; 900 MiB are left (the test)" in tick(world, "plan")
 
 
 def test_drift_counts_the_users_of_a_baseline_for_neither_arm(begun: World) -> None:

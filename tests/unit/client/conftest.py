@@ -15,6 +15,7 @@ from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import ModelError
 from mlflow_deploy_plugin.packaging import Packaged
 from mlflow_deploy_plugin.packaging.gpu import Gpus
+from mlflow_deploy_plugin.packaging.machine import FakeMachine
 from mlflow_deploy_plugin.repository import FakeRepository
 from mlflow_deploy_plugin.scoring import FakeScorer
 from mlflow_deploy_plugin.spec.bento import BentoSpec
@@ -37,6 +38,7 @@ class World:
     agent: FakeAgent = field(default_factory=lambda: FakeAgent(said=make_status(endpoints={"churn": CHURN})))
     scorer: FakeScorer = field(default_factory=FakeScorer)
     gpus: int = 0
+    machine: FakeMachine = field(default_factory=FakeMachine)
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class World:
             ledger=Ledger(stage_name="production", open=lambda: self.repository),
             agent=self.agent,
             count=lambda: Gpus(count=self.gpus, source="the test"),
+            here=self.machine,
             say=self.said.append,
         )
 

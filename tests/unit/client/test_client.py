@@ -13,6 +13,7 @@ from mlflow_deploy_plugin import client as plugin_module
 from mlflow_deploy_plugin.agent.client import Refused, TimedOut
 from mlflow_deploy_plugin.agent.status import DeploymentStatus
 from mlflow_deploy_plugin.errors import ScoringError
+from mlflow_deploy_plugin.packaging.machine import FakeMachine, Free
 from mlflow_deploy_plugin.targets.fake import applied, make_status
 
 
@@ -149,6 +150,33 @@ def test_too_few_gpus_are_refused_with_what_was_found(world: Any) -> None:
         world.client().create_deployment("churn", "models:/churn/1", config={"gpu": 2})
     assert world.client().create_deployment("churn", "models:/churn/1", config={"gpu": "auto"})["gpu"] == 1
     assert world.open_target("modelserve").stage().deployment("churn").environment["MODELSERVE_GPUS"] == "1"
+
+
+def test_gpus_that_another_deployment_has_are_taken_and_auto_is_the_cpu_then(world: Any) -> None:
+    world.gpus = 1
+    world.client().create_deployment("churn", "models:/churn/1", config={"gpu": 1})
+    with pytest.raises(MlflowException, match="taken: churn 1"):
+        world.client().create_deployment("other", "models:/churn/2", config={"gpu": 1})
+    assert world.client().create_deployment("other", "models:/churn/2", config={"gpu": "auto"})["gpu"] == 0
+    assert world.client().update_deployment("churn", "models:/churn/3", config={"gpu": 1})["gpu"] == 1
+
+
+def test_a_gpu_without_room_is_refused_and_auto_is_the_cpu_then(world: Any) -> None:
+    world.gpus = 1
+    world.machine = FakeMachine(free_gpus=(1024**3,), models={"churn:0000000000000001": 2 * 1024**3})
+    with pytest.raises(MlflowException, match=r"needs 1 GPU with at least 2,048 MiB .*-C gpu=0"):
+        world.client().create_deployment("churn", "models:/churn/1", config={"gpu": 1})
+    assert world.client().create_deployment("churn", "models:/churn/1", config={"gpu": "auto"})["gpu"] == 0
+
+
+def test_a_model_that_does_not_fit_beside_what_runs_is_refused(world: Any) -> None:
+    world.machine = FakeMachine(free=Free(1024**3, "the test"), workers={"churn:0000000000000001": 2 * 1024**3})
+    with pytest.raises(MlflowException, match="this machine has 1,024 MiB left"):
+        world.client().create_deployment("churn", "models:/churn/1")
+    assert world.client().list_deployments() == []
+    world.client().create_deployment("churn", "models:/churn/1", config={"memory": "512Mi"})
+    with pytest.raises(MlflowException, match="1,536 MiB by its declared memory"):
+        world.client().update_deployment("churn", config={"replicas": 4})
 
 
 def test_a_model_that_cannot_be_packaged_leaves_no_commit(world: Any) -> None:
