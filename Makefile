@@ -5,6 +5,7 @@ EXTRAS ?= dev
 VENV := .venv
 BENCH := build/benchmark
 MICRO := $(BENCH)/micro.json
+ROWS ?= 1e5 1e6
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 READY := $(VENV)/.ready
@@ -70,9 +71,10 @@ micro: setup ## measure the micro-benchmarks
 wrk: ## the benchmark's load generator, from the distribution
 	@command -v wrk >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq wrk; }
 
-bench: micro ## micro-benchmarks beside their stored ratios, and a short benchmark of the server (some minutes)
+bench: micro ## micro-benchmarks beside their ratios, memory of a drift tick (ROWS="1e7 1e8"), a short one of the server
 	$(BIN)/python -m pipelines benchmark --gate $(MICRO)
 	$(BIN)/python -m pipelines benchmark --works tabular --subjects empty,modelserve,gateway --connections 64 --seconds 3 --rounds 2 --out $(BENCH)
+	$(BIN)/python -m pipelines events scale --rows $(ROWS)
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist .demo *.egg-info

@@ -61,10 +61,10 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
 def _as_text(options: argparse.Namespace, found: "Findings") -> list[str]:
     if not found.rows:
         return [f"no prediction of endpoint {options.endpoint!r} is in the window"]
-    labels = found.labels
-    newest = f"newest label {_moment(labels.newest)}" if labels.newest else "no label has arrived"
-    odd = f"{labels.duplicates} duplicate, {labels.contradictions} contradicting, {labels.unknown} unknown"
-    lines = [f"{options.endpoint} ({options.stage}), scored as {found.task}: {newest}; {odd}"]
+    labels, odd = found.labels, found.labels.odd
+    newest = f"newest label {_moment(odd.newest)}" if odd.newest else "no label has arrived"
+    counts = f"{odd.duplicates} duplicate, {odd.contradictions} contradicting, {odd.unknown} unknown"
+    lines = [f"{options.endpoint} ({options.stage}), scored as {found.task}: {newest}; {counts}"]
     if labels.unreadable:
         lines.append(f"{len(labels.unreadable)} files cannot be read, the first is {labels.unreadable[0]}")
     lines += _table(
@@ -112,15 +112,15 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _as_json(options: argparse.Namespace, found: "Findings") -> str:
-    labels = found.labels
+    labels, odd = found.labels, found.labels.odd
     answer = {
         "endpoint": options.endpoint,
         "stage": options.stage,
         "task": found.task,
-        "newest_label": labels.newest.isoformat() if labels.newest else None,
-        "duplicates": labels.duplicates,
-        "contradictions": labels.contradictions,
-        "unknown": labels.unknown,
+        "newest_label": odd.newest.isoformat() if odd.newest else None,
+        "duplicates": odd.duplicates,
+        "contradictions": odd.contradictions,
+        "unknown": odd.unknown,
         "late": sum(arm.late for arm in labels.arms.values()),
         "unreadable": list(labels.unreadable),
         "coverage": {name: arm.user_coverage for name, arm in labels.arms.items()},

@@ -64,7 +64,8 @@ def measure(folder: Path, *, rows: int) -> Measured:
 
 
 def judge(folder: str) -> tuple[str, float, float]:
-    """Gather and decide as ``drift`` does; the verdict, the process's greatest memory in MB, and the seconds."""
+    """Do what ``drift`` does; the verdict, the process's greatest memory in MB, and the seconds."""
+    from pipelines.monitoring import exposing  # noqa: PLC0415
     from pipelines.monitoring import generated_store as made  # noqa: PLC0415
     from pipelines.monitoring.event_summaries import Window  # noqa: PLC0415
     from pipelines.monitoring.events import EventStore  # noqa: PLC0415
@@ -90,7 +91,8 @@ def judge(folder: str) -> tuple[str, float, float]:
         split_of=_split,
     )
     with EventStore(folder) as store:
-        gathered = gather(store, question, reference=None, policy=DriftPolicy())
+        gathered = gather(store, question, reference=made.reference(), policy=DriftPolicy())
+        exposing.of_labels(store, exposing.Whose(stage=made.STAGE, endpoint=made.ENDPOINT), now=end)
     verdict = record(gathered.evidence, DriftPolicy()).decision.verdict
     return verdict, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KILO, time.monotonic() - began
 

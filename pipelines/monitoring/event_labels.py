@@ -5,16 +5,27 @@ a label counts when it came within the cut after its prediction. The first label
 DuckDB; what follows from the figures is :mod:`.accuracy`'s and the decisions' matter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from mlflow_deploy_plugin.errors import EventStoreError
 from mlflow_deploy_plugin.spec.events import FEATURE_PREFIX, Table
-from pipelines.monitoring import event_queries as sql
-from pipelines.monitoring.event_scans import Scan, Scanner, identifier, quoted
-from pipelines.monitoring.event_summaries import ArmLabels, Bin, Kinds, Labels, Rows, Scored, Window
+from pipelines.monitoring import label_queries as sql
+from pipelines.monitoring.event_queries import POPULATIONS
+from pipelines.monitoring.event_scans import Scan, Scanner, identifier, moment_literal, quoted
+from pipelines.monitoring.event_summaries import (
+    ArmLabels,
+    Bin,
+    Kinds,
+    Labels,
+    Oddities,
+    Outcomes,
+    Rows,
+    Scored,
+    Window,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +33,6 @@ if TYPE_CHECKING:
 CLOCK_SKEW: Final = timedelta(hours=1)
 """A label may seem to precede its prediction by this much, since two machines' clocks wrote them."""
 
-NO_SEGMENT: Final = "NULL::VARCHAR"
 BINS: Final = 10
 """Points of a calibration curve."""
 FEW: Final = 20
@@ -55,62 +65,80 @@ class ScoreChoice:
 
 
 class LabelReader:
-    """Questions about labels, over one scanner. Each answers once; callers run them by ``Scanner.steady``."""
+    """Questions about labels, over one scanner. Each answers once; callers run them by ``Scanner.steady``.
+
+    What questions have in common (the labelled predictions of a window, each once) is a table of the scanner's, made
+    anew when the window, the cut or a file is another.
+    """
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
+        self._laid: tuple[object, ...] = ()
 
-    def coverage(self, window: Window, cut: LabelCut) -> Mapping[str, ArmLabels]:
-        """Coverage and correctness of every arm."""
-        return self._coverage(window, cut)[0]
+    def coverage(
+        self, window: Window, cut: LabelCut, splits: Sequence[datetime] = ()
+    ) -> tuple[Mapping[str, ArmLabels], ...]:
+        """Coverage and correctness of every arm: before the first of ``splits``, then from each to the next."""
+        return self._coverage(window, cut, splits)[0]
 
-    def labels(self, window: Window, cut: LabelCut) -> Labels:
-        """The same, and what is odd about the labels."""
-        arms, unreadable = self._coverage(window, cut)
+    def oddities(self, window: Window, cut: LabelCut) -> Oddities:
+        """What is odd about the labels."""
         reach = window.widened(begin=window.begin - (cut.maturity or window.end - window.begin), end=cut.as_of)
-        known = self._scan("predictions", reach)
-        labels = self._scan("labels", window)
+        known, labels = self._scan("predictions", reach), self._scan("labels", window)
+        self._scanner.keep("copies", sql.COPIES.format(labels=labels.source))
         (odd,) = self._scanner.rows(sql.STRAY.format(labels=labels.source, predictions=known.source))
         newest = odd.pop("newest")
-        return Labels(
-            arms=arms,
+        return Oddities(
             **{name: int(number) for name, number in odd.items()},
             newest=None if newest is None else datetime.fromtimestamp(newest, tz=UTC),
-            unreadable=tuple(dict.fromkeys((*unreadable, *known.unreadable))),
+            unreadable=tuple(dict.fromkeys((*labels.unreadable, *known.unreadable))),
         )
+
+    def labels(self, window: Window, cut: LabelCut) -> Labels:
+        """Coverage and correctness of every arm, and what is odd about the labels."""
+        (arms,), unreadable = self._coverage(window, cut, ())
+        odd = self.oddities(window, cut)
+        return Labels(arms=arms, odd=odd, unreadable=tuple(dict.fromkeys((*unreadable, *odd.unreadable))))
+
+    def outcomes(
+        self, window: Window, cut: LabelCut, *, arms: Sequence[str], splits: Sequence[datetime]
+    ) -> tuple[Outcomes, ...]:
+        """Users of each arm by their first labelled prediction, before the first of ``splits`` and after each."""
+        self._lay(window, cut)
+        query = sql.OUTCOMES.format(period=_period(splits))
+        return tuple(Outcomes(**row) for row in self._scanner.rows(query, {"arms": list(arms)}))
 
     def labelled(self, window: Window, cut: LabelCut, given: Mapping[str, Any]) -> Rows:
         """Mature rows with their label."""
-        query, unreadable = self._joined(sql.LABELLED, window, cut)
-        return Rows(frame=self._scanner.fetch(query, {**given, **cut.given}).df(), unreadable=unreadable)
+        parts, unreadable = self._lay(window, cut)
+        return Rows(frame=self._scanner.frame(sql.LABELLED.format(**parts), given), unreadable=unreadable)
 
     def inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:
         """The first labelled row of each user of ``deployment``: prediction, label, then the features."""
         names = [name for name in self._scan("predictions", window).columns if name.startswith(FEATURE_PREFIX)]
         columns = ", ".join(f"{identifier(n)} AS {identifier(n.removeprefix(FEATURE_PREFIX))}" for n in names)
-        escaped = (columns or "1 AS nothing").replace("{", "{{").replace("}", "}}")
-        query, unreadable = self._joined(sql.LABELLED_INPUTS.replace("{columns}", escaped), window, cut)
-        given = {**cut.given, "deployment": deployment, "limit": limit}
-        return Rows(frame=self._scanner.fetch(query, given).df(), unreadable=unreadable)
+        parts, unreadable = self._lay(window, cut)
+        query = sql.LABELLED_INPUTS.format(**parts, columns=columns or "1 AS nothing")
+        given = {"deployment": deployment, "limit": limit}
+        return Rows(frame=self._scanner.frame(query, given), unreadable=unreadable)
 
     def kinds(self, window: Window, cut: LabelCut) -> Kinds:
         """What predictions and labels look like."""
-        query, _ = self._joined(sql.KINDS, window, cut)
-        (row,) = self._scanner.rows(query, cut.given)
+        self._lay(window, cut)
+        (row,) = self._scanner.rows(sql.KINDS)
         return Kinds(**row)
 
     def scored(self, window: Window, cut: LabelCut, choice: ScoreChoice) -> tuple[Scored, ...]:
         """Predictions beside labels by deployment, stretch of time and segment."""
-        query, _ = self._joined(sql.SCORED, window, cut, segment=self._segment(window, choice.segment))
-        return tuple(
-            Scored(**row) for row in self._scanner.rows(query, {**cut.given, "every": choice.every.total_seconds()})
-        )
+        parts, _ = self._lay(window, cut, segment=self._segment(window, choice.segment))
+        given = {"maturity": cut.maturity, "every": choice.every.total_seconds()}
+        return tuple(Scored(**row) for row in self._scanner.rows(sql.SCORED.format(**parts), given))
 
     def bins(self, window: Window, cut: LabelCut, choice: ScoreChoice) -> tuple[Bin, ...]:
         """Points of the calibration curve by deployment, stretch of time and segment."""
-        query, _ = self._joined(sql.BINS, window, cut, segment=self._segment(window, choice.segment))
-        given = {**cut.given, "bins": BINS, "every": choice.every.total_seconds()}
-        return tuple(Bin(**row) for row in self._scanner.rows(query, given))
+        self._lay(window, cut, segment=self._segment(window, choice.segment))
+        given = {"bins": BINS, "every": choice.every.total_seconds()}
+        return tuple(Bin(**row) for row in self._scanner.rows(sql.BINS, given))
 
     def news(self, table: "pa.Table", window: Window) -> tuple["pa.Table", int]:
         """Labels of ``table`` that the store does not hold, each once, and how many rows no prediction is known for."""
@@ -122,29 +150,47 @@ class LabelReader:
             (odd,) = self._scanner.rows(sql.STRANGERS.format(predictions=predictions.source))
         return table.take(pa.array(places, pa.int64())), odd["strangers"]
 
-    def _coverage(self, window: Window, cut: LabelCut) -> tuple[Mapping[str, ArmLabels], tuple[str, ...]]:
-        query, unreadable = self._joined(sql.COVERAGE, window, cut)
-        rows = self._scanner.rows(query, cut.given)
-        return {row.pop("deployment"): ArmLabels(**row) for row in rows}, unreadable
+    def _coverage(
+        self, window: Window, cut: LabelCut, splits: Sequence[datetime]
+    ) -> tuple[tuple[Mapping[str, ArmLabels], ...], tuple[str, ...]]:
+        parts, unreadable = self._lay(window, cut)
+        found: dict[tuple[int, str], dict[str, int]] = {}
+        for question in (sql.ROWS_LOGGED, sql.USERS_MATURE, sql.USERS_LABELLED):
+            query = question.format(**parts, period=_period(splits))
+            for row in self._scanner.rows(query, {"maturity": cut.maturity}):
+                found.setdefault((row.pop("period"), row.pop("deployment")), {}).update(row)
+        spans = tuple(
+            {arm: ArmLabels(**counts) for (period, arm), counts in sorted(found.items()) if period == place}
+            for place in range(len(splits) + 1)
+        )
+        return spans, unreadable
 
-    def _joined(
-        self, template: str, window: Window, cut: LabelCut, *, segment: str = NO_SEGMENT
-    ) -> tuple[str, tuple[str, ...]]:
-        """The template over predictions of the window and labels from its begin until the cut."""
+    def _lay(
+        self, window: Window, cut: LabelCut, *, segment: str = sql.NO_SEGMENT
+    ) -> tuple[Mapping[str, str], tuple[str, ...]]:
+        """Make the tables of the labelled predictions of ``window``, unless they lie there; the parts of queries."""
         predictions = self._scan("predictions", window)
         labels = self._scan("labels", window.widened(begin=window.begin - CLOCK_SKEW, end=cut.as_of))
-        query = template.format(
-            predictions=predictions.source,
-            labels=labels.source,
-            population=sql.POPULATIONS[window.population],
-            segment=segment,
-        )
-        return query, predictions.unreadable + labels.unreadable
+        parts = {
+            "predictions": predictions.source,
+            "labels": labels.source,
+            "population": POPULATIONS[window.population],
+            "segment": segment,
+            "first_segment": segment if segment == sql.NO_SEGMENT else sql.FIRST_SEGMENT,
+        }
+        wanted = (tuple(parts.values()), cut)
+        if self._laid != wanted:
+            self._laid = ()
+            for name, query in sql.STEPS.items():
+                self._scanner.keep(name, query.format(**parts), cut.given)
+            self._scanner.drop("matched")
+            self._laid = wanted
+        return parts, predictions.unreadable + labels.unreadable
 
     def _segment(self, window: Window, name: str | None) -> str:
         """The segment of a row as SQL: a feature's value, or the quarter that it lies in."""
         if name is None:
-            return NO_SEGMENT
+            return sql.NO_SEGMENT
         scan = self._scan("predictions", window)
         kind, feature = scan.columns.get(FEATURE_PREFIX + name), identifier(FEATURE_PREFIX + name)
         if kind is None:
@@ -156,13 +202,22 @@ class LabelReader:
         if kind in {"VARCHAR", "BOOLEAN", "BLOB"} or kind.endswith("[]"):
             return text
         asked = sql.QUARTILES.format(
-            feature=feature, predictions=scan.source, population=sql.POPULATIONS[window.population]
+            feature=feature, predictions=scan.source, population=POPULATIONS[window.population]
         )
         (row,) = self._scanner.rows(asked)
         return text if not row["edges"] or row["kinds"] <= FEW else _quarter(feature, row["edges"])
 
     def _scan(self, table: Table, window: Window) -> Scan:
         return self._scanner.scan(table, window.span)
+
+
+def _period(splits: Sequence[datetime]) -> str:
+    """Which stretch of time a row lies in, as SQL: 0 before the first of ``splits``.
+
+    >>> _period([])
+    '0'
+    """
+    return " + ".join(["0", *(f"(time >= {moment_literal(split)})::INTEGER" for split in splits)])
 
 
 def _quarter(feature: str, edges: list[float]) -> str:

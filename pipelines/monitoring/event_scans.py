@@ -18,6 +18,7 @@ from pipelines.monitoring.event_roots import root_of
 
 if TYPE_CHECKING:
     import duckdb
+    import pandas as pd
     import pyarrow as pa
 
 RUNS: Final = 4
@@ -84,6 +85,19 @@ class Scanner:
         names = [column[0] for column in found.description or ()]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
+    def frame(self, query: str, given: Mapping[str, Any] | None = None) -> "pd.DataFrame":
+        """The rows as a frame; the query limits them."""
+        found: pd.DataFrame = self.fetch(query, given).df()
+        return found
+
+    def keep(self, name: str, query: str, given: Mapping[str, Any] | None = None) -> None:
+        """Keep the rows of a query as table ``name`` of this connection, on disk where they are many."""
+        self.fetch(f"CREATE OR REPLACE TEMP TABLE {identifier(name)} AS {query}", given)
+
+    def drop(self, name: str) -> None:
+        """Forget a table that was kept."""
+        self.fetch(f"DROP TABLE {identifier(name)}")
+
     @contextmanager
     def holding(self, name: str, table: "pa.Table") -> Iterator[None]:
         """Let queries read ``table`` as ``name``."""
@@ -100,7 +114,7 @@ class Scanner:
             return Scan(source=_empty(table), columns={}, unreadable=listing.unreadable)
         read = _read(table, listing.files)
         described = self.fetch(f"DESCRIBE SELECT * FROM {read}").fetchall()  # noqa: S608
-        bounds = f"time >= {_moment(span.begin)} AND time < {_moment(span.end)}"
+        bounds = f"time >= {moment_literal(span.begin)} AND time < {moment_literal(span.end)}"
         return Scan(
             source=f"(SELECT * FROM {read} WHERE {bounds})",  # noqa: S608  paths are quoted, moments are ours
             columns={row[0]: row[1] for row in described},
@@ -175,5 +189,6 @@ def _empty(table: Table) -> str:
     return f"(SELECT {columns} WHERE false)"
 
 
-def _moment(moment: datetime) -> str:
+def moment_literal(moment: datetime) -> str:
+    """A moment of SQL."""
     return f"TIMESTAMPTZ {quoted(moment.isoformat())}"

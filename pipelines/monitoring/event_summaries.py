@@ -149,18 +149,49 @@ class ArmLabels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
-    """Ground truth of every arm, and what is odd about it."""
+class Oddities:
+    """What is odd about the labels of a window."""
 
-    arms: Mapping[str, ArmLabels]
-    duplicates: int
-    contradictions: int
+    duplicates: int = 0
+    contradictions: int = 0
     """Rows with labels that differ."""
-    unknown: int
+    unknown: int = 0
     """Labels of rows that no prediction was logged for, such as unsampled ones."""
     newest: datetime | None = None
     """The watermark: when the newest label arrived; rows mature by it and not by the clock."""
     unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Ground truth of every arm, and what is odd about it."""
+
+    arms: Mapping[str, ArmLabels]
+    odd: Oddities
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """Users of one arm and one stretch of constant split, each by their first labelled prediction."""
+
+    deployment: str
+    period: int
+    """0 before the first split that was asked for, then one more at each."""
+    users: int
+    """Those whose prediction and label are both numbers, or both text."""
+    wrong: int
+    """Those of them whose prediction differs from the label."""
+    measured: int
+    """Users whose prediction and label are numbers; what follows is over these."""
+    total: float
+    """Sum of absolute errors."""
+    squares: float
+    """Sum of their squares."""
+    has_fractions: bool
+    """Whether a prediction or a label is no whole number."""
+    kinds: int
+    """Distinct predictions or labels, about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

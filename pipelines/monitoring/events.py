@@ -13,7 +13,7 @@ only where they are asked for, and never more than ``limit``. Decides nothing an
 - The unit is the user (the request, where no user was given); a user belongs to the arm that was assigned first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from mlflow_deploy_plugin.errors import EventStoreError
 from mlflow_deploy_plugin.spec.events import FEATURE_PREFIX, Table
 from pipelines.monitoring import event_queries as sql
 from pipelines.monitoring.event_labels import LabelCut, LabelReader, ScoreChoice
-from pipelines.monitoring.event_scans import Scan, Scanner, identifier
+from pipelines.monitoring.event_scans import Scan, Scanner, identifier, quoted
 from pipelines.monitoring.event_summaries import (
     ArmExposure,
     ArmLabels,
@@ -33,6 +33,8 @@ from pipelines.monitoring.event_summaries import (
     Kinds,
     Labels,
     LatencySample,
+    Oddities,
+    Outcomes,
     Rows,
     Scored,
     ShadowSample,
@@ -42,10 +44,14 @@ from pipelines.monitoring.event_summaries import (
 if TYPE_CHECKING:
     from types import TracebackType
 
+    import pandas as pd
     import pyarrow as pa
 
 Order = Literal["newest", "sample"]
 
+LARGEST_HASH: Final = 2**64 - 1
+MARGIN: Final = 2.0
+"""Users that are looked at for each that is wanted: their number is an estimate, and not all of them qualify."""
 _CONTEXT: Final = ("deployment", "time", "status", "prediction", "prediction_text")
 
 
@@ -75,7 +81,7 @@ class EventStore:
             frame = store.features(window, FeatureChoice(deployment="churn-v4", limit=5000)).frame
     """
 
-    def __init__(self, place: str | Path, *, memory_mb: int = 512, threads: int = 2) -> None:
+    def __init__(self, place: str | Path, *, memory_mb: int = 256, threads: int = 2) -> None:
         self.scanner: Final = Scanner(place, memory_mb=memory_mb, threads=threads)
         """For queries of one's own: ``scanner.steady(lambda: scanner.rows(...scanner.scan(...)...))``."""
         self._reader: Final = LabelReader(self.scanner)
@@ -103,12 +109,24 @@ class EventStore:
         """
         return self.scanner.steady(lambda: self._shadowed(window, shadow, tolerance, limit))
 
-    def coverage(self, window: Window, cut: LabelCut) -> Mapping[str, ArmLabels]:
-        """Coverage and correctness of every arm."""
-        return self.scanner.steady(lambda: self._reader.coverage(window, cut))
+    def coverage(
+        self, window: Window, cut: LabelCut, splits: Sequence[datetime] = ()
+    ) -> tuple[Mapping[str, ArmLabels], ...]:
+        """Coverage and correctness of every arm: before the first of ``splits``, then from each to the next."""
+        return self.scanner.steady(lambda: self._reader.coverage(window, cut, splits))
+
+    def oddities(self, window: Window, cut: LabelCut) -> Oddities:
+        """What is odd about the labels."""
+        return self.scanner.steady(lambda: self._reader.oddities(window, cut))
+
+    def outcomes(
+        self, window: Window, cut: LabelCut, *, arms: Sequence[str], splits: Sequence[datetime] = ()
+    ) -> tuple[Outcomes, ...]:
+        """Every user of ``arms`` by their first labelled prediction: before the first of ``splits`` and after each."""
+        return self.scanner.steady(lambda: self._reader.outcomes(window, cut, arms=arms, splits=splits))
 
     def labels(self, window: Window, cut: LabelCut) -> Labels:
-        """The same, and what is odd about the labels."""
+        """Coverage and correctness of every arm, and what is odd about the labels."""
         return self.scanner.steady(lambda: self._reader.labels(window, cut))
 
     def labelled(self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = 100_000) -> Rows:
@@ -163,6 +181,7 @@ class EventStore:
         scan = self._scan("attempts", window)
         requests = {row.pop("arm"): row for row in self.scanner.rows(sql.REQUESTS.format(attempts=scan.source))}
         periods: dict[str, list[ExposurePeriod]] = {arm: [] for arm in requests}
+        self.scanner.keep("assigned", sql.ASSIGNED.format(attempts=scan.source))
         for row in self.scanner.rows(sql.USERS.format(attempts=scan.source)):
             began = datetime.fromtimestamp(row.pop("began"), tz=UTC)  # DuckDB's own conversion asks for pytz
             periods[row.pop("arm")].append(ExposurePeriod(began=began, **row))
@@ -176,35 +195,61 @@ class EventStore:
     def _shadowed(self, window: Window, shadow: str, tolerance: float, limit: int) -> ShadowSample:
         scan = self._scan("predictions", window)
         given = {"shadow": shadow, "tolerance": tolerance, "limit": limit}
-        pairs = self.scanner.fetch(sql.SHADOWED.format(predictions=scan.source), given).df()
         (counted,) = self.scanner.rows(sql.COPIES.format(predictions=scan.source), given)
+
+        def read(edge: int) -> "pd.DataFrame":
+            return self.scanner.frame(sql.SHADOWED.format(predictions=scan.source, edge=edge), given)
+
+        pairs = self._of_users(scan, "true", read, limit=limit)
         return ShadowSample(pairs=pairs, unreadable=scan.unreadable, **counted)
 
     def _latencies(self, window: Window, arms: Sequence[str], limit: int) -> LatencySample:
         scan = self._scan("attempts", window)
-        query = sql.LATENCIES.format(attempts=scan.source)
-        found = self.scanner.fetch(query, {"arms": list(arms), "limit": limit}).fetchnumpy()
+        given = {"arms": list(arms), "limit": limit}
+
+        def read(edge: int) -> "pd.DataFrame":
+            return self.scanner.frame(sql.LATENCIES.format(attempts=scan.source, edge=edge), given)
+
+        found = self._of_users(scan, "assigned <> ''", read, limit=limit)
         return LatencySample(
-            arm=found["arm"],
-            commit=found["commit"],
-            values_ms=found["latency_ms"],
-            seen=found["seen"],
+            arm=found["arm"].to_numpy(dtype="object"),
+            commit=found["commit"].to_numpy(dtype="object"),
+            values_ms=found["latency_ms"].to_numpy(dtype="float64"),
+            seen=found["seen"].to_numpy(dtype="float64"),
             unreadable=scan.unreadable,
         )
 
     def _features(self, window: Window, choice: FeatureChoice) -> Rows:
         scan = self._scan("predictions", window)
-        population = sql.POPULATIONS[window.population]
-        chosen = sql.ONE_PER_UNIT.format(predictions=scan.source, population=population)
-        query = sql.FEATURES.format(
-            columns=", ".join([*_CONTEXT, *_selected(scan, choice, window)]),
-            predictions=scan.source,
-            population=population,
-            order=sql.ORDERS[choice.order],
-            chosen=chosen if choice.is_one_per_user else "",
-        )
-        given = {"deployment": choice.deployment, "limit": choice.limit}
-        return Rows(frame=self.scanner.fetch(query, given).df(), unreadable=scan.unreadable)
+        chosen = sql.POPULATIONS[window.population]
+        if choice.deployment is not None:
+            chosen += f" AND deployment = {quoted(choice.deployment)}"  # a literal, so that other files are not opened
+        parts = {
+            "columns": ", ".join([*_CONTEXT, *_selected(scan, choice, window)]),
+            "predictions": scan.source,
+            "chosen": chosen,
+            "order": sql.ORDERS[choice.order],
+        }
+        template = sql.FEATURES_OF_USERS if choice.is_one_per_user else sql.FEATURES
+
+        def read(edge: int) -> "pd.DataFrame":
+            return self.scanner.frame(template.format(**parts, edge=edge), {"limit": choice.limit})
+
+        is_sample = choice.is_one_per_user and choice.order == "sample"
+        frame = self._of_users(scan, chosen, read, limit=choice.limit) if is_sample else read(LARGEST_HASH)
+        return Rows(frame=frame, unreadable=scan.unreadable)
+
+    def _of_users(
+        self, scan: Scan, chosen: str, read: "Callable[[int], pd.DataFrame]", *, limit: int
+    ) -> "pd.DataFrame":
+        """What ``read`` finds of the users with the smallest hashes: as many as ``limit``, or all there are."""
+        (counted,) = self.scanner.rows(sql.UNITS.format(rows=scan.source, chosen=chosen))
+        edge = LARGEST_HASH
+        if counted["units"] > MARGIN * limit:
+            edge = int(LARGEST_HASH * (MARGIN * limit / counted["units"]))
+        while len(found := read(edge)) < limit and edge < LARGEST_HASH:
+            edge = min(LARGEST_HASH, 4 * edge)
+        return found
 
     def _scan(self, table: Table, window: Window) -> Scan:
         return self.scanner.scan(table, window.span)

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pipelines.monitoring import performance, univariate, validity
 from pipelines.monitoring.columns import Columns, aligned, kinds_of
 from pipelines.monitoring.event_labels import LabelCut
-from pipelines.monitoring.event_summaries import ArmLabels, Labels, Window
+from pipelines.monitoring.event_summaries import ArmLabels, Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
 from pipelines.monitoring.multivariate import separation
 from pipelines.monitoring.reference import ReferenceSample
@@ -25,9 +25,6 @@ from pipelines.promotion.drift.policy import DriftPolicy
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MAX_LABELLED: Final = 200_000
-"""Labelled rows that are scored; the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +76,8 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     samples = tuple(sample for sample, _ in read)
     unreadable = tuple(dict.fromkeys(chain.from_iterable(files for _, files in read)))
     found, lost = _periods(log, question)
-    labels = log.labels(question.faults, question.cut)
-    arms = _arms(log, question, found, samples, labels)
+    spans = log.coverage(question.faults, question.cut, [period.began for period in found])
+    arms = _arms(log, question, found, samples, spans)
     columns, checks = _columns(samples, reference, endpoint=question.inputs.endpoint)
     frames = {sample.arm: aligned(sample.features, columns) for sample in samples}
     baseline = aligned(reference.frame, columns) if reference else None
@@ -88,8 +85,12 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     checks += (
         *_traffic_checks(question, lost, unreadable),
         *_size_checks(samples, policy),
-        *validity.coverage_checks(_coverage(log, question, found), stable=question.arms[0], canaries=question.arms[1:]),
-        *validity.oddity_checks(labels, endpoint=question.inputs.endpoint),
+        *validity.coverage_checks(spans[1:], stable=question.arms[0], canaries=question.arms[1:]),
+        *validity.oddity_checks(
+            log.oddities(question.faults, question.cut),
+            late=sum(each.late for span in spans for each in span.values()),
+            endpoint=question.inputs.endpoint,
+        ),
         *_input_checks(samples, frames, reference=reference, baseline=baseline, columns=columns),
     )
     times = {sample.arm: sample.times for sample in samples}
@@ -141,34 +142,36 @@ def _periods(log: EventLog, question: Question) -> tuple[tuple[Period, ...], int
     return periods(seen, arms=question.arms, split_of=question.split_of)
 
 
-def _coverage(log: EventLog, question: Question, found: Sequence[Period]) -> list[Mapping[str, ArmLabels]]:
-    """Labels of every arm in each period of constant split."""
-    ends = [*(period.began for period in found[1:]), question.faults.end]
-    spans = [replace(question.faults, begin=period.began, end=end) for period, end in zip(found, ends, strict=False)]
-    return [log.coverage(span, question.cut) for span in spans]
-
-
 def _arms(
-    log: EventLog, question: Question, found: Sequence[Period], samples: Sequence[Sample], labels: Labels
+    log: EventLog,
+    question: Question,
+    found: Sequence[Period],
+    samples: Sequence[Sample],
+    spans: Sequence[Mapping[str, ArmLabels]],
 ) -> tuple[Arm, ...]:
-    labelled = log.labelled(question.faults, question.cut, limit=MAX_LABELLED).frame
+    labels = {arm: [span[arm] for span in spans if arm in span] for arm in question.arms}
     scored = performance.performances(
-        labelled,
+        log.outcomes(question.faults, question.cut, arms=question.arms, splits=[period.began for period in found]),
         arms=question.arms,
         found=found,
-        coverage={arm: known.coverage or 0.0 for arm, known in labels.arms.items()},
-        task=performance.task_of(labelled),
+        coverage={arm: _share(known) for arm, known in labels.items()},
     )
     return tuple(
         replace(
             arm,
-            rows=labels.arms[arm.deployment].predicted if arm.deployment in labels.arms else sample.users,
+            rows=sum(known.predicted for known in labels[arm.deployment]) or sample.users,
             users=sample.users,
             failures=tally(found, arm.deployment),
             performance=scored.get(arm.deployment),
         )
         for arm, sample in zip((question.stable, *question.canaries), samples, strict=True)
     )
+
+
+def _share(known: Sequence[ArmLabels]) -> float:
+    """Share of the mature rows that have a label; 0 where none is mature."""
+    mature = sum(each.mature for each in known)
+    return sum(each.mature_labelled for each in known) / mature if mature else 0.0
 
 
 def _columns(

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mlflow_deploy_plugin.spec.events import Table, partition
 from pipelines.monitoring.event_scans import quoted
+
+if TYPE_CHECKING:
+    from pipelines.monitoring.reference import ReferenceSample
 
 BEGAN: Final = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS: Final = 7
@@ -22,9 +25,11 @@ STABLE: Final = "scale-v1"
 CANARY: Final = "scale-v2"
 COMMIT: Final = "generated"
 MEMORY_MB: Final = 256
+NUMBERS: Final = range(3, 8)
+"""Features that are numbers: ``x3`` to ``x7``."""
 
 _ROWS: Final = """
-SELECT 'r' || i AS request_id, 'u' || (i * 2654435761 % {users}) AS user_id, i,
+SELECT md5(i::VARCHAR) AS request_id, 'u' || (i * 2654435761 % {users}) AS user_id, i,
        to_timestamp({began} + i * {step}) AS time,
        CASE WHEN hash('u' || (i * 2654435761 % {users})) % 10 = 0 THEN '{canary}' ELSE '{stable}' END AS arm
 FROM range({first}, {last}) t(i)
@@ -46,7 +51,7 @@ SELECT request_id, 0::INTEGER AS row, time + INTERVAL 1 HOUR AS time,
        NULL::VARCHAR AS label_text
 FROM rows WHERE i % 5 = 0""",
 }
-_NUMBERS: Final = ", ".join(f"(hash(i, {n}) % 1000000) / 1e6 AS feature_x{n}" for n in range(3, 8))
+_NUMBERS: Final = ", ".join(f"(hash(i, {n}) % 1000000) / 1e6 AS feature_x{n}" for n in NUMBERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,20 @@ def generate(root: Path, *, rows: int) -> Generated:
                 connection.execute(_copy(root, part, table, arm))
     files = list(root.rglob("*.parquet"))
     return Generated(rows=rows, files=len(files), stored_bytes=sum(file.stat().st_size for file in files))
+
+
+def reference(*, rows: int = 2000, seed: int = 1) -> "ReferenceSample":
+    """A training sample like the traffic: nothing has moved."""
+    import numpy as np  # noqa: PLC0415  heavy
+    import pandas as pd  # noqa: PLC0415  heavy
+
+    from pipelines.monitoring.reference import ReferenceSample  # noqa: PLC0415  pandas
+    from pipelines.promotion.drift.evidence import Reference  # noqa: PLC0415
+
+    draw = np.random.default_rng(seed)
+    frame = pd.DataFrame({f"x{number}": draw.random(rows) for number in NUMBERS})
+    frame = frame.assign(plan=draw.choice(list("abc"), rows))
+    return ReferenceSample(frame=frame, about=Reference(source="generated", digest="", rows=rows))
 
 
 _KINDS: Final[tuple[tuple[Table, str], ...]] = (

@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_counts, user_latencies
-from pipelines.monitoring import performance
 from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
 from pipelines.monitoring.label_metric import LABEL, label_metric
+from pipelines.monitoring.performance import wrong_of
 from pipelines.promotion.observation import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pandas as pd
 
     from pipelines.monitoring.event_summaries import LatencySample
     from pipelines.monitoring.samples import EventLog
     from pipelines.promotion.drift.evidence import UserTally
 
 MAX_LABELLED = 200_000
+"""Labelled rows that the metric of labels is computed from; the newest."""
 MOST_UNKNOWN = 0.01
 """Share of the users whose exposure may be unknown before nothing is promoted."""
 
@@ -53,8 +52,9 @@ class EventObserver:
             for p in found.periods
         ]
         found, _ = periods(seen, arms=(stable, canary), split_of=self.split_of)
-        labelled = self._labelled(window)
-        labels = self._labels(labelled, (stable, canary), found)
+        cut = LabelCut(as_of=window.end, maturity=self.maturity)
+        labelled = self.log.labelled(window, cut, limit=MAX_LABELLED).frame
+        labels = self._labels(window, cut, (stable, canary), found)
         sample = self.log.latencies(window, arms=(stable, canary))
 
         def arm(name: str) -> Arm:
@@ -70,16 +70,12 @@ class EventObserver:
         missing = (*_holes(exposure.unreadable), *_unknown(seen, self.split_of))
         return Observation(stable=arm(stable), canary=arm(canary), missing=missing)
 
-    def _labelled(self, window: Window) -> "pd.DataFrame":
-        cut = LabelCut(as_of=window.end, maturity=self.maturity)
-        return self.log.labelled(window, cut, limit=MAX_LABELLED).frame
-
     def _labels(
-        self, labelled: "pd.DataFrame", arms: tuple[str, str], found: "Sequence[Period]"
+        self, window: Window, cut: LabelCut, arms: tuple[str, str], found: "Sequence[Period]"
     ) -> "dict[str, UserCounts]":
-        scored = performance.performances(labelled, arms=arms, found=found, coverage={}, task="classification")
-        wrong = {arm: each.wrong for arm, each in scored.items()}
-        return {arm: _counts(each, is_final=True) for arm, each in wrong.items() if each and each.users}
+        outcomes = self.log.outcomes(window, cut, arms=arms, splits=[period.began for period in found])
+        wrong = {arm: wrong_of(outcomes, arm, found) for arm in arms}
+        return {arm: _counts(each, is_final=True) for arm, each in wrong.items() if each.users}
 
 
 def _latencies(sample: "LatencySample", name: str, found: "Sequence[Period]") -> Latencies | Missing:

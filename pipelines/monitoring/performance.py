@@ -1,13 +1,14 @@
 """Ground truth that has matured: each user's first labelled prediction, wrong or by how much.
 
-One prediction a user, so that the outcomes are independent and final, as the exact tests of ``analysis`` ask. Labels
-and predictions that are whole numbers or text are classes; anything else is a number with an absolute error.
+One prediction a user, so that the outcomes are independent and final, as the exact tests of ``analysis`` ask. All users
+are counted, in DuckDB, so that the tests see one stream that only grows. Labels and predictions that are whole numbers
+or text are classes; anything else is a number with an absolute error.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
+from pipelines.monitoring.event_summaries import Outcomes
 from pipelines.monitoring.exposure import Period
 from pipelines.promotion.drift.evidence import Performance, UserSums, UserTally
 
@@ -37,30 +38,44 @@ def task_of(labelled: "pd.DataFrame") -> Task:
 
 
 def performances(
-    labelled: "pd.DataFrame", *, arms: Sequence[str], found: Sequence[Period], coverage: Mapping[str, float], task: Task
+    outcomes: Sequence[Outcomes], *, arms: Sequence[str], found: Sequence[Period], coverage: Mapping[str, float]
 ) -> dict[str, Performance]:
     """Performance of each arm that has labels.
 
     Args:
-        labelled: columns ``deployment, unit, time, prediction, prediction_text, label, label_text``; one row per
-            labelled prediction whose deployment was the assigned one.
+        outcomes: users by arm and period, each by their first labelled prediction: what ``EventStore.outcomes`` says
+            when it is asked with the begins of ``found``.
         arms: deployments that take part.
         found: periods of constant split; empty: the split is not known, and independence is assumed.
         coverage: share of each arm's predictions that have a label.
-        task: how to score.
     """
-    firsts = labelled[labelled["deployment"].isin(list(arms))].sort_values(["time", "request_id", "row"])
-    firsts = firsts.drop_duplicates("unit", keep="first")
-    scored = firsts.assign(score=scores(firsts, task)).dropna(subset=["score"])
-    present = [arm for arm in arms if (scored["deployment"] == arm).any()]
-    return {
-        arm: Performance(
-            wrong=_tally(scored, arm, found) if task == "classification" else None,
-            error=_sums(scored[scored["deployment"] == arm]) if task == "regression" else None,
-            coverage=round(coverage.get(arm, 0.0), 6),
-        )
-        for arm in present
+    are_numbers = any(row.has_fractions or row.kinds > MOST_CLASSES for row in outcomes)
+    wrong = {arm: None if are_numbers else wrong_of(outcomes, arm, found) for arm in arms}
+    error = {arm: _sums(outcomes, arm) if are_numbers else None for arm in arms}
+    every = {
+        arm: Performance(wrong=wrong[arm], error=error[arm], coverage=round(coverage.get(arm, 0.0), 6)) for arm in arms
     }
+    return {arm: each for arm, each in every.items() if each.users}
+
+
+def wrong_of(outcomes: Sequence[Outcomes], arm: str, found: Sequence[Period]) -> UserTally:
+    """Users of ``arm`` whose first labelled prediction was wrong, by period; those of no period are left out."""
+    mine = {row.period: row for row in outcomes if row.deployment == arm}
+    places = range(1, len(found) + 1) if found else range(1)
+    return UserTally(
+        exposed=tuple(mine[place].users if place in mine else 0 for place in places),
+        events=tuple(mine[place].wrong if place in mine else 0 for place in places),
+        shares=tuple(period.shares[arm] for period in found),
+    )
+
+
+def _sums(outcomes: Sequence[Outcomes], arm: str) -> UserSums:
+    mine = [row for row in outcomes if row.deployment == arm]
+    return UserSums(
+        users=sum(row.measured for row in mine),
+        total=sum(row.total for row in mine),
+        squares=sum(row.squares for row in mine),
+    )
 
 
 def scores(rows: "pd.DataFrame", task: Task) -> "pd.Series[float]":
@@ -71,29 +86,3 @@ def scores(rows: "pd.DataFrame", task: Task) -> "pd.Series[float]":
     texts = ~numbers & rows["prediction_text"].notna() & rows["label_text"].notna()
     wrong = (rows["prediction"] != rows["label"]).where(numbers, rows["prediction_text"] != rows["label_text"])
     return wrong.astype("float64").where(numbers | texts)
-
-
-def _tally(scored: "pd.DataFrame", arm: str, found: Sequence[Period]) -> UserTally:
-    mine = scored[scored["deployment"] == arm]
-    if not found:
-        return UserTally(exposed=(len(mine),), events=(int(mine["score"].sum()),))
-    spans = [_between(mine, period.began, nxt.began if nxt else None) for period, nxt in _pairs(found)]
-    return UserTally(
-        exposed=tuple(len(span) for span in spans),
-        events=tuple(int(span["score"].sum()) for span in spans),
-        shares=tuple(period.shares[arm] for period in found),
-    )
-
-
-def _pairs(found: Sequence[Period]) -> list[tuple[Period, Period | None]]:
-    return list(zip(found, [*found[1:], None], strict=True))
-
-
-def _between(rows: "pd.DataFrame", begin: datetime, end: datetime | None) -> "pd.DataFrame":
-    inside = rows["time"] >= begin
-    return rows[inside if end is None else inside & (rows["time"] < end)]
-
-
-def _sums(rows: "pd.DataFrame") -> UserSums:
-    scores = rows["score"]
-    return UserSums(users=len(rows), total=float(scores.sum()), squares=float((scores**2).sum()))

@@ -2,10 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipelines.monitoring.event_labels import LabelCut
-from pipelines.monitoring.event_summaries import ArmLabels, Exposure, Labels, LatencySample, Rows, ShadowSample, Window
+from pipelines.monitoring.event_summaries import (
+    ArmLabels,
+    Exposure,
+    LatencySample,
+    Oddities,
+    Outcomes,
+    Rows,
+    ShadowSample,
+    Window,
+)
 from pipelines.monitoring.events import FeatureChoice
 
 if TYPE_CHECKING:
@@ -37,12 +47,20 @@ class EventLog(Protocol):
         """One pair of predictions per user."""
         ...
 
-    def coverage(self, window: Window, cut: LabelCut) -> Mapping[str, ArmLabels]:
-        """Coverage of every arm."""
+    def coverage(
+        self, window: Window, cut: LabelCut, splits: Sequence[datetime] = ...
+    ) -> Sequence[Mapping[str, ArmLabels]]:
+        """Coverage of every arm, before the first of ``splits`` and after each."""
         ...
 
-    def labels(self, window: Window, cut: LabelCut) -> Labels:
-        """The same, and what is odd about the labels."""
+    def oddities(self, window: Window, cut: LabelCut) -> Oddities:
+        """What is odd about the labels."""
+        ...
+
+    def outcomes(
+        self, window: Window, cut: LabelCut, *, arms: Sequence[str], splits: Sequence[datetime]
+    ) -> Sequence[Outcomes]:
+        """Users of each arm by their first labelled prediction, before the first of ``splits`` and after each."""
         ...
 
     def labelled(self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = ...) -> Rows:

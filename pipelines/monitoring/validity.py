@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipelines.analysis.strata import Stratum, standardized
 from pipelines.monitoring.columns import Columns
-from pipelines.monitoring.event_summaries import ArmLabels, Labels
+from pipelines.monitoring.event_summaries import ArmLabels, Oddities
 from pipelines.promotion.drift.evidence import Check, Scope
 
 if TYPE_CHECKING:
@@ -128,13 +128,13 @@ def _stratum(arm: ArmLabels, control: ArmLabels) -> Stratum:
     )
 
 
-def oddity_checks(labels: Labels, *, endpoint: str) -> Iterator[Check]:
+def oddity_checks(labels: Oddities, *, late: int, endpoint: str) -> Iterator[Check]:
     """Labels that came twice, contradict each other or belong to nothing; told, and no harm to the comparison."""
     counted = {
         "came more than once (the first counts)": labels.duplicates,
         "rows have labels that contradict each other": labels.contradictions,
         "belong to no logged prediction": labels.unknown,
-        "came too late to count": sum(arm.late for arm in labels.arms.values()),
+        "came too late to count": late,
     }
     if told := [f"{number} {what}" for what, number in counted.items() if number]:
         yield Check(name="labels", subject=endpoint, is_ok=False, detail=f"of the labels, {', '.join(told)}")

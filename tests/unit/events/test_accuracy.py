@@ -8,7 +8,7 @@ import pytest
 from mlflow_deploy_plugin.errors import EventStoreError
 from pipelines.monitoring import accuracy, validity
 from pipelines.monitoring.event_labels import LabelCut, ScoreChoice
-from pipelines.monitoring.event_summaries import ArmLabels, Labels, Window
+from pipelines.monitoring.event_summaries import ArmLabels, Oddities, Window
 from pipelines.monitoring.events import EventStore
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -135,9 +135,9 @@ def test_no_stretch_of_time_with_a_control_is_no_fault() -> None:
 
 
 def test_odd_labels_are_told_and_block_nothing() -> None:
-    labels = Labels(arms={"v2": ArmLabels(late=4)}, duplicates=2, contradictions=1, unknown=3)
-    (check,) = validity.oddity_checks(labels, endpoint="churn")
+    odd = Oddities(duplicates=2, contradictions=1, unknown=3)
+    (check,) = validity.oddity_checks(odd, late=4, endpoint="churn")
     assert check.scope == "none"
     for told in ("2 came more than once", "1 rows have labels that contradict", "3 belong to no", "4 came too late"):
         assert told in check.detail
-    assert not list(validity.oddity_checks(Labels(arms={}, duplicates=0, contradictions=0, unknown=0), endpoint="c"))
+    assert not list(validity.oddity_checks(Oddities(), late=0, endpoint="c"))

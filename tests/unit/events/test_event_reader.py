@@ -209,7 +209,7 @@ def test_rows_do_not_mature_while_no_label_arrives_at_all(build: Any, store: Eve
     answers = [
         store.labels(window, LabelCut(as_of=NOON + timedelta(hours=hours), maturity=minutes(30))) for hours in (1, 9)
     ]
-    assert [(found.arms["v3"].mature, found.newest) for found in answers] == [(1, NOON + minutes(31))] * 2
+    assert [(found.arms["v3"].mature, found.odd.newest) for found in answers] == [(1, NOON + minutes(31))] * 2
 
 
 def test_labels_that_had_not_come_yet_are_not_seen(build: Any, store: EventStore, window: Window) -> None:
@@ -226,7 +226,7 @@ def test_the_first_label_wins_and_the_others_are_counted(build: Any, store: Even
     build.labels({"request_id": "1", "label": None, "label_text": '"x"', "time": NOON + minutes(2)})
     build.labels({"request_id": "2"}, {"request_id": "2", "time": NOON + minutes(2)})
     labels = store.labels(window, EVENING)
-    assert (labels.duplicates, labels.contradictions) == (2, 1)
+    assert (labels.odd.duplicates, labels.odd.contradictions) == (2, 1)
     frame = store.labelled(window, EVENING).frame
     assert (len(frame), set(frame["label"]), frame["label_text"].notna().sum()) == (2, {1.0}, 0)
 
@@ -234,7 +234,7 @@ def test_the_first_label_wins_and_the_others_are_counted(build: Any, store: Even
 def test_labels_of_unknown_requests_are_counted(build: Any, store: EventStore, window: Window) -> None:
     build.predictions({"request_id": "1"})
     build.labels({"request_id": "1"}, {"request_id": "1", "row": 7}, {"request_id": "never"})
-    assert store.labels(window, EVENING).unknown == 2
+    assert store.labels(window, EVENING).odd.unknown == 2
 
 
 def test_a_label_by_a_clock_that_is_behind_still_counts(build: Any, store: EventStore, window: Window) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mlflow_deploy_plugin.errors import UserError
-from pipelines.monitoring import performance, reference, validity
+from pipelines.monitoring import reference, validity
 from pipelines.monitoring.columns import aligned, kinds_of
 from pipelines.monitoring.exposure import Seen, periods, tally
 from pipelines.monitoring.univariate import shifts
@@ -109,41 +109,6 @@ def test_users_are_counted_by_the_split_under_which_they_were_first_seen() -> No
     canary = tally(found, "v2")
     assert canary is not None
     assert (canary.exposed, canary.shares) == ((15, 40), (0.1, 0.4))
-
-
-def labelled(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
-    columns = ["deployment", "unit", "prediction", "label"]
-    frame = pd.DataFrame(rows, columns=columns)
-    times = [NOON + timedelta(seconds=n) for n in range(len(rows))]
-    return frame.assign(
-        time=times, request_id=[str(n) for n in range(len(rows))], row=0, prediction_text=None, label_text=None
-    )
-
-
-def test_a_user_counts_once_by_the_first_labelled_prediction() -> None:
-    rows = labelled(("v2", "ada", 1.0, 0.0), ("v2", "ada", 1.0, 1.0), ("v2", "bob", 1.0, 1.0))
-    found = performance.performances(rows, arms=("churn", "v2"), found=(), coverage={}, task="classification")
-    assert "churn" not in found
-    wrong = found["v2"].wrong
-    assert wrong is not None
-    assert (wrong.exposed, wrong.events) == ((2,), (1,))
-
-
-def test_text_labels_are_classes() -> None:
-    rows = labelled(("v2", "ada", float("nan"), float("nan")))
-    rows = rows.assign(prediction_text='"yes"', label_text='"no"')
-    assert performance.task_of(rows) == "classification"
-    found = performance.performances(rows, arms=("v2",), found=(), coverage={}, task="classification")
-    assert found["v2"].wrong is not None
-    assert found["v2"].wrong.events == (1,)
-
-
-def test_numbers_that_are_not_whole_are_scored_by_their_absolute_error() -> None:
-    rows = labelled(("v2", "ada", 1.5, 1.0), ("v2", "bob", 2.0, 4.0))
-    assert performance.task_of(rows) == "regression"
-    found = performance.performances(rows, arms=("v2",), found=(), coverage={}, task="regression")
-    assert found["v2"].error is not None
-    assert (found["v2"].error.total, found["v2"].error.squares) == (2.5, 4.25)
 
 
 def test_the_reference_leaves_out_what_the_model_does_not_take(tmp_path: Path) -> None:

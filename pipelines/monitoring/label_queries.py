@@ -1,0 +1,220 @@
+"""The SQL of labels beside predictions. ``{predictions}`` and ``{labels}`` stand for scans of the files.
+
+A row of a request is known by the hash of its request id and number, a user by the hash of their id, a text by its
+own: all that a query must remember of a row has a fixed size, so DuckDB can put it on disk when there is much of it.
+Among 10⁸ rows the chance that two share one of 2⁶⁴ hashes is 0.03 %.
+"""
+
+from typing import Final
+
+from pipelines.monitoring.event_queries import UNIT, place_of
+
+KEY: Final = "hash(request_id, row)"
+NO_SEGMENT: Final = "NULL::VARCHAR"
+
+
+FIRST_SEGMENT: Final = "arg_min_null(segment, time)"
+"""Of a prediction that was logged more than once."""
+
+_IS_WRONG: Final = """CASE WHEN prediction IS NOT NULL AND label IS NOT NULL THEN prediction <> label
+                WHEN prediction_text IS NOT NULL AND label_text IS NOT NULL THEN prediction_text <> label_text END"""
+
+
+def _meaning(text: str) -> str:
+    return f"CASE WHEN {text} IS NOT NULL THEN hash({text}) END"
+
+
+def _mature(time: str) -> str:
+    return f"($maturity IS NULL OR {time} <= watermark.moment - $maturity)"
+
+
+# -- what is remembered for a window and a cut, one step after the other: each fits into little memory ---------------
+
+# Nobody can tell a label that will come from one that will not, unless newer ones have come: rows mature by the newest
+# label's arrival and not by the clock, so that a feed of labels that stands still does not look like missing labels.
+WATERMARK: Final = "SELECT least($as_of, coalesce(max(time), $as_of)) AS moment FROM {labels}"
+
+# The first label of a row wins, so that a later contradiction cannot change what a tick has already decided on.
+LABEL: Final = f"""
+SELECT {KEY} AS key, arg_min_null(label, time) AS label, arg_min_null({_meaning("label_text")}, time) AS label_text,
+       min(time) AS arrived
+FROM {{labels}} GROUP BY key
+"""  # noqa: S608  the parts are ours
+
+MATCHED: Final = f"""
+SELECT logged.*, label, label_text, arrived
+FROM (SELECT {KEY} AS key, deployment, hash({UNIT}) AS unit, time, {{segment}} AS segment, prediction,
+             {_meaning("prediction_text")} AS prediction_text
+      FROM {{predictions}} WHERE status = 'success' AND {{population}}) AS logged
+JOIN label USING (key)
+"""  # noqa: S608
+
+JOINED: Final = f"""
+SELECT key, deployment, min(unit) AS unit, min(matched.time) AS time, {{first_segment}} AS segment,
+       arg_min_null(prediction, matched.time) AS prediction,
+       arg_min_null(prediction_text, matched.time) AS prediction_text,
+       any_value(label) AS label, any_value(label_text) AS label_text, any_value(arrived) AS arrived,
+       {_mature("min(matched.time)")} AS is_mature,
+       $maturity IS NULL OR any_value(arrived) <= min(matched.time) + $maturity AS is_in_time
+FROM matched CROSS JOIN watermark GROUP BY key, deployment, watermark.moment
+"""  # noqa: S608
+
+STEPS: Final = {"watermark": WATERMARK, "label": LABEL, "matched": MATCHED, "joined": JOINED}
+"""Tables by name, in order; ``matched`` is needed for ``joined`` alone."""
+
+# -- questions ---------------------------------------------------------------------------------------------------
+
+_LOGGED: Final = f"""(
+    SELECT {KEY} AS key, deployment, min(time) AS time, {{first_segment}} AS segment
+    FROM (SELECT *, {{segment}} AS segment FROM {{predictions}} WHERE status = 'success' AND {{population}})
+    GROUP BY key, deployment
+)"""  # noqa: S608
+"""Every prediction once, though it was logged twice."""
+
+WRONG: Final = "(prediction IS DISTINCT FROM label OR prediction_text IS DISTINCT FROM label_text)"
+
+ROWS_LOGGED: Final = f"""
+SELECT deployment, {{period}} AS period, count(*) AS predicted, count(*) FILTER ({_mature("time")}) AS mature
+FROM {_LOGGED} CROSS JOIN watermark GROUP BY ALL
+"""  # noqa: S608
+
+# Users are grouped before they are counted: no set of users is kept for each arm.
+USERS_MATURE: Final = f"""
+SELECT deployment, period, count(*) AS users_mature FROM (
+    SELECT deployment, {{period}} AS period, hash({UNIT}) AS unit FROM {{predictions}} CROSS JOIN watermark
+    WHERE status = 'success' AND {{population}} AND {_mature("time")} GROUP BY ALL
+) GROUP BY ALL
+"""  # noqa: S608
+
+USERS_LABELLED: Final = f"""
+SELECT deployment, period, sum(labelled)::BIGINT AS labelled, sum(mature_labelled)::BIGINT AS mature_labelled,
+       sum(late)::BIGINT AS late, count(*) FILTER (mature_labelled > 0) AS users_labelled,
+       count(*) FILTER (is_wrong) AS users_wrong
+FROM (
+    SELECT deployment, {{period}} AS period, unit, count(*) AS labelled,
+           count(*) FILTER (is_mature AND is_in_time) AS mature_labelled, count(*) FILTER (NOT is_in_time) AS late,
+           bool_or(is_mature AND is_in_time AND {WRONG}) AS is_wrong
+    FROM joined GROUP BY ALL
+) GROUP BY ALL
+"""  # noqa: S608
+
+# Of each user the first labelled prediction of any arm, so that outcomes are independent and final.
+OUTCOMES: Final = f"""
+SELECT name.deployment AS deployment, {{period}} AS period, count(is_wrong) AS users,
+       count(*) FILTER (is_wrong) AS wrong, count(said - truth) AS measured,
+       coalesce(sum(abs(said - truth)), 0) AS total, coalesce(sum((said - truth) * (said - truth)), 0) AS squares,
+       coalesce(bool_or(has_fraction), false) AS has_fractions,
+       greatest(approx_count_distinct(said), approx_count_distinct(truth)) AS kinds
+FROM (
+    SELECT unit, arg_min(hash(deployment), {place_of("key")}) AS arm, min(joined.time) AS time,
+           arg_min_null(prediction, {place_of("key")}) AS said, arg_min_null(label, {place_of("key")}) AS truth,
+           arg_min_null({_IS_WRONG}, {place_of("key")}) AS is_wrong,
+           bool_or(prediction % 1 <> 0 OR label % 1 <> 0) AS has_fraction
+    FROM joined WHERE is_mature AND is_in_time AND list_contains($arms, deployment) GROUP BY unit
+) AS person
+JOIN (SELECT unnest($arms) AS deployment) AS name ON hash(name.deployment) = person.arm
+GROUP BY ALL ORDER BY ALL
+"""  # noqa: S608
+
+# Keys first, texts last: only the chosen rows are read in full.
+LABELLED: Final = f"""
+WITH chosen AS (
+    SELECT * FROM joined WHERE is_mature AND is_in_time AND ($deployment IS NULL OR deployment = $deployment)
+    ORDER BY time DESC, key LIMIT $limit
+), logged AS (
+    SELECT {KEY} AS key, deployment, min(request_id) AS request_id, min(row) AS row,
+           arg_min_null(prediction_text, time) AS prediction_text
+    FROM {{predictions}} WHERE {KEY} IN (SELECT key FROM chosen) GROUP BY ALL
+), told AS (
+    SELECT {KEY} AS key, arg_min_null(label_text, time) AS label_text
+    FROM {{labels}} WHERE {KEY} IN (SELECT key FROM chosen) GROUP BY key
+)
+SELECT deployment, unit, request_id, row, time, prediction, logged.prediction_text AS prediction_text, label,
+       told.label_text AS label_text, arrived
+FROM chosen JOIN logged USING (key, deployment) JOIN told USING (key) ORDER BY time DESC, request_id, row
+"""  # noqa: S608
+
+# One row per deployment, stretch of time and segment; every task's figures at once, :mod:`.accuracy` takes the fitting.
+SCORED: Final = f"""
+WITH logged AS (
+    SELECT deployment, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS predicted,
+           count(*) FILTER ({_mature("time")}) AS mature
+    FROM {_LOGGED} CROSS JOIN watermark GROUP BY ALL
+), scored AS (
+    SELECT deployment, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS labelled,
+           count(*) FILTER ({WRONG}) AS wrong,
+           count(*) FILTER ((prediction >= 0.5) IS DISTINCT FROM (label >= 0.5)) AS wrong_half,
+           avg(abs(prediction - label)) AS absolute,
+           sqrt(avg((prediction - label) * (prediction - label))) AS root_mean_square, avg(prediction - label) AS bias
+    FROM joined WHERE is_mature AND is_in_time GROUP BY ALL
+)
+SELECT logged.*, coalesce(labelled, 0) AS labelled, coalesce(wrong, 0) AS wrong, coalesce(wrong_half, 0) AS wrong_half,
+       absolute, root_mean_square, bias
+FROM logged LEFT JOIN scored ON scored.deployment = logged.deployment AND scored.began = logged.began
+     AND scored.segment IS NOT DISTINCT FROM logged.segment
+ORDER BY logged.deployment, logged.began, logged.segment
+"""  # noqa: S608
+
+BINS: Final = """
+SELECT deployment, floor(epoch(time) / $every) * $every AS began, segment,
+       least(floor(prediction * $bins), $bins - 1) AS bin, count(*) AS labelled,
+       avg(prediction) AS predicted, avg(label) AS observed
+FROM joined WHERE is_mature AND is_in_time AND prediction BETWEEN 0 AND 1
+GROUP BY ALL ORDER BY deployment, began, segment, bin
+"""
+
+# Of each user the first labelled row, oldest users first: a sequence that only grows, as tests at every look ask.
+LABELLED_INPUTS: Final = f"""
+WITH chosen AS (
+    SELECT unit, min(time) AS time, arg_min(key, {place_of("key")}) AS key
+    FROM joined WHERE is_mature AND is_in_time AND deployment = $deployment
+    GROUP BY unit ORDER BY time, unit LIMIT $limit
+), told AS (
+    SELECT {KEY} AS key, arg_min_null(label, time) AS label, arg_min_null(label_text, time) AS label_text
+    FROM {{labels}} WHERE {KEY} IN (SELECT key FROM chosen) GROUP BY ALL
+), logged AS (
+    SELECT *, {KEY} AS key FROM {{predictions}}
+    WHERE status = 'success' AND deployment = $deployment AND {KEY} IN (SELECT key FROM chosen)
+    QUALIFY row_number() OVER (PARTITION BY key ORDER BY time) = 1
+)
+SELECT prediction, prediction_text, told.label AS label, told.label_text AS label_text, {{columns}}
+FROM chosen JOIN told USING (key) JOIN logged USING (key) ORDER BY chosen.time, chosen.unit
+"""  # noqa: S608
+
+KINDS: Final = """
+SELECT count(*) AS labelled, count(*) FILTER (prediction IS NULL OR label IS NULL) AS texts,
+       count(*) FILTER (prediction % 1 <> 0 OR label % 1 <> 0) AS fractions,
+       count(*) FILTER (label NOT IN (0, 1)) AS labels_beyond_two,
+       count(*) FILTER (prediction NOT BETWEEN 0 AND 1) AS predictions_beyond_unit,
+       approx_count_distinct(label) AS labels, approx_count_distinct(prediction) AS predictions
+FROM joined WHERE is_mature AND is_in_time
+"""
+
+QUARTILES: Final = """
+SELECT quantile_cont(feature, [0.25, 0.5, 0.75]) AS edges, approx_count_distinct(feature) AS kinds
+FROM (SELECT {feature} AS feature FROM {predictions} WHERE {population})
+"""
+
+COPIES: Final = f"""
+SELECT {KEY} AS key, count(*) AS copies, min(meaning) IS DISTINCT FROM max(meaning) AS is_contradicted
+FROM (SELECT *, hash(coalesce(CAST(label AS VARCHAR), label_text)) AS meaning FROM {{labels}}) GROUP BY key
+"""  # noqa: S608
+
+# Labels are looked up in every prediction, also those that an error or another population keeps out of the arms.
+STRAY: Final = f"""
+SELECT coalesce(sum(copies - 1), 0)::BIGINT AS duplicates, count(*) FILTER (is_contradicted) AS contradictions,
+       count(*) - (SELECT count(*) FROM copies WHERE key IN (SELECT {KEY} FROM {{predictions}})) AS unknown,
+       epoch((SELECT max(time) FROM {{labels}})) AS newest
+FROM copies
+"""  # noqa: S608
+
+NEWS: Final = """
+SELECT min(place) AS place FROM incoming ANTI JOIN {labels} known
+ON incoming.request_id = known.request_id AND incoming.row = known.row
+   AND incoming.label IS NOT DISTINCT FROM known.label AND incoming.label_text IS NOT DISTINCT FROM known.label_text
+GROUP BY incoming.request_id, incoming.row, incoming.label, incoming.label_text ORDER BY place
+"""
+
+STRANGERS: Final = """
+SELECT count(*) AS strangers FROM incoming ANTI JOIN {predictions} known USING (request_id, row)
+"""
