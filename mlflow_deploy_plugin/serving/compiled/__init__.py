@@ -4,6 +4,7 @@
 
     src/compiled/check.json       a CompileRecord: which form, what it was compared on, how far it was off
     src/compiled/linear.json      a linear form: scaling steps and one matrix, in float64
+    src/compiled/trees.npz        scaling steps and the nodes of all trees of an ensemble
     src/compiled/model.onnx       an ONNX graph with double inputs
 
 A form answers tables of finite numbers. It is made and compared by :mod:`..compiling` when the model is packaged;

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from mlflow_deploy_plugin.errors import ModelserveError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlflow_deploy_plugin.serving.request import Wants
+
+
+class BeyondFormError(ModelserveError):
+    """A table that a form does not answer, though it is finite; the model itself says what becomes of it."""
+
 
 Answers = Literal["predict", "predict_proba"]
 """The estimator's method that the pyfunc calls."""
@@ -35,7 +42,11 @@ class Form(Protocol):
         """``linear``, ``onnx``…."""
 
     def compute(self, values: NDArray[Any], wants: Wants) -> Computed:
-        """The answers to ``values`` (rows, features), all of them finite."""
+        """The answers to ``values`` (rows, features), all of them finite.
+
+        Raises:
+            BeyondFormError: the model must be asked.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 
+from mlflow_deploy_plugin.serving.compiled import links
 from mlflow_deploy_plugin.serving.compiled.form import Computed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -38,6 +39,17 @@ class Step:
 
     op: Op
     vector: NDArray[np.float64]  # (features,)
+
+
+def applied(steps: Iterable[Step], values: NDArray[Any]) -> NDArray[Any]:
+    """The values after all steps, each of which keeps their type, float32 or double, as scikit-learn's scalers do.
+
+    >>> applied([Step("add", np.array([1e-9]))], np.ones((1, 1), dtype=np.float32))
+    array([[1.]], dtype=float32)
+    """
+    for step in steps:
+        values = OPS[step.op](values, step.vector).astype(values.dtype, copy=False)
+    return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +82,8 @@ class LinearForm:
         if self.link == "labels":
             return None
         if scores.ndim == 1:
-            return _two_classes(scores)
-        is_joint = self.link == "softmax"
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True)) if is_joint else _logistic(scores)
-        powers[powers.sum(axis=1) == 0] = 1.0  # where every class is impossible, scikit-learn calls them all equal
-        shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-        return shares
+            return links.two_classes(scores)
+        return links.softmax(scores) if self.link == "softmax" else links.shares(links.logistic(scores))
 
     def to_document(self) -> dict[str, Any]:
         """As JSON values; floats survive exactly."""
@@ -99,15 +107,3 @@ class LinearForm:
             intercept=np.array(document["intercept"], dtype=np.float64),
             link=document["link"],
         )
-
-
-def _logistic(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    power = np.exp(-np.abs(scores))  # which cannot overflow
-    share: NDArray[np.float64] = np.where(scores >= 0, 1.0, power) / (1.0 + power)
-    return share
-
-
-def _two_classes(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(rows, 2), the first as ``1 - p``, since scikit-learn rounds it so."""
-    share = _logistic(scores)
-    return np.stack((1.0 - share, share), axis=1)

@@ -12,20 +12,25 @@ from mlflow_deploy_plugin.errors import ModelError
 from mlflow_deploy_plugin.serving.compiled.form import Form, Typing
 from mlflow_deploy_plugin.serving.compiled.linear import LinearForm
 from mlflow_deploy_plugin.serving.compiled.onnx import OnnxForm
+from mlflow_deploy_plugin.serving.compiled.trees import TreesForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
 RECORD: Final = "check.json"
-FILES: Final = {"linear": "linear.json", "onnx": "model.onnx"}
+FILES: Final = {"linear": "linear.json", "trees": "trees.npz", "onnx": "model.onnx"}
 
 
 def _read_linear(path: Path) -> Form:
     return LinearForm.of_document(orjson.loads(path.read_bytes()))
 
 
-FORMS: Final[Mapping[str, Callable[[Path], Form]]] = {"linear": _read_linear, "onnx": OnnxForm.of_file}
+FORMS: Final[Mapping[str, Callable[[Path], Form]]] = {
+    "linear": _read_linear,
+    "trees": TreesForm.of_file,
+    "onnx": OnnxForm.of_file,
+}
 """Name of a form → how it is read."""
 
 

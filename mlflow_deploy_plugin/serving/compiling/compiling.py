@@ -14,7 +14,8 @@ from mlflow_deploy_plugin.serving.compiled import store
 from mlflow_deploy_plugin.serving.compiled.linear import LinearForm
 from mlflow_deploy_plugin.serving.compiled.onnx import OnnxForm
 from mlflow_deploy_plugin.serving.compiled.store import CompileRecord
-from mlflow_deploy_plugin.serving.compiling import candidates, estimators, rows, to_linear, to_onnx
+from mlflow_deploy_plugin.serving.compiled.trees import TreesForm
+from mlflow_deploy_plugin.serving.compiling import candidates, estimators, rows, to_linear, to_onnx, to_trees
 from mlflow_deploy_plugin.serving.compiling.compare import compare, typing_of
 from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError
 from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from mlflow_deploy_plugin.serving.compiled.form import Answers, Form, Typing
 
-NEEDED: Final = {"linear": (), "onnx": ("onnxruntime",)}
+NEEDED: Final = {"linear": (), "trees": (), "onnx": ("onnxruntime",)}
 """Packages that serving a form needs beside its own."""
 RECORDED: Final = ("numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime", "mlflow")
 
@@ -109,6 +110,10 @@ def _forms(subject: _Subject, out: Path, reasons: list[str]) -> Iterator[Form]:
         yield from to_linear.forms(subject.estimator)
     except RefusedError as error:
         reasons.append(str(error))
+    try:
+        yield to_trees.form(subject.estimator, str(subject.values.dtype))
+    except RefusedError as error:
+        reasons.append(str(error))
     path = out / store.FILES["onnx"]
     try:
         to_onnx.write(subject.estimator, path, features=subject.values.shape[1])
@@ -126,6 +131,8 @@ def _taken(form: Form, subject: _Subject, out: Path) -> Verdict:
     path = out / store.FILES[form.name]
     if isinstance(form, LinearForm):
         path.write_bytes(orjson.dumps(form.to_document()))
+    elif isinstance(form, TreesForm):
+        form.write(path)
     record = CompileRecord(
         form=form.name,
         digest=store.digest_of(path),

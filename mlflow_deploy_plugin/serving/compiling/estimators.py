@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError
+from mlflow_deploy_plugin.serving.compiling.scaling import steps_of_scalers, unscaled
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,12 +30,17 @@ def steps_of(estimator: Any) -> list[Any]:  # noqa: ANN401  scikit-learn has no 
 
 def thresholds_of(estimator: Any) -> dict[int, NDArray[np.float64]]:  # noqa: ANN401
     """By feature, values at which the trees within an estimator decide; empty where it has none."""
+    *scalers, head = steps_of(estimator)
     found: dict[int, set[float]] = {}
-    for feature, threshold in _decisions(estimator):
+    for feature, threshold in _decisions(head):
         values = found.setdefault(feature, set())
         if len(values) < MOST_EDGES:
             values.add(threshold)
-    return {feature: np.array(sorted(values)) for feature, values in found.items()}
+    try:
+        steps = steps_of_scalers(scalers) if found else ()
+    except RefusedError:  # no form has such steps
+        return {}
+    return {feature: unscaled(steps, feature, np.array(sorted(values))) for feature, values in found.items()}
 
 
 def _decisions(estimator: Any) -> Iterator[tuple[int, float]]:  # noqa: ANN401

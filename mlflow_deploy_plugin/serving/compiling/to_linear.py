@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlflow_deploy_plugin.serving.compiled.linear import LinearForm, Link, Op, Step
+from mlflow_deploy_plugin.serving.compiled.linear import LinearForm, Link
 from mlflow_deploy_plugin.serving.compiling.estimators import steps_of
 from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError
+from mlflow_deploy_plugin.serving.compiling.scaling import steps_of_scalers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,34 +22,10 @@ def forms(estimator: Any) -> Iterator[LinearForm]:  # noqa: ANN401  scikit-learn
         RefusedError: it is no chain of known scalers and a linear model.
     """
     *scalers, head = steps_of(estimator)
-    steps = tuple(step for scaler in scalers for step in _scaling(scaler))
+    steps = steps_of_scalers(scalers)
     coefficients, intercept = _weights(head)
     for link in _links(head, scores=coefficients.shape[1]):
         yield LinearForm(steps=steps, coefficients=coefficients, intercept=intercept, link=link)
-
-
-def _scaling(scaler: Any) -> list[Step]:  # noqa: ANN401
-    from sklearn import preprocessing  # noqa: PLC0415
-
-    steps: list[tuple[Op, Any]]
-    match scaler:
-        case preprocessing.StandardScaler():
-            steps = [
-                ("subtract", scaler.mean_ if scaler.with_mean else None),
-                ("divide", scaler.scale_ if scaler.with_std else None),
-            ]
-        case preprocessing.RobustScaler():
-            steps = [
-                ("subtract", scaler.center_ if scaler.with_centering else None),
-                ("divide", scaler.scale_ if scaler.with_scaling else None),
-            ]
-        case preprocessing.MaxAbsScaler():
-            steps = [("divide", scaler.scale_)]
-        case preprocessing.MinMaxScaler() if not scaler.clip:
-            steps = [("multiply", scaler.scale_), ("add", scaler.min_)]
-        case _:
-            raise RefusedError(f"{type(scaler).__name__} has no linear form")
-    return [Step(op, np.array(vector, dtype=np.float64)) for op, vector in steps if vector is not None]
 
 
 def _weights(head: Any) -> tuple[Any, Any]:  # noqa: ANN401

@@ -17,7 +17,7 @@ import numpy as np
 
 from mlflow_deploy_plugin.errors import ModelError
 from mlflow_deploy_plugin.serving.compiled import store
-from mlflow_deploy_plugin.serving.compiled.form import Typed
+from mlflow_deploy_plugin.serving.compiled.form import BeyondFormError, Typed
 from mlflow_deploy_plugin.serving.faults import AsleepError
 from mlflow_deploy_plugin.serving.predictors import pyfunc
 from mlflow_deploy_plugin.serving.predictors.base import Loaded, Output
@@ -84,7 +84,10 @@ class CompiledPredictor:
         """Ask the form."""
         if type(payload) is not Matrix or params or not np.isfinite(payload.values).all():
             return self._generic.predict(payload, params, wants)
-        return Output(*self._form.answer(payload.values, wants))
+        try:
+            return Output(*self._form.answer(payload.values, wants))
+        except BeyondFormError:
+            return self._generic.predict(payload, params, wants)
 
     def stream(self, payload: Payload, params: Mapping[str, Any] | None) -> Iterator[Any]:
         """As the generic path does, which refuses."""
