@@ -19,20 +19,19 @@ an idle gateway costs one ``stat``. Nothing is lost or doubled by a crash of the
 
 import json
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mlflow_deploy_plugin.agent.access_log import Attempt, attempts_of, outcome
-from mlflow_deploy_plugin.agent.parquet import arrow_schema, hidden, publish, sync_folder, write_hidden
+from mlflow_deploy_plugin.agent.parquet import hidden, publish, sync_folder, write_hidden
 from mlflow_deploy_plugin.errors import EventStoreError
-from mlflow_deploy_plugin.spec.events import ATTEMPT_COLUMNS, partition
+from mlflow_deploy_plugin.spec.events import partition
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from mlflow_deploy_plugin.agent.attempt_rows import Part
 
 LINES_OF_A_PART: Final = 50_000
 """Lines that are held in memory at a time; about 40 MB."""
@@ -113,27 +112,28 @@ class AttemptLog:
             time.sleep(0.01)  # Envoy opens the file on its flush thread, after it has answered
 
     def _convert(self, raw: Path) -> Conversion:
+        from mlflow_deploy_plugin.agent import attempt_rows  # noqa: PLC0415  half a second, which the agent's start saves
+
         parts: list[str] = []
         outcomes: Counter[tuple[str, str, str]] = Counter()
         dropped = 0
         with raw.open("rb") as lines:
             for number, chunk in enumerate(_chunks(lines)):
-                read, bad = _read(chunk)
-                dropped += bad
-                outcomes.update((row.endpoint, row.deployment, outcome(row)) for rows in read.values() for row in rows)
-                parts += (self._write(rows, f"{raw.stem}-{number:04d}") for rows in read.values())
+                rows = attempt_rows.read(chunk)
+                dropped += rows.dropped
+                outcomes.update(rows.outcomes)
+                parts += (self._write(part, f"{raw.stem}-{number:04d}") for part in rows.parts)
         _commit_file(raw).with_suffix(".new").write_text(json.dumps(parts), encoding="utf-8")
         _commit_file(raw).with_suffix(".new").replace(_commit_file(raw))
         sync_folder(self.raw_dir)
         self._publish(_commit_file(raw), parts)
         return Conversion(attempts=outcomes.total(), files=len(parts), dropped=dropped, outcomes=outcomes)
 
-    def _write(self, rows: list[Attempt], stem: str) -> str:
-        first = rows[0]
+    def _write(self, part: "Part", stem: str) -> str:
         folder = partition(
-            "attempts", stage=self.stage, endpoint=first.endpoint, day=first.time, deployment=first.deployment
+            "attempts", stage=self.stage, endpoint=part.endpoint, day=part.day, deployment=part.deployment
         )
-        write_hidden(_table(rows), self.events_dir / folder / f"{stem}.parquet")
+        write_hidden(part.table, self.events_dir / folder / f"{stem}.parquet")
         return str(folder / f"{stem}.parquet")
 
     def _finish_commits(self) -> Conversion:
@@ -161,24 +161,3 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
     iterator = iter(lines)
     while chunk := list(islice(iterator, LINES_OF_A_PART)):
         yield chunk
-
-
-def _read(lines: list[bytes]) -> tuple[dict[tuple[str, str, str], list[Attempt]], int]:
-    """Attempts by partition, and how many lines were dropped."""
-    read: dict[tuple[str, str, str], list[Attempt]] = defaultdict(list)
-    dropped = 0
-    for line in lines:
-        try:
-            for attempt in attempts_of(line):
-                read[attempt.endpoint, f"{attempt.time:%Y-%m-%d}", attempt.deployment].append(attempt)
-        except ValueError:
-            dropped += 1
-    return read, dropped
-
-
-def _table(rows: list[Attempt]) -> "pa.Table":
-    import pyarrow as pa  # noqa: PLC0415  half a second that `modelserve status` need not pay
-
-    return pa.table(
-        {name: [getattr(row, name) for row in rows] for name in ATTEMPT_COLUMNS}, schema=arrow_schema(ATTEMPT_COLUMNS)
-    )

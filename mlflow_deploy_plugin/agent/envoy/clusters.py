@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mlflow_deploy_plugin.agent.access_log import host_metadata
 from mlflow_deploy_plugin.agent.envoy.bootstrap import config_source, typed
 from mlflow_deploy_plugin.agent.units import GRPC, deployment_of
 
@@ -72,10 +71,11 @@ def endpoints(unit: str, hosts: Iterable[Host]) -> Json:
 
 def _host(unit: str, host: Host) -> Json:
     asked = {} if host.asked_port is None else {"health_check_config": {"port_value": host.asked_port}}
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": host.port}}
     return {
-        "endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": host.port}}, **asked},
+        # The host's name is what the log knows the deployment by.
+        "endpoint": {"address": address, "hostname": deployment_of(unit), **asked},
         "health_status": "DRAINING" if host.is_draining else "UNKNOWN",
-        "metadata": host_metadata(deployment=deployment_of(unit)),
     }
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mlflow_deploy_plugin.agent.access_log import route_metadata
+from mlflow_deploy_plugin.agent.access_log import route_tags
 from mlflow_deploy_plugin.agent.envoy.bootstrap import MAX_BODY_BYTES, ROUTES, typed
 from mlflow_deploy_plugin.agent.envoy.clusters import fallback_pair
 from mlflow_deploy_plugin.agent.units import Unit, grpc_cluster
@@ -161,7 +161,7 @@ def _override(served: Served, way: _Way, deployment: str) -> Json:
     exact = {"name": MODEL_VERSION, "string_match": {"exact": deployment}}
     return {
         "match": way.matching(exact),
-        "metadata": route_metadata(endpoint=served.endpoint.route.endpoint, commit=served.commit, override=deployment),
+        **route_tags(endpoint=served.endpoint.route.endpoint, commit=served.commit, override=deployment),
         "request_headers_to_remove": [MODEL_ASSIGNED],
         "route": {"cluster": way.cluster_of(unit.key), **_attempts(unit.timeout_s)},
         **_KEEP_BODY,
@@ -185,7 +185,7 @@ def _split(served: Served, way: _Way, hash_policy: Json) -> Json:
         for slot in endpoint.route.backends
     ]
     return {
-        "metadata": route_metadata(endpoint=endpoint.route.endpoint, commit=served.commit),
+        **route_tags(endpoint=endpoint.route.endpoint, commit=served.commit),
         "route": {
             "weighted_clusters": {"clusters": arms, "use_hash_policy": True},
             "hash_policy": [hash_policy],

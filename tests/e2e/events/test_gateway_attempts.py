@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pyarrow.dataset as ds
 import pytest
 
-from mlflow_deploy_plugin.agent.access_log import host_metadata, route_metadata, unreached_log, upstream_log
+from mlflow_deploy_plugin.agent.access_log import FIELD, PART, route_tags, unreached_log, upstream_log
 from mlflow_deploy_plugin.agent.attempts import AttemptLog, Conversion
 
 pytestmark = pytest.mark.e2e
@@ -60,8 +60,10 @@ def free_port() -> int:
 def cluster(name: str, *ports: int) -> dict[str, Any]:
     hosts = [
         {
-            "endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}},
-            "metadata": host_metadata(deployment=name),
+            "endpoint": {
+                "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+                "hostname": name,
+            }
         }
         for port in ports
     ]
@@ -86,7 +88,7 @@ def route(prefix: str, target: str, *, assigned: str = "", override: str = "") -
     assign = {"header": {"key": "x-model-assigned", "value": assigned}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
     return {
         "match": {"prefix": prefix},
-        "metadata": route_metadata(endpoint="churn", commit="abc123", override=override),
+        **route_tags(endpoint="churn", commit="abc123", override=override),
         "route": {
             "cluster": target,
             "timeout": "5s",
@@ -269,6 +271,16 @@ def test_an_override_is_assigned_by_nobody(gateway: Gateway) -> None:
     assert gateway.post("/pin/ok", x_model_assigned="forged", x_user_id="") == 200
     (row,) = gateway.converted()
     assert (row["override"], row["assigned"], row["user_id"]) == ("canary", "", "")
+
+
+def test_no_header_can_write_another_field_of_the_log(gateway: Gateway) -> None:
+    for byte in (FIELD, PART, "\n"):
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
+            client.sendall(f"POST /ok HTTP/1.1\r\nhost: x\r\nx-user-id: a{byte}b\r\ncontent-length: 0\r\n\r\n".encode())
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert gateway.post("/ok", x_user_id='tab\tand "quotes"') == 200
+    (row,) = gateway.converted()
+    assert row["user_id"] == 'tab\tand "quotes"'
 
 
 def test_no_attempt_is_lost_or_doubled_while_files_turn_over_under_load(gateway: Gateway) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mlflow_deploy_plugin.agent.access_log import Attempt, outcome
+from mlflow_deploy_plugin.agent.access_log import Ending, outcome
 from mlflow_deploy_plugin.agent.metrics import decisions
 from mlflow_deploy_plugin.agent.metrics.collecting import Attempts, Snapshot, collect
 from mlflow_deploy_plugin.agent.metrics.decisions import Decision
@@ -107,9 +107,8 @@ def test_attempts_are_counted_by_how_they_ended(snapshot: Snapshot) -> None:
      (0, "DC", "abandoned")],
 )  # fmt: skip
 def test_a_client_s_own_error_is_no_failure(status_code: int, flags: str, expected: str) -> None:
-    named = dict.fromkeys(("request_id", "user_id", "assigned", "override", "commit", "endpoint", "deployment"), "x")
-    attempt = Attempt(time=NOW, attempt=1, status=status_code, flags=flags, latency_ms=1.0, **named)
-    assert outcome(attempt) == expected
+    named = dict.fromkeys(("assigned", "override", "commit", "endpoint", "deployment"), "x")
+    assert outcome(Ending(attempt=1, status=status_code, flags=flags, **named)) == expected
 
 
 def test_a_refused_commit_is_told_with_its_name(snapshot: Snapshot) -> None:

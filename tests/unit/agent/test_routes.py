@@ -188,13 +188,13 @@ def test_a_draining_host_is_given_nothing_new_and_tells_whose_it_is() -> None:
         (1, "UNKNOWN"),
         (2, "DRAINING"),
     ]
-    assert told[0]["metadata"]["filter_metadata"]["modelserve"] == {"deployment": "a"}
+    assert told[0]["endpoint"]["hostname"] == "a"
 
 
 def test_a_host_of_grpc_is_asked_at_the_worker_s_own_port() -> None:
     (told,) = endpoints("a@1+grpc", [Host(port=2, asked_port=1)])["endpoints"][0]["lb_endpoints"]
     assert told["endpoint"]["health_check_config"] == {"port_value": 1}
-    assert told["metadata"]["filter_metadata"]["modelserve"] == {"deployment": "a"}
+    assert told["endpoint"]["hostname"] == "a"
 
 
 def test_the_listener_shares_its_port_with_nobody_and_the_admin_address_is_a_file() -> None:
