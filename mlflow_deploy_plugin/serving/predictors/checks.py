@@ -15,6 +15,7 @@ from mlflow_deploy_plugin.serving.request import Frame, Matrix, Raw, Tensor, Ten
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.predictors.base import Predictor
     from mlflow_deploy_plugin.serving.request import Payload
+    from mlflow_deploy_plugin.serving.signature import TensorSpec
 
 TOLERANCE: Final = 1e-3
 """Relative to the largest value. A row rounds otherwise alone than within a batch, in half precision visibly; a model
@@ -45,6 +46,16 @@ def _are_close(one: Any, other: Any, tolerance: float) -> bool:  # noqa: ANN401
         scale = float(np.nanmax(np.abs(left), initial=0.0)) if tolerance else 0.0
         return np.allclose(left, right, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
     return bool(np.array_equal(left, right))
+
+
+def fits(array: np.ndarray[Any, np.dtype[Any]], spec: TensorSpec) -> bool:
+    """Whether MLflow's enforcement would let it pass unchanged; what it would not, it shall refuse itself."""
+    return (
+        array.dtype == np.dtype(spec.dtype)
+        and array.ndim == len(spec.shape)
+        and len(array) > 0
+        and all(want in {-1, size} for size, want in zip(array.shape, spec.shape, strict=True))
+    )
 
 
 def why_not_batch(predictor: Predictor, payload: Payload) -> str:

@@ -1,6 +1,7 @@
-"""Every MLflow model, through ``mlflow.pyfunc``; some kinds straight (scikit-learn, torch, boosters) where proven.
+"""Every MLflow model, through ``mlflow.pyfunc``; some kinds straight (scikit-learn, torch, ONNX, boosters).
 
-MLflow enforces the signature. Its imports cost seconds, so they happen in :func:`load` and nowhere earlier.
+A straight path is taken where it is proven. MLflow enforces the signature. Its imports cost seconds, so they happen in
+:func:`load` and nowhere earlier.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow_deploy_plugin.errors import ConfigError, ModelError
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.payloads import plain
-from mlflow_deploy_plugin.serving.predictors import boosters, devices, sklearn, torch_module
+from mlflow_deploy_plugin.serving.predictors import boosters, devices, onnx_session, sklearn, torch_module
 from mlflow_deploy_plugin.serving.predictors.base import Loaded, Output
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def load(request: LoadRequest) -> Loaded:
         return torch_module.straighten(pyfunc, model, request, device)
     if booster is not None:
         return boosters.straighten(pyfunc, booster, loader, request.signature)
+    if loader == onnx_session.LOADER:
+        return onnx_session.straighten(pyfunc, model, request)
     if loader != sklearn.LOADER:
         reason = f"{loader or 'no loader'} has no straight path" + (f"; device {device}" if device else "")
         return Loaded(predictor=pyfunc, reason=reason, is_streamable=is_streamable)

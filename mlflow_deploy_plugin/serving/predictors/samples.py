@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlflow_deploy_plugin.serving.request import Matrix, Tensor
+from mlflow_deploy_plugin.serving.request import Matrix, Tensor, Tensors
 
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.request import Payload
@@ -16,17 +16,19 @@ ROWS = 8
 
 
 def payload(signature: Signature, rows: int = ROWS) -> Payload | None:
-    """Generated rows of a table of numbers or of one tensor; None where the signature does not say enough."""
+    """Generated rows of a table or of tensors of numbers; None where the signature does not say enough."""
     generator = np.random.default_rng(20260101)
     if kind := signature.matrix_type:
         columns = tuple(column.name for column in signature.columns)
         return Matrix(values=numbers(generator, kind, (rows, len(columns))), columns=columns)
-    if len(signature.tensors) == 1 and not signature.tensors[0].name:
-        spec = signature.tensors[0]
-        if spec.shape and spec.shape[0] == -1 and np.dtype(spec.dtype).kind in "fiu":
-            shape = (rows, *(1 if size == -1 else size for size in spec.shape[1:]))
-            return Tensor(array=numbers(generator, spec.dtype, shape))
-    return None
+    specs = signature.tensors
+    if not specs or not all(spec.shape[:1] == (-1,) and np.dtype(spec.dtype).kind in "fiu" for spec in specs):
+        return None
+    arrays = {
+        spec.name: numbers(generator, spec.dtype, (rows, *(1 if size == -1 else size for size in spec.shape[1:])))
+        for spec in specs
+    }
+    return Tensor(array=arrays[""]) if len(specs) == 1 and "" in arrays else Tensors(arrays=arrays)
 
 
 def numbers(generator: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:

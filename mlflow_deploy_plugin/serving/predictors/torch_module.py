@@ -23,7 +23,7 @@ from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.predictors import samples
 from mlflow_deploy_plugin.serving.predictors.accelerators import accelerator
 from mlflow_deploy_plugin.serving.predictors.base import Loaded, Output
-from mlflow_deploy_plugin.serving.predictors.checks import are_alike
+from mlflow_deploy_plugin.serving.predictors.checks import are_alike, fits
 from mlflow_deploy_plugin.serving.request import Matrix, Tensor
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class TorchPredictor:
 
     def _batch(self, payload: Payload) -> Array | None:
         match payload:
-            case Tensor() if self.spec is not None and _fits(payload.array, self.spec):
+            case Tensor() if self.spec is not None and fits(payload.array, self.spec):
                 return np.ascontiguousarray(payload.array)
             case Matrix() if self.spec is None and len(payload.values):
                 return np.ascontiguousarray(payload.values, dtype=np.float32)  # as MLflow's wrapper does
@@ -126,16 +126,6 @@ class TorchPredictor:
         return RequestError(
             Fault.UNAVAILABLE, f"no room on {self.device.name} for even one row: {words}", retry_after_s=RETRY_S
         )
-
-
-def _fits(array: Array, spec: TensorSpec) -> bool:
-    """Whether MLflow's enforcement would let it pass unchanged; what it would not, it shall refuse itself."""
-    return (
-        array.dtype == np.dtype(spec.dtype)
-        and array.ndim == len(spec.shape)
-        and len(array) > 0
-        and all(want in {-1, size} for size, want in zip(array.shape, spec.shape, strict=True))
-    )
 
 
 def _kind(batch: Array) -> tuple[Any, ...]:
