@@ -26,6 +26,7 @@ VERBS: Final = {
     "approve": "let a rollout go on that waits for a person, or that is frozen",
     "status": "where a rollout stands and what the next tick would do",
     "plan": "what the next tick would commit, and how many users would move",
+    "notify": "tell people of decisions that need them, each once: by a webhook, or by an issue on GitHub",
     "registry": "let the model registry's aliases and tags follow what git says",
     "history": "an endpoint's audit log, rebuilt from git alone",
     "report": "one endpoint on one HTML page: split, decisions, failures, latency, accuracy, drift",

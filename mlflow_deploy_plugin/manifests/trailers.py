@@ -55,6 +55,8 @@ class Trailers:
     """Path of the evidence file, or its digest."""
     by: str = ""
     """Who said so, where it is not the commit's author."""
+    fingerprint: str = ""
+    """Of what people are told of it."""
 
     def render(self) -> str:
         """The trailer block, without a line end."""

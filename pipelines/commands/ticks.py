@@ -28,6 +28,7 @@ from pipelines.promotion.decision import (
     SetWeights,
     Unchanged,
 )
+from pipelines.promotion.notices import notice_of
 from pipelines.promotion.observation import Observed
 from pipelines.promotion.plan import Plan
 from pipelines.promotion.record import PromotionRecord
@@ -94,10 +95,17 @@ class Tick:
             decided_on=self.standing.changed,
             holdback=self.plan.terms.holdback if self.plan else 0,
             evidence=records.encode(self.record),
+            fingerprint=self._fingerprint,
         )
 
+    @property
+    def _fingerprint(self) -> str:
+        """Of what people are told of it; empty: nothing."""
+        notice = notice_of(self.record)
+        return notice.fingerprint if notice else ""
+
     def _rollback(self, names: tuple[str, ...], reason: str) -> Wish:
-        why = Why(reason=reason, evidence=records.encode(self.record))
+        why = Why(reason=reason, evidence=records.encode(self.record), fingerprint=self._fingerprint)
         return endpoints.rollback(self.standing, names, why)
 
 

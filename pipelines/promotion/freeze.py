@@ -22,6 +22,8 @@ class Freeze:
     """Commit that last changed the endpoint when this was decided."""
     reason: str
     evidence: str
+    fingerprint: str = ""
+    """Of the notice that people get."""
     why: str = "the world moved"
     """The end of the commit's subject."""
 
@@ -60,5 +62,6 @@ class Freeze:
                 to=split,
                 reason=self.reason,
                 evidence=evidence_file(self.endpoint, self.operation),
+                fingerprint=self.fingerprint,
             ),
         )

@@ -2,7 +2,7 @@
 
 import json
 
-from pipelines.promotion import record
+from pipelines.promotion import codec, record
 from pipelines.promotion.drift import record as drift_record
 from pipelines.promotion.drift.record import DriftRecord
 from pipelines.promotion.record import PromotionRecord
@@ -17,6 +17,17 @@ def replay(text: str) -> tuple[DriftRecord | PromotionRecord, bool]:
     if _kind(text).startswith("modelserve.io/promotion"):
         return record.replay(text)
     return drift_record.replay(text)
+
+
+def read(text: str) -> DriftRecord | PromotionRecord:
+    """The record that was written.
+
+    Raises:
+        ConfigError: the text is no record.
+    """
+    if _kind(text).startswith("modelserve.io/promotion"):
+        return codec.decode(PromotionRecord, text)
+    return codec.decode(DriftRecord, text)
 
 
 def _kind(text: str) -> str:

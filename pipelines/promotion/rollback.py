@@ -50,6 +50,8 @@ class Why:
     """JSON text to commit beside it; empty: a person's word is the evidence."""
     until: datetime | None = None
     """When the hold ends by itself; ``None``: when a person lifts it."""
+    fingerprint: str = ""
+    """Of the notice that people get."""
     cause: str = ""
     """Who asked, where it asks again and again: an alert and when it began. Acted on once, whatever came since."""
 
@@ -154,6 +156,7 @@ class Rollback:
                 to=wording.shares(after),
                 reason=self.why.reason,
                 evidence=evidence_file(self.endpoint, self.operation) if self.why.evidence else "",
+                fingerprint=self.why.fingerprint,
             ),
         )
 

@@ -35,6 +35,8 @@ class Move:
     """Commit that last changed the endpoint."""
     holdback: int = 0
     evidence: str = ""
+    fingerprint: str = ""
+    """Of the notice that people get; empty: they get none."""
 
     @property
     def endpoint(self) -> str:
@@ -126,6 +128,7 @@ class Move:
                 to=wording.shares(effect.weights),
                 reason=reason,
                 evidence=evidence_file(self.endpoint, self.operation) if self.evidence else "",
+                fingerprint=self.fingerprint,
             ),
         )
 

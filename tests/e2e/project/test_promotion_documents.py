@@ -48,6 +48,7 @@ def test_the_promotion_page_does_what_it_says(own_home: Path, tmp_path: Path) ->
     assert "rolled back churn-v5" in said
     assert "is in production already, as churn-v5 (0 % of the users, on hold)" in said
     assert "churn-v5 begins at 5%" in said
+    assert "nothing to tell by: set MODELSERVE_NOTIFY_URL" in said
     assert '"kind":"modelserve.io/promotion-decision.v3"' in said
 
 

@@ -66,6 +66,8 @@ class Forge:
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
+    api: str = ""
+    """Address of the forge's own API."""
     _numbers: int = 0
 
     # -- the repository --------------------------------------------------------------------------------------------
@@ -178,9 +180,7 @@ class _Runner:
                 continue
             done = self._step(step, number)
             said.append(done.stdout + done.stderr)
-            result = "success" if done.returncode == 0 else "failure"
-            if result == "failure":
-                break
+            result = result if done.returncode == 0 else "failure"
         output = {key: str(self.text(value)) for key, value in job.get("outputs", {}).items()}
         page = self.temp / "summary"
         return Job(result=result, page=page.read_text() if page.exists() else "", output=output, said="".join(said))
@@ -223,8 +223,11 @@ class _Runner:
             "PATH": f"{self.temp / 'bin'}:{os.environ['PATH']}",
             "HOME": str(self.temp / "home"),
             "LANG": "C.UTF-8",
+            "NO_PROXY": "127.0.0.1",
             "CI": "true",
             "GITHUB_ACTIONS": "true",
+            "GITHUB_API_URL": self.forge.api,
+            "GITHUB_REPOSITORY": NAME,
             "GITHUB_WORKSPACE": str(self.temp / "work"),
             "GITHUB_STEP_SUMMARY": str(self.temp / "summary"),
             "RUNNER_TEMP": str(self.temp),
@@ -268,7 +271,7 @@ class _Runner:
                 "server_url": f"file://{self.forge.folder / 'server'}",
                 "repository": NAME,
                 "workspace": str(self.temp / "work"),
-                "token": "t0ken",
+                "token": "secret",
             },
             "runner": {"temp": str(self.temp)},
             "vars": {"MODELSERVE_EVENTS": str(self.forge.folder / "events"), **self.forge.variables},
@@ -310,9 +313,9 @@ def nobodys_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def forge(tmp_path: Path) -> Forge:
+def forge(tmp_path: Path, people: Any) -> Forge:
     """An endpoint in production with a canary that has no users yet and a plan; in staging, one version."""
-    served = Forge(folder=tmp_path)
+    served = Forge(folder=tmp_path, api=people.url, secrets={"MODELSERVE_NOTIFY_URL": f"{people.url}/hook"})
     (tmp_path / "events").mkdir()
     files = manifests.add_endpoint(manifests.skeleton(), make_deployment("churn", 1, "production"), salt="s1")
     files = manifests.add_deployment(files, make_deployment("churn-v2", 2, "production"), weight=0)

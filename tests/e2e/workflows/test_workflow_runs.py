@@ -49,7 +49,7 @@ def test_a_canary_goes_from_5_to_100_per_cent_by_ticks(forge: Any) -> None:
     assert all(path.startswith("gitops/") for path in changed)
 
 
-def test_a_bad_canary_comes_back_without_a_review(forge: Any) -> None:
+def test_a_bad_canary_comes_back_without_a_review_and_people_are_told_once(forge: Any, people: Any) -> None:
     forge.run("promote", endpoint="churn")
     forge.serve(failing={"churn-v2": 0.6})
     run = forge.run("promote")
@@ -62,6 +62,8 @@ def test_a_bad_canary_comes_back_without_a_review(forge: Any) -> None:
     after = forge.run("promote")
     assert [job.result for job in after.values()] == ["success", "success", "skipped", "skipped", "success", "skipped"]
     assert len(forge.log()) == 3
+    assert [issue["title"] for issue in people.issues] == ["churn (production): churn-v2: errors"]
+    assert len(people.heard) == 1
 
 
 def test_a_button_takes_a_version_back_whatever_the_reason_says(forge: Any) -> None:

@@ -93,11 +93,13 @@ def test_a_job_has_a_time_limit_and_one_permission_with_its_reason(
     workflow: str, name: str, job: Mapping[str, Any]
 ) -> None:
     assert 0 < int(job["timeout-minutes"]) <= 60
-    assert job["permissions"] == {"contents": "write" if (workflow, name) in WRITERS else "read"}
+    tells = {"issues": "write"} if any(" notify " in step.get("run", "") for step in job["steps"]) else {}
+    assert job["permissions"] == {"contents": "write" if (workflow, name) in WRITERS else "read"} | tells
     text = (FOLDER / f"{workflow}.yml").read_text()
-    assert len(re.findall(r"^ +contents: \w+ # \w+", text, re.MULTILINE)) == len(
-        read(FOLDER / f"{workflow}.yml")["jobs"]
-    )
+    given = [
+        permission for each in read(FOLDER / f"{workflow}.yml")["jobs"].values() for permission in each["permissions"]
+    ]
+    assert len(re.findall(r"^ +(?:contents|issues): \w+ # \w+", text, re.MULTILINE)) == len(given)
 
 
 @pytest.mark.parametrize(("workflow", "name", "job"), each_job())
@@ -127,7 +129,9 @@ def test_a_token_reaches_no_step_but_those_that_speak_to_the_repository() -> Non
     for place, step in steps():
         holds = {key for key, value in step.get("env", {}).items() if "secrets." in value or "github.token" in value}
         assert not holds or "pipelines" in step["run"], place
-        assert holds <= {"GITOPS_TOKEN", "MODELSERVE_SIGNING_KEY"}
+        is_notice = " notify " in step.get("run", "")
+        told = {"GITHUB_TOKEN", "MODELSERVE_NOTIFY_URL"} if is_notice else {"MODELSERVE_SIGNING_KEY"}
+        assert holds <= {"GITOPS_TOKEN"} | told
 
 
 def test_production_goes_forward_behind_an_environment_and_back_without_one() -> None:
@@ -136,7 +140,7 @@ def test_production_goes_forward_behind_an_environment_and_back_without_one() ->
     promote = read(FOLDER / "promote.yml")["jobs"]
     assert promote["production"]["needs"] == "review"
     assert promote["review"]["needs"] == "guard"
-    assert "--only-aborts" in promote["guard"]["steps"][-2]["run"]
+    assert "--only-aborts" in next(step["run"] for step in promote["guard"]["steps"] if step.get("id") == "guard")
     for name in ("rollback", "drift"):
         assert "needs" not in read(FOLDER / f"{name}.yml")["jobs"][name]
 
@@ -165,6 +169,13 @@ def test_promotion_runs_by_push_schedule_and_hand() -> None:
 def test_no_workflow_runs_a_stranger_s_code_with_our_rights() -> None:
     for path in FILES:
         assert not read(path)["on"].keys() & {"pull_request_target", "workflow_run", "issue_comment"}
+
+
+def test_every_job_that_takes_versions_back_by_itself_tells_people_also_when_it_fails() -> None:
+    told = {place: step["if"] for place, step in steps() if " notify " in step.get("run", "")}
+    assert told == dict.fromkeys(
+        ["drift/drift", "promote/guard", "promote/production", "promote/staging"], "${{ always() }}"
+    )
 
 
 def test_what_decides_leaves_its_page_and_its_records() -> None:
