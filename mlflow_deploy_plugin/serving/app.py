@@ -18,19 +18,21 @@ from mlflow_deploy_plugin.errors import ModelserveError
 from mlflow_deploy_plugin.serving import exposition, loading
 from mlflow_deploy_plugin.serving.batching import Batcher
 from mlflow_deploy_plugin.serving.body import BodyLimits
+from mlflow_deploy_plugin.serving.books import Books
 from mlflow_deploy_plugin.serving.caller import read_caller
 from mlflow_deploy_plugin.serving.codecs import make_codecs, make_grpc_codecs
-from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Host, Reply
+from mlflow_deploy_plugin.serving.codecs.base import Call, Host, Reply
 from mlflow_deploy_plugin.serving.engine import Engine
 from mlflow_deploy_plugin.serving.events import open_labels, open_recorder
 from mlflow_deploy_plugin.serving.explaining.desk import Desk
 from mlflow_deploy_plugin.serving.explaining.explanation import table_of
-from mlflow_deploy_plugin.serving.faults import AsleepError, Fault, RequestError
+from mlflow_deploy_plugin.serving.faults import AsleepError, RequestError
 from mlflow_deploy_plugin.serving.gpus import open_reader
 from mlflow_deploy_plugin.serving.lifecycle import Lifecycle
 from mlflow_deploy_plugin.serving.metrics import Metrics, RouteKey
 from mlflow_deploy_plugin.serving.own_routes import OwnRoutes
 from mlflow_deploy_plugin.serving.predictors import samples
+from mlflow_deploy_plugin.serving.replies import no_route, send_stream, send_whole
 from mlflow_deploy_plugin.serving.request import Caller
 from mlflow_deploy_plugin.serving.router import AnswerMatch, ExplainMatch, InferMatch, NoRoute, Router
 from mlflow_deploy_plugin.serving.scheduler import Job, Scheduler
@@ -39,7 +41,7 @@ from mlflow_deploy_plugin.serving.thread import ModelThread
 from mlflow_deploy_plugin.serving.transport import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
     from pathlib import Path
 
     from mlflow_deploy_plugin.serving.codecs.base import Codec
@@ -157,13 +159,11 @@ class Application:
             latency_s=settings.max_latency_ms / 1000,
             is_joining=settings.batching == "on" and loaded.can_batch,
         )
+        books = Books(self._metrics, self._recorder)
         self._engine = Engine(
-            scheduler=Scheduler(
-                loaded.predictor, batcher, self._thread, self._metrics, may_run_inline=loaded.may_run_inline
-            ),
+            scheduler=Scheduler(loaded.predictor, batcher, self._thread, books, may_run_inline=loaded.may_run_inline),
             streams=Streams(loaded.predictor, settings.timeout_s),
-            metrics=self._metrics,
-            recorder=self._recorder,
+            books=books,
             lifecycle=self.lifecycle,
             timeout_s=settings.timeout_s,
             end_process=self._end_process,
@@ -271,29 +271,20 @@ class Application:
         caller = read_caller(headers)
         reply: Reply | StreamReply
         if isinstance(match, InferMatch):
-            connection = Connection(receive)
-            try:
-                body = self._limits.arrived(headers, connection)
-                if body is None:
-                    body = await self._limits.read(receive, headers)
-            except RequestError as error:
-                reply = self._refuse(match, scope, headers, caller, error)
-            else:
-                call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], body, caller)
-                reply = await (self._engine or self.start()).answer(match.codec, call, connection.is_gone)
+            reply = await self._infer(match, scope, headers, caller, receive)
         elif isinstance(match, AnswerMatch):
             reply = await self._answer(match, scope, headers, caller, receive)
         elif isinstance(match, ExplainMatch):
             reply = await self._explain(match, scope, headers, caller, receive)
         elif isinstance(match, NoRoute):
-            reply = _no_route(match, scope, headers, caller)
+            reply = no_route(match, scope["method"], scope["path"], headers, caller)
         else:
             assert_never(match)
         extra = self._headers(caller, reply)
         if isinstance(reply, Reply):
-            await _send(reply, extra, send)
+            await send_whole(reply, extra, send)
         else:
-            await _send_stream(reply, extra, send)
+            await send_stream(reply, extra, send)
 
     def _headers(self, caller: Caller, reply: Reply | StreamReply) -> list[tuple[bytes, bytes]]:
         """What every answer carries."""
@@ -306,22 +297,71 @@ class Application:
             extra.append((b"connection", b"close"))
         return extra
 
+    async def _infer(
+        self, match: InferMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive
+    ) -> Reply | StreamReply:
+        connection = Connection(receive)
+        call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], b"", caller)
+        try:
+            body = await self._body(receive, headers, connection)
+        except RequestError as error:
+            return self._refuse(match, call, error)
+        engine = self._engine or self.start()
+        return await engine.answer(match.codec, call._replace(body=body), connection.is_gone)
+
+    def infers(self, path: str) -> InferMatch | None:
+        """The route of a POST to ``path``, where it runs the model."""
+        match = self._router.match("POST", path)
+        return match if isinstance(match, InferMatch) else None
+
+    def begin(
+        self,
+        match: InferMatch,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        is_gone: Callable[[], bool],
+        say: Callable[[Reply | StreamReply, list[tuple[bytes, bytes]]], None],
+    ) -> None:
+        """Answer a POST that has arrived whole, by one call of ``say`` with the headers of every answer.
+
+        The short way of :mod:`.http_protocol`; what :meth:`__call__` does for it, without a task.
+        """
+        caller = read_caller(headers)
+        call = Call("POST", match.route, match.captures, headers, b"", body, caller)
+        try:
+            plain = self._limits.plain(body, headers)
+        except RequestError as error:
+            reply = self._refuse(match, call._replace(body=b""), error)
+            say(reply, self._headers(caller, reply))
+            return
+        engine = self._engine or self.start()
+        engine.begin(
+            match.codec,
+            call if plain is body else call._replace(body=plain),
+            is_gone,
+            lambda reply: say(reply, self._headers(caller, reply)),
+        )
+
+    def stream(self, reply: StreamReply, headers: list[tuple[bytes, bytes]], send: Send) -> Coroutine[Any, Any, None]:
+        """Send a reply that comes piece by piece."""
+        return send_stream(reply, headers, send)
+
     async def _answer(
         self, match: AnswerMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive
     ) -> Reply:
+        call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], b"", caller)
         try:
             is_bare = scope["method"] in {"GET", "HEAD"}
-            body = b"" if is_bare else await self._body(receive, headers)
-            call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], body, caller)
-            reply = match.route.answer(call)
+            body = b"" if is_bare else await self._body(receive, headers, Connection(receive))
+            reply = match.route.answer(call._replace(body=body))
         except RequestError as error:
-            return self._refuse(match, scope, headers, caller, error)
+            return self._refuse(match, call, error)
         self._metrics.requests[RouteKey(match.speaker.name, match.route.path, reply.status)] += 1
         return reply
 
-    async def _body(self, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
-        body = self._limits.arrived(headers, Connection(receive))
-        return await self._limits.read(receive, headers) if body is None else body
+    async def _body(self, receive: Receive, headers: dict[bytes, bytes], connection: Connection) -> bytes:
+        body = connection.whole_body()
+        return await self._limits.read(receive, headers) if body is None else self._limits.plain(body, headers)
 
     async def _explain(
         self, match: ExplainMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive
@@ -330,9 +370,9 @@ class Application:
         codec, call = match.codec, Call(scope["method"], match.route, match.captures, headers, b"", b"", caller)
         request: Request | None = None
         try:
-            body = await self._body(receive, headers)
+            body = await self._body(receive, headers, Connection(receive))
             call = call._replace(body=body, query=scope["query_string"])
-            request = await _decode(codec, call)
+            request = await self._decode(codec, call)
             explanation = await self._desk.explain(table_of(request.payload))
             reply = codec.encode_explanation(explanation, request, call)
         except RequestError as error:
@@ -341,66 +381,19 @@ class Application:
         self._metrics.requests[RouteKey(codec.name, match.route.path, reply.status)] += 1
         return reply
 
-    def _refuse(
-        self,
-        match: InferMatch | AnswerMatch,
-        scope: Scope,
-        headers: dict[bytes, bytes],
-        caller: Caller,
-        error: RequestError,
-    ) -> Reply:
+    async def _decode(self, codec: Codec, call: Call) -> Request:
+        """What the call asks, once what reading it needs is there."""
+        try:
+            return await asyncio.to_thread(codec.decode, call)
+        except AsleepError as asleep:
+            if (failure := await self.start().wake(asleep)) is not None:
+                raise failure from asleep
+            return await asyncio.to_thread(codec.decode, call)
+
+    def _refuse(self, match: InferMatch | AnswerMatch, call: Call, error: RequestError) -> Reply:
         """A call that did not even arrive whole."""
         speaker = match.codec if isinstance(match, InferMatch) else match.speaker
-        call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], b"", caller)
         reply = speaker.encode_error(error, call)
         key = RouteKey(speaker.name, match.route.path, reply.status)
         self._metrics.failed(key, error.fault, latency_s=0.0)
         return reply
-
-
-async def _decode(codec: Codec, call: Call) -> Request:
-    """What the call asks, once what reading it needs is there."""
-    try:
-        return await asyncio.to_thread(codec.decode, call)
-    except AsleepError as asleep:
-        await asyncio.to_thread(asleep.wake)
-        return await asyncio.to_thread(codec.decode, call)
-
-
-def _no_route(match: NoRoute, scope: Scope, headers: dict[bytes, bytes], caller: Caller) -> Reply:
-    """In the words of the protocol that the path belongs to; else in those of FastAPI, which MLflow's server speaks."""
-    extra = ((b"allow", ", ".join(match.allowed).encode()),) if match.allowed else ()
-    fault = Fault.WRONG_METHOD if match.allowed else Fault.UNKNOWN_PATH
-    if match.speaker is None:
-        detail = b"Method Not Allowed" if match.allowed else b"Not Found"
-        return Reply(fault.value, JSON, b'{"detail":"%s"}' % detail, extra)
-    method, path = scope["method"], scope["path"]
-    route = Answer(path=path, answer=_unanswered, methods=match.allowed)
-    error = RequestError(fault, f"{method} {path[:200]!r} is not offered; /openapi.json lists what is")
-    call = Call(method, route, {}, headers, b"", b"", caller)
-    reply = match.speaker.encode_error(error, call)
-    return reply._replace(headers=(*reply.headers, *extra))
-
-
-def _unanswered(call: Call) -> Reply:
-    raise RequestError(Fault.UNKNOWN_PATH, f"{call.route.path!r} is not offered")
-
-
-async def _send(reply: Reply, extra: list[tuple[bytes, bytes]], send: Send) -> None:
-    headers = [
-        (b"content-type", reply.content_type),
-        (b"content-length", b"%d" % len(reply.body)),
-        *extra,
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
-
-
-async def _send_stream(reply: StreamReply, extra: list[tuple[bytes, bytes]], send: Send) -> None:
-    headers = [(b"content-type", reply.content_type), (b"cache-control", b"no-cache"), *extra]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    async with contextlib.aclosing(reply.chunks) as chunks:
-        async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})

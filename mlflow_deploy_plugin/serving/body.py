@@ -12,8 +12,6 @@ from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from mlflow_deploy_plugin.serving.transport import Connection
-
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 WINDOWS: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
@@ -27,17 +25,15 @@ class BodyLimits:
     max_bytes: int
     timeout_s: float
 
-    def arrived(self, headers: Mapping[bytes, bytes], connection: Connection) -> bytes | None:
-        """The whole body, decompressed, where it is there already: reading it cannot wait, so it needs no timer.
+    def plain(self, body: bytes, headers: Mapping[bytes, bytes]) -> bytes:
+        """A body that has arrived whole, decompressed.
 
         Raises:
             RequestError: TOO_LARGE, UNSUPPORTED_TYPE or MALFORMED.
         """
-        body = connection.whole_body()
-        if body is None:
-            return None
         self._check_size(len(body))
-        return self._plain(body, headers)
+        encoding = headers.get(b"content-encoding")
+        return body if encoding is None else self._decompress(body, encoding)
 
     async def read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
         """The whole body, decompressed, as it arrives.
@@ -46,11 +42,7 @@ class BodyLimits:
             RequestError: TOO_LARGE, SLOW_BODY, CLIENT_GONE, UNSUPPORTED_TYPE or MALFORMED.
         """
         self._check_length(headers.get(b"content-length"))
-        return self._plain(await self._read_in_time(receive), headers)
-
-    def _plain(self, body: bytes, headers: Mapping[bytes, bytes]) -> bytes:
-        encoding = headers.get(b"content-encoding")
-        return body if encoding is None else self._decompress(body, encoding)
+        return self.plain(await self._read_in_time(receive), headers)
 
     async def _read_in_time(self, receive: Receive) -> bytes:
         try:

@@ -103,10 +103,13 @@ def _run(app: Application, listener: socket.socket, settings: ServingSettings) -
     import uvicorn  # noqa: PLC0415
     import uvloop  # noqa: PLC0415
 
+    from mlflow_deploy_plugin.serving.http_protocol import protocol  # noqa: PLC0415
+
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=protocol(app),
+        proxy_headers=False,  # nobody asks who the client is
         interface="asgi3",
         ws="none",
         lifespan="on",

@@ -1,7 +1,7 @@
 """What one worker counts. Written on the event loop only, so plain integers suffice; read at a scrape.
 
-The hot path pays for one bisection and a few additions per request. Labels are bounded: the deployment is one, classes
-come from the model's own list (anything else is ``other``), routes from the codecs' tables.
+The hot path pays for a bisection and an addition per request and histogram. Labels are bounded: the deployment is one,
+classes come from the model's own list (anything else is ``other``), routes from the codecs' tables.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mlflow_deploy_plugin.serving.events.drops import NONE_YET
 from mlflow_deploy_plugin.serving.outputs import count_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mlflow_deploy_plugin.serving.faults import Fault
 
@@ -63,6 +63,13 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Count each."""
+        counts, bounds = self.counts, self.bounds
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.total += sum(values)
+
 
 class RouteKey(NamedTuple):
     """Labels of ``model_requests_total``."""
@@ -100,12 +107,19 @@ class Metrics:
         for at, count in count_classes(prediction, self._class_index).items():
             self.predictions[at] += count
 
-    def answered(self, key: RouteKey, *, latency_s: float, queue_s: float, codec_s: float) -> None:
-        """One request got its prediction."""
-        self.requests[key] += 1
-        self.latency.observe(latency_s)
-        self.queue.observe(queue_s)
-        self.codec.observe(codec_s)
+    def answered(
+        self,
+        keys: Iterable[RouteKey],
+        *,
+        latencies_s: Sequence[float],
+        queues_s: Sequence[float],
+        codecs_s: Sequence[float],
+    ) -> None:
+        """Some requests got their predictions."""
+        self.requests.update(keys)
+        self.latency.observe_all(latencies_s)
+        self.queue.observe_all(queues_s)
+        self.codec.observe_all(codecs_s)
 
     def failed(self, key: RouteKey, fault: Fault, *, latency_s: float) -> None:
         """One request got none. What its client can mend is a reject; the rest is an error of the model."""

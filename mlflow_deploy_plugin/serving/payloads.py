@@ -6,6 +6,7 @@ parameters. What cannot be proven equal (an index of its own, a scalar, an objec
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
@@ -117,6 +118,28 @@ def join(payloads: Sequence[Payload]) -> Payload:
             raise TypeError("a raw payload is never joined")
         case _:
             assert_never(first)
+
+
+def deal(payload: Payload, sizes: Sequence[int]) -> list[Payload]:
+    """The rows of one payload as payloads of ``sizes`` rows: what :func:`join` joined. Views where they can be."""
+    ends = list(itertools.accumulate(sizes))
+    return [_rows(payload, end - size, end) for size, end in zip(sizes, ends, strict=True)]
+
+
+def _rows(payload: Payload, start: int, end: int) -> Payload:
+    match payload:
+        case Matrix():
+            return Matrix(values=payload.values[start:end], columns=payload.columns)  # noqa: PD011  no frame
+        case Frame():
+            return Frame(frame=payload.frame.iloc[start:end].reset_index(drop=True))
+        case Tensor():
+            return Tensor(array=payload.array[start:end])
+        case Tensors():
+            return Tensors(arrays={name: array[start:end] for name, array in payload.arrays.items()})
+        case Raw():
+            raise TypeError("a raw payload is never joined")
+        case _:
+            assert_never(payload)
 
 
 def plain(payload: Payload) -> Any:  # noqa: ANN401  what a pyfunc takes has no common type

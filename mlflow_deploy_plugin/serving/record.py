@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from mlflow_deploy_plugin.serving.outputs import split
+from mlflow_deploy_plugin.serving.payloads import deal
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -32,6 +35,20 @@ class Prediction(NamedTuple):
     """The model's own output for these rows (see :mod:`.outputs`); None for an error."""
 
 
+class Batch(NamedTuple):
+    """Requests of one row each that one call of the model answered: what else would be as many :class:`Prediction`."""
+
+    callers: Sequence[Caller]
+    times: Sequence[float]
+    """Seconds since the epoch."""
+    protocols: Sequence[str]
+    latencies_ms: Sequence[float]
+    payload: Payload
+    """Row by row, theirs."""
+    output: Any
+    """The model's own output for all of them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """Ground truth of one row of one request. ``value`` is any JSON value."""
@@ -49,11 +66,36 @@ class Arrived:
     time: float
 
 
+def singly(batch: Batch) -> list[Prediction]:
+    """Each request of a batch by itself.
+
+    Raises:
+        UnsplittableError: the output does not have one entry per row, which no batch that was answered has.
+    """
+    sizes = [1] * len(batch.callers)
+    parts = zip(
+        batch.callers,
+        batch.times,
+        batch.protocols,
+        batch.latencies_ms,
+        deal(batch.payload, sizes),
+        split(batch.output, sizes),
+        strict=True,
+    )
+    return [
+        Prediction(caller, time, protocol, "success", latency_ms, 1, payload, output)
+        for caller, time, protocol, latency_ms, payload, output in parts
+    ]
+
+
 class Recorder(Protocol):
     """Keeps predictions."""
 
     def record(self, prediction: Prediction) -> None:
         """Take one; never blocks, never raises."""
+
+    def record_batch(self, batch: Batch) -> None:
+        """Take several; never blocks, never raises."""
 
     def close(self) -> None:
         """Flush what is held; called once, after the last request was answered."""
@@ -76,6 +118,9 @@ class NullRecorder:
     def record(self, prediction: Prediction) -> None:
         """Forget it."""
 
+    def record_batch(self, batch: Batch) -> None:
+        """Forget them."""
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -89,6 +134,10 @@ class MemoryRecorder:
     def record(self, prediction: Prediction) -> None:
         """Keep it."""
         self.predictions.append(prediction)
+
+    def record_batch(self, batch: Batch) -> None:
+        """Keep each."""
+        self.predictions.extend(singly(batch))
 
     def close(self) -> None:
         """Nothing to flush."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mlflow_deploy_plugin.serving.predictors.base import Output, Predictor
-    from mlflow_deploy_plugin.serving.request import Request
+    from mlflow_deploy_plugin.serving.request import Payload, Request
     from mlflow_deploy_plugin.serving.thread import ModelThread
 
 INLINE_S: Final = 0.003
@@ -46,28 +46,42 @@ class Answered(NamedTuple):
     queue_s: float
 
 
+class Answer(Protocol):
+    """Where an answer goes. A future is one; whoever answers at once saves a turn of the event loop by his own."""
+
+    def done(self) -> bool:
+        """Whether it has come, or nobody waits for it any more."""
+
+    def set_result(self, result: Answered, /) -> None:
+        """It is this; called once at most, and never raises."""
+
+    def set_exception(self, exception: RequestError, /) -> None:
+        """There is none, and why."""
+
+
 @dataclass(eq=False, slots=True)
 class Job:
     """One request on its way through the scheduler."""
 
     request: Request
     rows: int
-    answer: asyncio.Future[Answered]
+    answer: Answer
     is_gone: Callable[[], bool]
     arrived: float
     deadline: float
 
 
 class Observer(Protocol):
-    """Who wants to know of batches: the metrics."""
+    """Who wants to know of batches: the books."""
 
-    def batch(self, *, rows: int, seconds: float, prediction: Any) -> None:  # noqa: ANN401  a model returns anything
-        """One call of the model succeeded."""
+    def batch(self, *, rows: int, seconds: float, payload: Payload, prediction: Any) -> None:  # noqa: ANN401  a model returns anything
+        """One call of the model succeeded, with this for its input and output; its answers have been given."""
 
 
 @dataclass(slots=True)
 class _Computed:
     parts: list[tuple[Any, Any]]
+    payload: Payload
     whole: Any
     seconds: float
     began: float
@@ -98,7 +112,9 @@ class Scheduler:
         self._running: list[Ticket[Job]] = []
         self._busy_since: float | None = None
         self._is_pump_due = False
+        self._was_alone = False
         self._outstanding: set[Job] = set()
+        self._drained: asyncio.Future[None] | None = None
 
     @property
     def in_flight(self) -> int:
@@ -120,7 +136,7 @@ class Scheduler:
         """Rows of the next batch, at most."""
         return self._batcher.row_limit
 
-    def submit(self, request: Request, timeout_s: float, is_gone: Callable[[], bool]) -> Job:
+    def submit(self, request: Request, timeout_s: float, is_gone: Callable[[], bool], answer: Answer) -> Job:
         """Let a request wait for its batch, ``timeout_s`` at most; :meth:`expire` keeps that.
 
         Raises:
@@ -129,7 +145,7 @@ class Scheduler:
         rows = row_count(request.payload)
         arrived = perf_counter()
         key = group(request.payload, request.params, request.wants) if self._batcher.is_joining else None
-        job = Job(request, rows, self._loop.create_future(), is_gone, arrived, arrived + timeout_s)
+        job = Job(request, rows, answer, is_gone, arrived, arrived + timeout_s)
         if not self._batcher.offer(Ticket(job, rows, key, job.deadline)):
             raise RequestError(
                 Fault.OVERLOADED,
@@ -168,8 +184,14 @@ class Scheduler:
 
     async def drain(self) -> None:
         """Wait until everyone has an answer."""
-        while waiting := [job.answer for job in self._outstanding if not job.answer.done()]:
-            await asyncio.wait(waiting)
+        while self._outstanding:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    def _leave(self, job: Job) -> None:
+        self._outstanding.discard(job)
+        if not self._outstanding and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def _seconds_to_drain(self) -> float:
         fixed, per_row = self._batcher.service.fit()
@@ -184,23 +206,26 @@ class Scheduler:
         """Pump when a turn of the event loop brings nobody new.
 
         No time is waited for: a turn with work to do polls the sockets and goes on. But what the sockets hold already,
-        such as the next requests of those who have just been answered, joins this batch and not the one after.
+        such as the next requests of those who have just been answered, joins this batch and not the one after. One
+        that comes alone after one that was alone is not held up for that.
         """
+        self._is_pump_due = False
         waiting = len(self._batcher)
-        if waiting > seen and self._batcher.waiting_rows < self._batcher.max_rows:
+        is_alone = waiting == 1 and self._was_alone
+        if waiting > seen and not is_alone and self._batcher.waiting_rows < self._batcher.max_rows:
             self._pump_after_turn(waiting)
         else:
-            self._is_pump_due = False
             self._pump()
 
     def _pump(self) -> None:
-        while len(self._batcher):
+        while self._busy_since is None and len(self._batcher):
             taken = self._batcher.take(perf_counter(), _is_gone)
             for ticket in taken.expired:
                 self._fail(ticket.item, RequestError(Fault.TIMED_OUT, "the request's time was up before its turn came"))
             for ticket in taken.gone:
                 self._fail(ticket.item, RequestError(Fault.CLIENT_GONE, "the client has gone"))
             if taken.batch:
+                self._was_alone = len(taken.batch) == 1 and not len(self._batcher)
                 self._start(taken.batch)
                 return
 
@@ -211,7 +236,8 @@ class Scheduler:
         is_array = type(jobs[0].request.payload) in ARRAYS  # a frame may be anything, in any time
         if self._may_run_inline and is_array and self._batcher.expected_s(sum(job.rows for job in jobs)) < INLINE_S:
             self._settle(*_outcome(self._compute, jobs))
-            self._pump_after_turn(-1)  # when the answers are written
+            if len(self._batcher) and not self._is_pump_due:
+                self._pump_after_turn(-1)  # when those who have just been answered may have asked again
         else:
             self._thread.submit(lambda: self._compute(jobs), self._finish)
 
@@ -222,7 +248,7 @@ class Scheduler:
         payload = join([job.request.payload for job in jobs])
         output = self._predictor.predict(payload, first.params, first.wants)
         seconds = perf_counter() - began
-        return _Computed(_deal(output, [job.rows for job in jobs]), output.prediction, seconds, began)
+        return _Computed(_deal(output, [job.rows for job in jobs]), payload, output.prediction, seconds, began)
 
     def _finish(self, computed: _Computed | None, error: BaseException | None) -> None:
         self._settle(computed, error)
@@ -240,15 +266,16 @@ class Scheduler:
     def _deliver(self, batch: list[Ticket[Job]], computed: _Computed) -> None:
         for ticket, (prediction, probability) in zip(batch, computed.parts, strict=True):
             job = ticket.item
-            self._outstanding.discard(job)
+            self._leave(job)
             if not job.answer.done():
                 job.answer.set_result(Answered(prediction, probability, computed.began - job.arrived))
         rows = sum(ticket.rows for ticket in batch)
         self._batcher.service.learn(rows, computed.seconds)
-        self._observer.batch(rows=rows, seconds=computed.seconds, prediction=computed.whole)
+        seconds, payload, prediction = computed.seconds, computed.payload, computed.whole
+        self._observer.batch(rows=rows, seconds=seconds, payload=payload, prediction=prediction)
 
     def _fail(self, job: Job, error: RequestError) -> None:
-        self._outstanding.discard(job)
+        self._leave(job)
         if not job.answer.done():
             job.answer.set_exception(error)
 

@@ -11,11 +11,13 @@ import pytest
 from mlflow_deploy_plugin.packaging.compiling import CompileJob, compile_model
 from mlflow_deploy_plugin.serving import loading
 from mlflow_deploy_plugin.serving.batching import Batcher, Ticket
+from mlflow_deploy_plugin.serving.books import Books
 from mlflow_deploy_plugin.serving.metrics import Metrics
 from mlflow_deploy_plugin.serving.predictors.base import Predictor
 from mlflow_deploy_plugin.serving.predictors.fake import EchoPredictor
+from mlflow_deploy_plugin.serving.record import NullRecorder
 from mlflow_deploy_plugin.serving.request import Matrix, Request, Tensor
-from mlflow_deploy_plugin.serving.scheduler import Job, Scheduler
+from mlflow_deploy_plugin.serving.scheduler import Answered, Job, Scheduler
 from mlflow_deploy_plugin.serving.thread import ModelThread
 from mlflow_deploy_plugin.spec.bento import COMPILED_FOLDER, SPEC_FILE, BentoSpec
 from mlflow_deploy_plugin.spec.settings import ServingSettings
@@ -46,13 +48,17 @@ def test_scheduler_of_64(measure: Measure, play: Play, *, is_inline: bool) -> No
     async def open_scheduler() -> tuple[Scheduler, ModelThread]:
         thread = ModelThread(asyncio.get_running_loop())
         batcher: Batcher[Job] = Batcher(max_rows=CLIENTS, max_waiting=10_000, latency_s=10.0)
-        return Scheduler(EchoPredictor(), batcher, thread, Metrics(), may_run_inline=is_inline), thread
+        books = Books(Metrics(), NullRecorder())
+        return Scheduler(EchoPredictor(), batcher, thread, books, may_run_inline=is_inline), thread
 
     scheduler, thread = play(open_scheduler)
 
     async def ask_all() -> list[float]:
-        jobs = [scheduler.submit(request, 60.0, lambda: False) for request in requests]
-        return [float((await job.answer).prediction[0]) for job in jobs]
+        loop = asyncio.get_running_loop()
+        answers: list[asyncio.Future[Answered]] = [loop.create_future() for _ in requests]
+        for request, answer in zip(requests, answers, strict=True):
+            scheduler.submit(request, 60.0, lambda: False, answer)
+        return [float((await answer).prediction[0]) for answer in answers]
 
     assert measure(lambda: play(ask_all)) == [float(number) for number in range(CLIENTS)]
     thread.stop()

@@ -111,7 +111,11 @@ class Speaker(Protocol):
         """Label in the log and the metrics: ``mlflow``, ``rest``, ``oip`` and so on."""
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:
-        """The protocol's own words and status for ``error``; ``request`` where decoding had succeeded."""
+        """The protocol's own words and status for ``error``; ``request`` where decoding had succeeded.
+
+        Raises:
+            AsleepError: the words need what is not imported yet; never where ``error`` has no cause.
+        """
 
 
 class Codec(Speaker, Protocol):

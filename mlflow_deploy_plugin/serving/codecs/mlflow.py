@@ -112,10 +112,15 @@ class MlflowCodec:
         return Reply(200, JSON, json_text.dumps({"deployment": self._model.deployment, **explanation._asdict()}))
 
     def encode_error(self, error: RequestError, call: Call, request: Request | None = None) -> Reply:  # noqa: ARG002
-        """MLflow's JSON; a wrong content type is refused in plain text, as MLflow does."""
+        """MLflow's JSON; a wrong content type is refused in plain text, as MLflow does.
+
+        Raises:
+            AsleepError: MLflow must word it, and is not imported yet.
+        """
         if error.fault is Fault.UNSUPPORTED_TYPE:
             return Reply(415, _PLAIN, error.message.encode())
         if request is not None and isinstance(error.__cause__, Exception) and error.fault in _OF_THE_MODEL:
+            mlflow_exact.require_awake()
             return mlflow_exact.refusal(_model_error(error, error.__cause__, request))
         if mlflow_exact.is_mlflow_error(error.__cause__):
             return mlflow_exact.refusal(error.__cause__)

@@ -73,7 +73,8 @@ def require_awake() -> None:
     Raises:
         AsleepError: they are not.
     """
-    if SCORING_SERVER not in sys.modules:
+    module = sys.modules.get(SCORING_SERVER)
+    if module is None or getattr(module.__spec__, "_initializing", False):  # another thread is at it
         raise AsleepError(_wake)
 
 

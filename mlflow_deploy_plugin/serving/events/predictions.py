@@ -16,6 +16,7 @@ from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.sampling import is_sampled
+from mlflow_deploy_plugin.serving.record import singly
 from mlflow_deploy_plugin.serving.request import Frame, Matrix, Payload, Raw, Tensor, Tensors
 from mlflow_deploy_plugin.spec.events import partition
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlflow_deploy_plugin.serving.events.features import FeatureColumns
-    from mlflow_deploy_plugin.serving.record import Prediction
+    from mlflow_deploy_plugin.serving.record import Batch, Prediction
     from mlflow_deploy_plugin.serving.signature import Signature
     from mlflow_deploy_plugin.spec.settings import ServingSettings
 
@@ -123,6 +124,11 @@ class PredictionLog:
             return
         size = _EVENT_BYTES + (payload_bytes(prediction.payload) if self.has_features else 0)
         self.queue.put(prediction, size=size)
+
+    def record_batch(self, batch: Batch) -> None:
+        """Queue each that is sampled."""
+        for prediction in singly(batch):
+            self.record(prediction)
 
     def _gather(self, prediction: Prediction) -> None:
         with self._lock:

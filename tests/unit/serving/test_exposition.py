@@ -32,7 +32,7 @@ def test_totals_are_of_all_workers() -> None:
     for _ in range(2):
         metrics = Metrics()
         metrics.batch(rows=3, seconds=0.5, prediction=[1, 2, 3])
-        metrics.answered(RouteKey("rest", "/predict", 200), latency_s=1.0, queue_s=0.25, codec_s=0.125)
+        metrics.answered([RouteKey("rest", "/predict", 200)], latencies_s=[1.0], queues_s=[0.25], codecs_s=[0.125])
         metrics.failed(RouteKey("rest", "/predict", 500), Fault.MODEL_FAILED, latency_s=2.0)
         metrics.failed(RouteKey("rest", "/predict", 422), Fault.INVALID, latency_s=4.0)
         parts.append(exposition.series(metrics, LABELS, IDLE))
@@ -65,7 +65,7 @@ def test_every_bounded_series_is_there_from_the_start() -> None:
 def test_histograms_are_cumulative_and_classes_are_counted() -> None:
     metrics = Metrics([0, 1])
     metrics.batch(rows=3, seconds=0.002, prediction=np.array([0, 1, 1]))
-    metrics.answered(RouteKey("rest", "/predict", 200), latency_s=0.1, queue_s=0.001, codec_s=0.0002)
+    metrics.answered([RouteKey("rest", "/predict", 200)], latencies_s=[0.1], queues_s=[0.001], codecs_s=[0.0002])
     found = exposition.series(metrics, LABELS, IDLE)
     latency = families(found)["model_prediction_latency_seconds"].samples
     below = {sample.labels["le"]: sample.value for sample in latency if sample.name.endswith("_bucket")}
@@ -118,7 +118,7 @@ ODD = 'cafe\\\n"quoted"'
 def test_promtool_finds_nothing_to_mend() -> None:
     metrics = Metrics(["yes", ODD])
     metrics.batch(rows=2, seconds=0.01, prediction=np.array(["yes", ODD]))
-    metrics.answered(RouteKey("rest", "/predict", 200), latency_s=0.01, queue_s=0.0, codec_s=0.001)
+    metrics.answered([RouteKey("rest", "/predict", 200)], latencies_s=[0.01], queues_s=[0.0], codecs_s=[0.001])
     metrics.failed(RouteKey("rest", "/predict", 500), Fault.MODEL_FAILED, latency_s=0.1)
     metrics.dropped("predictions", "disk_full", 2)
     text = exposition.text(exposition.series(metrics, LABELS, IDLE))

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from mlflow_deploy_plugin.serving.batching import Batcher
+from mlflow_deploy_plugin.serving.books import Books
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.metrics import Metrics
 from mlflow_deploy_plugin.serving.predictors.fake import EchoPredictor
+from mlflow_deploy_plugin.serving.record import NullRecorder
 from mlflow_deploy_plugin.serving.request import Raw, Request, Tensor
 from mlflow_deploy_plugin.serving.scheduler import Answered, Job, Scheduler
 from mlflow_deploy_plugin.serving.thread import ModelThread
@@ -24,7 +26,7 @@ def run(predictor: EchoPredictor, play: Play, *, max_rows: int = 16, max_waiting
         thread = ModelThread(asyncio.get_running_loop())
         batcher: Batcher[Job] = Batcher(max_rows=max_rows, max_waiting=max_waiting, latency_s=10.0)
         try:
-            return await play(Scheduler(predictor, batcher, thread, Metrics()))
+            return await play(Scheduler(predictor, batcher, thread, Books(Metrics(), NullRecorder())))
         finally:
             thread.stop()
 
@@ -38,7 +40,15 @@ def request(*values: float) -> Request:
 def ask(
     scheduler: Scheduler, *values: float, patience: float = 60.0, is_gone: bool = False
 ) -> asyncio.Future[Answered]:
-    return scheduler.submit(request(*values), patience, lambda: is_gone).answer
+    return submit(scheduler, request(*values), patience=patience, is_gone=is_gone)
+
+
+def submit(
+    scheduler: Scheduler, asked: Request, *, patience: float = 60.0, is_gone: bool = False
+) -> asyncio.Future[Answered]:
+    answer: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+    scheduler.submit(asked, patience, lambda: is_gone, answer)
+    return answer
 
 
 def values(answered: Answered) -> list[float]:
@@ -147,7 +157,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
 def test_raw_requests_are_never_joined() -> None:
     async def play(scheduler: Scheduler) -> None:
         raw = Request(payload=Raw(value=1.0))
-        await asyncio.gather(*(scheduler.submit(raw, 9.0, lambda: False).answer for _ in range(3)))
+        await asyncio.gather(*(submit(scheduler, raw) for _ in range(3)))
 
     echo = EchoPredictor()
     run(echo, play)

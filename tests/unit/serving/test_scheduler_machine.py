@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mlflow_deploy_plugin.serving.batching import Batcher
+from mlflow_deploy_plugin.serving.books import Books
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.metrics import Metrics
 from mlflow_deploy_plugin.serving.predictors.fake import EchoPredictor
+from mlflow_deploy_plugin.serving.record import NullRecorder
 from mlflow_deploy_plugin.serving.request import Request, Tensor
 from mlflow_deploy_plugin.serving.scheduler import Job, Scheduler
 
@@ -56,7 +58,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     async def _make(self) -> Scheduler:
         batcher: Batcher[Job] = Batcher(max_rows=MOST_ROWS, max_waiting=40, latency_s=10.0)
-        return Scheduler(self.echo, batcher, self.thread, Metrics())  # type: ignore[arg-type]
+        return Scheduler(self.echo, batcher, self.thread, Books(Metrics(), NullRecorder()))  # type: ignore[arg-type]
 
     def _turn(self) -> None:
         """A few turns of the loop, so that what is due happens."""
@@ -79,7 +81,9 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def _submitted(self, array: np.ndarray, patience_s: float, is_gone: Callable[[], bool]) -> Job | None:
         try:
-            return self.scheduler.submit(Request(payload=Tensor(array=array)), patience_s, is_gone)
+            return self.scheduler.submit(
+                Request(payload=Tensor(array=array)), patience_s, is_gone, self.loop.create_future()
+            )
         except RequestError as error:
             if error.fault is not Fault.OVERLOADED:
                 raise
@@ -111,6 +115,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def every_outcome_is_the_right_one(self) -> None:
         for at, (job, values) in enumerate(self.jobs):
+            assert isinstance(job.answer, asyncio.Future)
             if not job.answer.done():
                 continue
             error = job.answer.exception()
