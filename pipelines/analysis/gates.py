@@ -149,6 +149,28 @@ class PairedGate:
         _at_least_one(self.minimum_users, "minimum_users")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuGate:
+    """Bounds a gauge of the GPUs that a version's workers see, whatever stable does; may hold or roll back."""
+
+    kind: Literal["memory", "utilization"]
+    """Used share of the memory, or share of the time at work."""
+
+    bound: float
+    """Share that fails where it is exceeded all through the window."""
+
+    window_s: float = 300.0
+    """Seconds that are looked back."""
+
+    minimum_readings: int = 5
+    """Readings below which nothing is decided."""
+
+    def __post_init__(self) -> None:
+        share(self.bound, "bound")
+        positive(self.window_s, "window_s")
+        _at_least_one(self.minimum_readings, "minimum_readings", what="reading")
+
+
 Gate = ErrorRatioGate | QuantileGate | MeanGate
 """Gates that compare two arms; the others take their own observation."""
 
@@ -158,6 +180,6 @@ def _not_negative(value: float, name: str) -> None:
         raise ConfigError(f"{name} is {value}: must be a finite number, zero or above")
 
 
-def _at_least_one(value: int, name: str) -> None:
+def _at_least_one(value: int, name: str, *, what: str = "user") -> None:
     if value < 1:
-        raise ConfigError(f"{name} is {value}: must be at least 1 user")
+        raise ConfigError(f"{name} is {value}: must be at least 1 {what}")

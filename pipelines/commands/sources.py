@@ -1,9 +1,9 @@
 """Where an observation comes from: the event store, or Prometheus where no event store can be reached."""
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,8 @@ from mlflow_deploy_plugin.errors import ConfigError
 
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.targets.base import DeploymentTarget
+    from pipelines.analysis.arms import Missing
+    from pipelines.analysis.readings import Readings
     from pipelines.commands.doors import Doors
     from pipelines.monitoring.samples import EventLog
     from pipelines.promotion.observation import Observation, Observed, Observer
@@ -30,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=EVENTS,
         metavar="SOURCE",
         help="events (default), or prometheus=URL: counters see no users, so they hold and roll back, never promote",
+    )
+    parser.add_argument(
+        "--prometheus", default="", metavar="URL", help="asked about GPUs, where the plan has a gate on them"
     )
     parser.add_argument(
         "--counters",
@@ -61,7 +66,19 @@ class Sources:
 
     def _seen(self, each: "Comparison", now: datetime) -> "Observation":
         with self._observer(each) as observer:
-            return observer.observe(stable=each.stable, canary=each.canary, since=each.since, now=now)
+            seen = observer.observe(stable=each.stable, canary=each.canary, since=each.since, now=now)
+        return replace(seen, gpu=self._gpus(each, now))
+
+    def _gpus(self, each: "Comparison", now: datetime) -> "Mapping[str, Readings | Missing]":
+        """What the canary's GPUs say, where the plan asks and somebody can be asked."""
+        from pipelines.analysis.gates import GpuGate  # noqa: PLC0415
+        from pipelines.monitoring.gpu_source import gpu_readings  # noqa: PLC0415  scipy
+
+        gates = [named.gate for named in self.plan.terms.gates if isinstance(named.gate, GpuGate)]
+        address = getattr(self.options, "prometheus", None) or _address(self.options.source)
+        if not gates or not address:
+            return {}
+        return gpu_readings(self.doors.open_prometheus(address), each.canary, gates, now=now)
 
     @contextmanager
     def _observer(self, each: "Comparison") -> "Iterator[Observer]":

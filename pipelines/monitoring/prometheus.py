@@ -84,8 +84,8 @@ def _labels(metric: Mapping[str, str]) -> Labels:
 class CannedPrometheus:
     """A Prometheus without a process: counters as a test wrote them, behind the real client's HTTP.
 
-    Understands the three shapes that :mod:`.counter_source` asks: ``SELECTOR``, ``max_over_time(SELECTOR[Nms])`` and
-    ``resets(SELECTOR[Nms])``, each selector as the text that was given to :meth:`record`.
+    Understands the shapes that :mod:`.counter_source` and :mod:`.gpu_source` ask: ``SELECTOR``, and ``resets`` and
+    ``max_over_time`` and the like of ``SELECTOR[Nms]``, each selector as the text that was given to :meth:`record`.
     """
 
     samples: dict[str, dict[Labels, list[tuple[datetime, float]]]] = field(default_factory=dict)
@@ -140,4 +140,10 @@ def _largest(values: list[float]) -> float:
     return max(values, default=math.nan)
 
 
-_APPLIED: Final[Mapping[str, Any]] = {"": _last, "resets": _resets, "max_over_time": _largest}
+_APPLIED: Final[Mapping[str, Any]] = {
+    "": _last,
+    "resets": _resets,
+    "max_over_time": _largest,
+    "min_over_time": min,
+    "count_over_time": len,
+}

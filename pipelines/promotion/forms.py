@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mlflow_deploy_plugin.errors import ConfigError
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
-from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, MeanGate, QuantileGate
+from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, GpuGate, MeanGate, QuantileGate
 from pipelines.promotion.terms import Approvals, EndAction, Expiry, FreezeWindow, Leftover, NamedGate, Terms
 
 PERCENT: Final = 100
@@ -129,6 +129,26 @@ class AgreementForm(Strict):
         return AgreementGate(bound=self.bound / PERCENT, minimum_users=self.minimum_users)
 
 
+class GpuForm(Strict):
+    """A gauge of the GPUs that a version's workers see, by Prometheus; may hold or roll back, never promotes."""
+
+    metric: Literal["memory", "utilization"] = Field(
+        default="memory", description="memory: used share of a device, by whomever; utilization: share of time at work"
+    )
+    guardrail: Percent = Field(description="per cent that fails where it is exceeded all through the window")
+    window: Span = Field(default=timedelta(minutes=5), description="how far back readings are looked at")
+    minimum_readings: int = Field(default=5, ge=1, description="readings below which nothing is decided")
+
+    def gate(self) -> GpuGate:
+        """What is inside."""
+        return GpuGate(
+            kind=self.metric,
+            bound=self.guardrail / PERCENT,
+            window_s=self.window.total_seconds(),
+            minimum_readings=self.minimum_readings,
+        )
+
+
 class GatesForm(Strict):
     """What is asked of a new version. What is not named is not asked."""
 
@@ -136,13 +156,15 @@ class GatesForm(Strict):
     labels: LabelsForm | None = Field(default=None, description="wrong predictions")
     latency: tuple[LatencyForm, ...] = Field(default=(), description="one gate a quantile")
     metrics: tuple[MetricForm, ...] = Field(default=(), description="one gate a metric")
+    gpu: tuple[GpuForm, ...] = Field(default=(), description="one gate a gauge of the GPUs; needs --prometheus")
 
     def values(self) -> tuple[NamedGate, ...]:
         """The gates inside."""
         found = [NamedGate(name="errors", gate=self.errors.gate())] if self.errors else []
         found += [NamedGate(name="labels", gate=self.labels.gate())] if self.labels else []
         found += [NamedGate(name=f"p{each.quantile * PERCENT:g}", gate=each.gate()) for each in self.latency]
-        return (*found, *(NamedGate(name=each.metric, gate=each.gate()) for each in self.metrics))
+        found += [NamedGate(name=each.metric, gate=each.gate()) for each in self.metrics]
+        return (*found, *(NamedGate(name=f"gpu {each.metric}", gate=each.gate()) for each in self.gpu))
 
 
 class ExpiryForm(Strict):

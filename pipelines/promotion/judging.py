@@ -6,10 +6,11 @@ from typing import assert_never
 
 import numpy as np
 
-from pipelines.analysis.arms import UserCounts
+from pipelines.analysis.arms import Missing, UserCounts
 from pipelines.analysis.compare import compare
-from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, Gate, MeanGate, QuantileGate
+from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, Gate, GpuGate, MeanGate, QuantileGate
 from pipelines.analysis.paired import judge_agreement
+from pipelines.analysis.readings import judge_readings
 from pipelines.analysis.srm import judge_split
 from pipelines.analysis.verdict import Error, Failed, Inconclusive, Successful, Verdict
 from pipelines.promotion.decision import GateResult, Word
@@ -25,11 +26,19 @@ def judged(gates: Iterable[NamedGate], seen: Observation, *, alpha: float, arm: 
     return tuple(result(gate.name, verdict(gate.gate, seen, alpha=alpha), arm=arm) for gate in gates)
 
 
-def verdict(gate: Gate | AgreementGate, seen: Observation, *, alpha: float) -> Verdict:
+def share_of_alpha(gates: Iterable[NamedGate], alpha: float) -> float:
+    """What each gate that is a test gets of a rollout's alpha; a gauge takes none."""
+    return alpha / max(1, sum(not isinstance(each.gate, GpuGate) for each in gates))
+
+
+def verdict(gate: Gate | AgreementGate | GpuGate, seen: Observation, *, alpha: float) -> Verdict:
     """One gate's verdict at this look, valid at all others too."""
     match gate:
         case AgreementGate():
             return judge_agreement(seen.disagreeing, gate, alpha=alpha)
+        case GpuGate():
+            nobody = Missing(reason=f"nobody was asked about GPU {gate.kind}; name Prometheus by --prometheus URL")
+            return judge_readings(seen.gpu.get(gate.kind, nobody), gate)
         case ErrorRatioGate() | QuantileGate() | MeanGate():
             return compare(seen.stable, seen.canary, gate, alpha=alpha)
         case _:

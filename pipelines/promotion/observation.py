@@ -1,10 +1,12 @@
 """What was seen of a rollout since it began, and who can say so. Values and one Protocol; sources live elsewhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from pipelines.analysis.arms import Arm, Missing, UserCounts
+from pipelines.analysis.readings import Readings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,8 @@ class Observation:
     """Reasons why nothing here may be believed: they hold."""
     disagreeing: UserCounts | Missing = field(default=Missing(reason="no request was predicted by both versions"))
     """Users for whom a version in the shadow predicted something else, among those that both predicted for."""
+    gpu: Mapping[str, Readings | Missing] = field(default_factory=dict)
+    """What the canary's GPUs say, by kind of gate."""
 
 
 Observed = tuple[Observation, ...]

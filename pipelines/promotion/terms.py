@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from mlflow_deploy_plugin.errors import ConfigError
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
-from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, Gate
+from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, Gate, GpuGate
 
 EndAction = Literal["abort", "hold", "promote"]
 Leftover = Literal["remove", "scale-down"]
@@ -79,7 +79,7 @@ class NamedGate:
     """A gate under the name that reasons and evidence carry."""
 
     name: str
-    gate: Gate | AgreementGate
+    gate: Gate | AgreementGate | GpuGate
 
 
 ERRORS = NamedGate(name="errors", gate=ErrorRatioGate(margin=0.005, guardrail=0.05))
@@ -110,6 +110,8 @@ class Terms:
         names = [gate.name for gate in self.gates]
         if not names or len(set(names)) != len(names):
             raise ConfigError(f"gates are named {names}; at least one is needed, each name once")
+        if all(isinstance(each.gate, GpuGate) for each in self.gates):
+            raise ConfigError("only GPUs are asked about, and they promote nothing; ask for errors or labels too")
 
     def frozen(self, moment: datetime) -> Iterator[FreezeWindow]:
         """The freeze windows that ``moment`` lies in."""

@@ -26,11 +26,10 @@ from pydantic import Field
 from mlflow_deploy_plugin.errors import ConfigError
 from mlflow_deploy_plugin.manifests.diff import percent
 from mlflow_deploy_plugin.spec.names import MAX_LABEL, TOTAL_WEIGHT
-from pipelines.analysis.gates import AgreementGate
-from pipelines.analysis.multiple import split_alpha
+from pipelines.analysis.gates import AgreementGate, GpuGate
 from pipelines.promotion.decision import Abort, Advance, Decision, GateResult, Hold, Promote, Unchanged
 from pipelines.promotion.forms import Percent, PlanForm, Span, Strict, weight_of
-from pipelines.promotion.judging import judged
+from pipelines.promotion.judging import judged, share_of_alpha
 from pipelines.promotion.observation import Observed
 from pipelines.promotion.situation import (
     MANUAL,
@@ -158,9 +157,10 @@ def judge(terms: Terms, observed: Observed) -> tuple[GateResult, ...]:
     gates = [gate for gate in terms.gates if not isinstance(gate.gate, AgreementGate)]
     if not observed or not gates:
         return ()
-    alpha = min(split_alpha(terms.alpha, [gate.name for gate in gates]).values())
+    alpha = share_of_alpha(gates, terms.alpha)
     *controls, seen = observed
-    found = [each for one in controls for each in judged(gates, one, alpha=alpha, arm=one.canary.name)]
+    tests = [gate for gate in gates if not isinstance(gate.gate, GpuGate)]
+    found = [each for one in controls for each in judged(tests, one, alpha=alpha, arm=one.canary.name)]
     return (*judged(gates, seen, alpha=alpha), *found)
 
 

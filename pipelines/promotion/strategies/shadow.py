@@ -19,8 +19,7 @@ from pydantic import Field, model_validator
 
 from mlflow_deploy_plugin.manifests.diff import percent
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
-from pipelines.analysis.gates import AgreementGate, MeanGate
-from pipelines.analysis.multiple import split_alpha
+from pipelines.analysis.gates import AgreementGate, GpuGate, MeanGate
 from pipelines.promotion.decision import (
     Abort,
     Advance,
@@ -34,7 +33,7 @@ from pipelines.promotion.decision import (
     Unchanged,
 )
 from pipelines.promotion.forms import AgreementForm, GatesForm, Percent, PlanForm, Span, weight_of
-from pipelines.promotion.judging import judged
+from pipelines.promotion.judging import judged, share_of_alpha
 from pipelines.promotion.observation import Observed
 from pipelines.promotion.situation import MANUAL, Demand, Situation, obstacles, told, waits, why_nobody
 from pipelines.promotion.state import Candidate, State
@@ -119,13 +118,13 @@ def judge(terms: Terms, observed: Observed, *, is_in_shadow: bool) -> tuple[Gate
     gates = [gate for gate in terms.gates if _speaks_of_shadows(gate)]
     if not observed or not gates:
         return ()
-    alpha = min(split_alpha(terms.alpha, [gate.name for gate in gates]).values())
+    alpha = share_of_alpha(gates, terms.alpha)
     return judged(gates, observed[0], alpha=alpha)
 
 
 def _speaks_of_shadows(gate: NamedGate) -> bool:
     """Whether pairs of predictions can answer it: metrics and labels are of users who saw the answer."""
-    if isinstance(gate.gate, AgreementGate):
+    if isinstance(gate.gate, AgreementGate | GpuGate):
         return True
     return not isinstance(gate.gate, MeanGate) and getattr(gate.gate, "source", "errors") == "errors"
 

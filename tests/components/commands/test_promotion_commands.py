@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.monitoring.counter_source import selectors
+from pipelines.monitoring.gpu_source import TOTAL, USED
 from pipelines.monitoring.prometheus import CannedPrometheus
 
 World = Any
@@ -190,6 +191,26 @@ def test_prometheus_holds_or_aborts_and_never_promotes(planned: World, failing: 
     assert main(arguments, doors=doors) == code, world.warned
     assert said in world.text
     assert world.weights == ({"churn": 1000} if code else {"churn": 900, "churn-v2": 100})
+
+
+def test_a_full_gpu_takes_a_canary_back_and_the_evidence_says_what_was_read(planned: World) -> None:
+    world, prometheus = planned, CannedPrometheus()
+    path = "stages/production/churn/rollout.yaml"
+    gpu = "    gpu: [{guardrail: 90}]\n"
+    world.change(lambda files: {**files, path: files[path].replace("  gates:\n", f"  gates:\n{gpu}")})
+    tick(world)
+    for second in range(0, 300, 15):
+        for gauge, size in ((USED, 79e9), (TOTAL, 80e9)):
+            at = world.now - timedelta(seconds=second)
+            prometheus.record(f'{gauge}{{model_version="churn-v2"}}', at, size, gpu="GPU-0")
+    doors = replace(world.doors, open_prometheus=lambda _: prometheus.client())
+    assert main(["promote", "--endpoint", "churn", "--prometheus", "http://p.invalid"], doors=doors) == 1
+    assert world.weights == {"churn": 1000}
+    commit = world.repository.head()
+    evidence = json.loads(world.repository.files(commit.sha)[commit.trailers.evidence])
+    (gate,) = [gate for gate in evidence["findings"]["gates"] if gate["gate"] == "gpu memory"]
+    assert gate["numbers"] == {"lowest": 0.9875, "highest": 0.9875, "threshold": 0.9, "readings": 20}
+    assert '[model_gpu_memory_used_bytes{model_version="churn-v2"}]' in gate["reason"]
 
 
 def test_a_prometheus_that_is_away_changes_nothing_and_is_tried_later(planned: World) -> None:
