@@ -22,7 +22,7 @@ from typing import Final
 
 from mlflow_deploy_plugin.agent.envoy.clusters import PAIR, Host, members
 from mlflow_deploy_plugin.agent.envoy.routes import Served, clusters_of
-from mlflow_deploy_plugin.agent.units import Unit, Wanted, grpc_cluster, grpc_port, unit_of, wanted_of
+from mlflow_deploy_plugin.agent.units import Unit, Wanted, grpc_cluster, grpc_port, is_grpc, unit_of, wanted_of
 from mlflow_deploy_plugin.manifests.model import Endpoint
 
 SETTLE_S: Final = 0.5
@@ -340,7 +340,7 @@ def _hosts(situation: Situation, clusters: set[str]) -> Iterator[PublishHosts]:
 
 def _host(worker: Worker, cluster: str) -> Host:
     is_draining = worker.draining_s is not None
-    if cluster == worker.unit:
+    if not is_grpc(cluster):
         return Host(port=worker.port, is_draining=is_draining)
     return Host(port=grpc_port(worker.port), is_draining=is_draining, asked_port=worker.port)
 
@@ -366,10 +366,10 @@ def _ends(situation: Situation, wanted: Mapping[str, Wanted], clusters: set[str]
 
 
 def _is_gone(situation: Situation, clusters: set[str], unit: str) -> bool:
-    both = {unit, grpc_cluster(unit)}
-    if both & clusters or both & situation.published.clusters:
+    if situation.gateway is None:
         return False
-    return situation.gateway is not None and both.isdisjoint(situation.gateway.hosts)
+    known = {*clusters, *situation.published.clusters, *situation.gateway.hosts}
+    return all(unit_of(name) != unit for name in known if PAIR not in name)
 
 
 def _is_idle(situation: Situation, worker: Worker, draining_s: float) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Self
 
 from mlflow_deploy_plugin.errors import ConfigError
@@ -17,6 +18,7 @@ from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 GENERATION_DIGITS = 10
 GRPC = "+grpc"
+SHADOW = "+shadow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,31 @@ def unit_of(cluster: str) -> str:
     >>> unit_of("churn-v4@3f0a9c1d22+grpc"), unit_of("churn-v4@3f0a9c1d22")
     ('churn-v4@3f0a9c1d22', 'churn-v4@3f0a9c1d22')
     """
-    return cluster.removesuffix(GRPC)
+    return cluster.partition("+")[0]
+
+
+def is_grpc(cluster: str) -> bool:
+    """Whether a unit's cluster speaks gRPC."""
+    return GRPC in cluster
+
+
+def shadow_cluster(cluster: str, *, limit_s: float) -> str:
+    """The cluster of the copies that a unit's ``cluster`` is sent: the same workers, and a time that a copy may take.
+
+    >>> shadow_cluster("churn-v4@3f0a9c1d22+grpc", limit_s=65.0)
+    'churn-v4@3f0a9c1d22+grpc+shadow65'
+    """
+    return f"{cluster}{SHADOW}{ceil(limit_s)}"
+
+
+def shadow_limit_s(cluster: str) -> int | None:
+    """Seconds that a copy may take there; ``None`` where ``cluster`` is none of copies.
+
+    >>> shadow_limit_s("churn-v4@3f0a9c1d22+shadow65"), shadow_limit_s("churn-v4@3f0a9c1d22")
+    (65, None)
+    """
+    _, mark, seconds = cluster.partition(SHADOW)
+    return int(seconds) if mark else None
 
 
 def grpc_port(port: int) -> int:

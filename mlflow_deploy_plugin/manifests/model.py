@@ -157,6 +157,8 @@ class Deployment:
     workers: int = 1
     """Processes of one replica (``MODELSERVE_WORKERS``)."""
     resources: Resources = field(default_factory=Resources)
+    opens_grpc: bool = field(default=True, compare=False)
+    """Whether its Service opens the port of gRPC, as those of earlier versions do not; no part of what is served."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Every other variable of the container; :class:`mlflow_deploy_plugin.spec.settings.ServingSettings` reads it."""
 

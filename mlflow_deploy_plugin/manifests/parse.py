@@ -13,7 +13,7 @@ from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files, Ro
 from mlflow_deploy_plugin.manifests.parse_deployment import parse_deployment
 from mlflow_deploy_plugin.manifests.parse_route import expect, parse_route
 from mlflow_deploy_plugin.manifests.reading import Value, document
-from mlflow_deploy_plugin.manifests.render import LOCAL_CONFIG, PLAN_KIND
+from mlflow_deploy_plugin.manifests.render import CONTAINER_GRPC_PORT, GRPC_PORT, LOCAL_CONFIG, PLAN_KIND
 from mlflow_deploy_plugin.manifests.tree import (
     KUSTOMIZATION,
     ROLLOUT,
@@ -148,10 +148,23 @@ def _parse_endpoint(inside: tuple[tuple[str, str], ...], stage: str, name: str) 
     _check_plan(files, stage, name)
     path = route_file(stage, name)
     route = parse_route(files[path], stage=stage, endpoint=name)
+    _check_grpc(route, deployments)
     try:
         return Endpoint(route=route, deployments=_in_order(route, deployments))
     except ConfigError as error:
         raise ManifestError(f"{path}: {error}") from error
+
+
+def _check_grpc(route: Route, deployments: dict[str, Deployment]) -> None:
+    """A gRPC route leads to every deployment: by the split, as a shadow, or where a client picks it."""
+    closed = next((one.name for one in deployments.values() if not one.opens_grpc), None)
+    if route.has_grpc and closed is not None:
+        raise ManifestError(
+            f"{deployment_file(route.stage, route.endpoint, closed)}: the Service does not open port {GRPC_PORT}, where"
+            f" the gRPC route of {route.endpoint!r} sends to; add to its ports {{name: grpc, port: {GRPC_PORT},"
+            f" targetPort: {CONTAINER_GRPC_PORT}, appProtocol: kubernetes.io/h2c}}, or remove the second document of"
+            f" {ROUTE}"
+        )
 
 
 def _in_order(route: Route, deployments: dict[str, Deployment]) -> dict[str, Deployment]:

@@ -1,6 +1,7 @@
 """Reads ``<deployment>.yaml``: a Deployment and its Service, as one machine and a cluster both run them. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -8,7 +9,7 @@ from mlflow_deploy_plugin.errors import ConfigError, ManifestError
 from mlflow_deploy_plugin.manifests.model import Deployment, ModelIdentity, Resources
 from mlflow_deploy_plugin.manifests.parse_route import expect
 from mlflow_deploy_plugin.manifests.reading import Value, documents
-from mlflow_deploy_plugin.manifests.render import CONTAINER, GPU, OUTSIDE, PORT, WORKERS
+from mlflow_deploy_plugin.manifests.render import CONTAINER, GPU, GRPC_PORT, OUTSIDE, PORT, WORKERS
 from mlflow_deploy_plugin.manifests.tree import deployment_file
 from mlflow_deploy_plugin.spec import annotations
 
@@ -29,7 +30,8 @@ def parse_deployment(text: str, *, stage: str, endpoint: str, name: str) -> Depl
     _check_names(workload, endpoint, name)
     _check_service(kinds["Service"], workload, endpoint, name)
     try:
-        return _read(workload, stage=stage, endpoint=endpoint, name=name)
+        read = _read(workload, stage=stage, endpoint=endpoint, name=name)
+        return replace(read, opens_grpc=GRPC_PORT in _ports(kinds["Service"]))
     except ConfigError as error:
         raise ManifestError(f"{path}: {error}") from error
 
@@ -70,9 +72,12 @@ def _check_service(service: Value, workload: Value, endpoint: str, name: str) ->
             if pods.get(key) != value.text():
                 value.refuse(f"is {value.text()!r}, and the pods' label {key} is {pods.get(key, 'not set')!r}")
         expect(selector, annotations.DEPLOYMENT_LABEL, name)
-    ports = service.need("spec", "ports")
-    if PORT not in [port.need("port").whole() for port in ports.items()]:
-        ports.refuse(f"does not open port {PORT}, where routes send to")
+    if PORT not in _ports(service):
+        service.need("spec", "ports").refuse(f"does not open port {PORT}, where routes send to")
+
+
+def _ports(service: Value) -> list[int]:
+    return [port.need("port").whole() for port in service.need("spec", "ports").items()]
 
 
 def _read(workload: Value, *, stage: str, endpoint: str, name: str) -> Deployment:

@@ -1,5 +1,8 @@
 """Clusters and their hosts: two immutable clusters for each unit, REST and gRPC, and the pairs for fallback. Pure.
 
+A shadow has clusters of its own, whose requests end after a time and are not more than so many: nobody waits for a
+copy, and Envoy would keep those of a shadow that hangs for ever.
+
 A pair lets a canary fall back to stable. The hosts of gRPC are the same workers at the port beside, and ready when the
 worker says so at its first port.
 
@@ -15,13 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlflow_deploy_plugin.agent.envoy.bootstrap import config_source, typed
-from mlflow_deploy_plugin.agent.units import GRPC, deployment_of
+from mlflow_deploy_plugin.agent.units import deployment_of, is_grpc, shadow_limit_s
 
 Json = dict[str, Any]
 
 PAIR: Final = "|"
 READY_PATH: Final = "/readyz"
 _UNLIMITED: Final = 1_000_000
+COPIES: Final = 512
+"""Copies that a shadow may have under way; while it has them, no further ones are made."""
 _PROTOCOL: Final = {False: "http_protocol_options", True: "http2_protocol_options"}
 _HTTP: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -80,6 +85,8 @@ def _host(unit: str, host: Host) -> Json:
 
 
 def _unit(name: str, hosts_file: Path) -> Json:
+    limit_s = shadow_limit_s(name)
+    lasting = {} if limit_s is None else {"max_stream_duration": f"{limit_s}s"}
     return typed(
         "config.cluster.v3.Cluster",
         name=name,
@@ -90,13 +97,13 @@ def _unit(name: str, hosts_file: Path) -> Json:
         ignore_health_on_host_removal=True,
         common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         health_checks=[_health_check()],
-        circuit_breakers={"thresholds": [_limits()]},
+        circuit_breakers={"thresholds": [_limits() if limit_s is None else _limits(COPIES)]},
         typed_extension_protocol_options={
             _HTTP: typed(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
-                explicit_http_config={_PROTOCOL[name.endswith(GRPC)]: {}},
+                explicit_http_config={_PROTOCOL[is_grpc(name)]: {}},
                 # Below the hour after which the launcher closes one: whoever closes first loses no request.
-                common_http_protocol_options={"idle_timeout": "60s"},
+                common_http_protocol_options={"idle_timeout": "60s", **lasting},
             )
         },
     )
@@ -116,12 +123,15 @@ def _health_check() -> Json:
     }
 
 
-def _limits() -> Json:
-    """None: a Bento answers 429 by its own queue, and retries are limited to one for each request."""
+def _limits(requests: int = _UNLIMITED) -> Json:
+    """None but for copies: a Bento answers 429 by its own queue, and retries are limited to one for each request.
+
+    Over HTTP/1 as many requests wait for a connection as have one, so each may be half.
+    """
     return {
-        "max_connections": _UNLIMITED,
-        "max_pending_requests": _UNLIMITED,
-        "max_requests": _UNLIMITED,
+        "max_connections": requests // 2,
+        "max_pending_requests": requests // 2,
+        "max_requests": requests,
         "max_retries": _UNLIMITED,
     }
 

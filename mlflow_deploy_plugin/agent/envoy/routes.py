@@ -9,7 +9,8 @@ One endpoint is four kinds of route, in this order:
 - no user id, or an empty one: the same split by the request id that the gateway makes.
 
 A shadow is sent copies of the split's requests, never of overrides; Envoy answers without waiting for it and throws its
-answer away, and a copy is no attempt. Its Bento logs what it predicted under the same request id.
+answer away, and a copy is no attempt. Its Bento logs what it predicted under the same request id. A copy ends a little
+after the shadow's own limit, and copies beyond a number are not made, so a shadow that hangs holds a bounded part.
 
 gRPC has the same four at one more cluster for each unit, found by the metadata ``x-endpoint`` since no path names the
 endpoint, or by the host name; its refusals are statuses of gRPC.
@@ -20,16 +21,16 @@ whatever its status, because a retried 500 would be a second prediction. A canar
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mlflow_deploy_plugin.agent.access_log import route_tags
 from mlflow_deploy_plugin.agent.envoy.bootstrap import MAX_BODY_BYTES, ROUTES, typed
 from mlflow_deploy_plugin.agent.envoy.clusters import fallback_pair
-from mlflow_deploy_plugin.agent.units import Unit, grpc_cluster
+from mlflow_deploy_plugin.agent.units import Unit, grpc_cluster, shadow_cluster
 from mlflow_deploy_plugin.manifests.model import Endpoint, Route
-from mlflow_deploy_plugin.spec.grpc import SERVICES
+from mlflow_deploy_plugin.spec.grpc import HEALTH, SERVICES
 from mlflow_deploy_plugin.spec.headers import ENDPOINT, MODEL_ASSIGNED, MODEL_VERSION, REQUEST_ID, USER_ID
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 
@@ -63,7 +64,10 @@ def route_configuration(served: Mapping[str, Served]) -> Json:
         "config.route.v3.RouteConfiguration",
         name=ROUTES,
         validate_clusters=True,
-        virtual_hosts=[*hosts, _virtual_host("*", ["*"], [*everywhere, *_SERVER_ROUTES, *_UNKNOWN])],
+        virtual_hosts=[
+            *hosts,
+            _virtual_host("*", ["*"], [*everywhere, *_SERVER_ROUTES, *_grpc_server(ordered), *_UNKNOWN]),
+        ],
     )
 
 
@@ -75,7 +79,9 @@ def clusters_of(served: Iterable[Served]) -> set[str]:
 def _clusters(endpoint: Endpoint) -> set[str]:
     ways = _ways(endpoint.route)
     units = {_cluster(endpoint, name, way) for name in endpoint.deployments for way in ways}
-    return units | {_cluster_of_arm(endpoint, name, way) for name in endpoint.route.deployments for way in ways}
+    arms = {_cluster_of_arm(endpoint, name, way) for name in endpoint.route.deployments for way in ways}
+    mirror = endpoint.route.mirror
+    return units | arms | ({_cluster_of_copies(endpoint, mirror.deployment, way) for way in ways} if mirror else set())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +115,7 @@ def _own_ways(route: Route) -> tuple[_Way, ...]:
 
 
 def _grpc_way(*headers: Json) -> _Way:
-    services = "|".join(map(re.escape, SERVICES))
+    services = "|".join(map(re.escape, (*SERVICES, HEALTH)))
     match = {"safe_regex": {"regex": f"/({services})/[^/]+"}, "grpc": {}}
     return _Way(match=match, headers=headers, cluster_of=grpc_cluster, refuse=_grpc_not_found)
 
@@ -121,6 +127,11 @@ def _cluster(endpoint: Endpoint, deployment: str, way: _Way) -> str:
 def _cluster_of_arm(endpoint: Endpoint, deployment: str, way: _Way) -> str:
     arm, stable = (_cluster(endpoint, name, way) for name in (deployment, endpoint.route.stable))
     return arm if arm == stable else fallback_pair(arm, stable)
+
+
+def _cluster_of_copies(endpoint: Endpoint, deployment: str, way: _Way) -> str:
+    unit = Unit.of(endpoint.deployments[deployment])
+    return shadow_cluster(way.cluster_of(unit.key), limit_s=unit.timeout_s + GRACE_S)
 
 
 _ANY_PATH: Final[Json] = {"prefix": "/"}
@@ -157,13 +168,17 @@ def _present(header: str) -> Json:
 
 
 def _override(served: Served, way: _Way, deployment: str) -> Json:
-    unit = Unit.of(served.endpoint.deployments[deployment])
     exact = {"name": MODEL_VERSION, "string_match": {"exact": deployment}}
+    return {"match": way.matching(exact), **_to(served, deployment, way.cluster_of)}
+
+
+def _to(served: Served, deployment: str, cluster_of: Callable[[str], str]) -> Json:
+    """To one deployment, whatever the split says."""
+    unit = Unit.of(served.endpoint.deployments[deployment])
     return {
-        "match": way.matching(exact),
         **route_tags(endpoint=served.endpoint.route.endpoint, commit=served.commit, override=deployment),
         "request_headers_to_remove": [MODEL_ASSIGNED],
-        "route": {"cluster": way.cluster_of(unit.key), **_attempts(unit.timeout_s)},
+        "route": {"cluster": cluster_of(unit.key), **_attempts(unit.timeout_s)},
         **_KEEP_BODY,
     }
 
@@ -214,7 +229,7 @@ def _mirror(endpoint: Endpoint, way: _Way) -> Json:
     if mirror is None:
         return {}
     share = {"numerator": mirror.share * (_TEN_THOUSAND // TOTAL_WEIGHT), "denominator": "TEN_THOUSAND"}
-    cluster = _cluster(endpoint, mirror.deployment, way)
+    cluster = _cluster_of_copies(endpoint, mirror.deployment, way)
     return {"request_mirror_policies": [{"cluster": cluster, "runtime_fraction": {"default_value": share}}]}
 
 
@@ -291,6 +306,29 @@ _SERVER_ROUTES: Final = [
     _server("/v2/health/live", {"live": True}),
     _server("/v2/health/ready", {"ready": True}),
 ]
+
+_GRPC_SERVER: Final = rf"/({re.escape(HEALTH)}/Check|inference\.GRPCInferenceService/Server(Live|Ready|Metadata))"
+
+
+_NAMES_NONE: Final[Json] = {"name": ENDPOINT, "present_match": False}
+
+
+def _grpc_server(served: Sequence[Served]) -> list[Json]:
+    """The same over gRPC. Envoy cannot make a message, so stable of the first endpoint that speaks gRPC answers.
+
+    The log counts it as an override of that deployment: nobody's share of the split.
+    """
+    for one in served:
+        endpoint = one.endpoint
+        if endpoint.route.has_grpc:
+            return [
+                {
+                    "match": {"safe_regex": {"regex": _GRPC_SERVER}, "grpc": {}, "headers": [_NAMES_NONE]},
+                    **_to(one, endpoint.route.stable, grpc_cluster),
+                }
+            ]
+    return []
+
 
 _WHERE: Final = "'modelserve status' lists those that exist"
 _UNKNOWN: Final = [

@@ -28,7 +28,8 @@ def make_grpc_codecs(host: Host) -> tuple[Codec, ...]:
     Raises:
         ImportError: protobuf is not installed.
     """
-    from mlflow_deploy_plugin.serving.codecs.oip_grpc import OipGrpcCodec  # noqa: PLC0415  only where gRPC is served
+    from mlflow_deploy_plugin.serving.codecs.grpc_health import GrpcHealthCodec  # noqa: PLC0415  where gRPC is served
+    from mlflow_deploy_plugin.serving.codecs.oip_grpc import OipGrpcCodec  # noqa: PLC0415
     from mlflow_deploy_plugin.serving.codecs.tensorflow_grpc import TensorflowGrpcCodec  # noqa: PLC0415
 
-    return (OipGrpcCodec(host), TensorflowGrpcCodec(host))
+    return (OipGrpcCodec(host), TensorflowGrpcCodec(host), GrpcHealthCodec(host))

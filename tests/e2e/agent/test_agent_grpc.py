@@ -97,6 +97,18 @@ def test_the_override_and_what_is_not_there(channel: grpc.Channel) -> None:
         assert (status, "names no endpoint" in words) == ("NOT_FOUND", True)
 
 
+def test_health_and_server_calls_need_no_metadata(channel: grpc.Channel) -> None:
+    asked = {"/grpc.health.v1.Health/Check": b"\x08\x01"} | {
+        f"/inference.GRPCInferenceService/{method}": b"\x08\x01" for method in ("ServerLive", "ServerReady")
+    }
+    for metadata in ([], [("x-endpoint", "churn")]):
+        told = {path: channel.unary_unary(path)(b"", metadata=metadata, timeout=30) for path in asked}
+        assert told == asked
+    with pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary("/grpc.health.v1.Health/Check")(b"", metadata=[("x-endpoint", "other")], timeout=30)
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 def test_the_host_name_of_an_endpoint_needs_no_metadata(machine: Any) -> None:
     options = [("grpc.default_authority", f"churn.localhost:{machine.port}")]
     with grpc.insecure_channel(f"127.0.0.1:{machine.port}", options=options) as own:

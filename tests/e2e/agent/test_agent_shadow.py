@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from mlflow_deploy_plugin import manifests
+from mlflow_deploy_plugin.agent.envoy.admin import SocketAdmin
+from mlflow_deploy_plugin.agent.envoy.clusters import COPIES
+from mlflow_deploy_plugin.agent.units import SHADOW
 from mlflow_deploy_plugin.manifests.model import Deployment, Mirror
 
 pytestmark = pytest.mark.e2e
@@ -73,6 +76,23 @@ def test_a_shadow_that_hangs_or_dies_costs_clients_nothing(gateway: Any) -> None
     dying = [gateway.ask(user=f"d{number}", x_fake="exit-of=churn-v2") for number in range(50)]
     assert {(answer.status, answer.version) for answer in (*hanging, *dying)} == {(200, "churn")}
     gateway.until(lambda: gateway.pids("churn-v2") not in ([], [pid]))
+
+
+def test_what_a_hung_shadow_holds_is_bounded_and_ends(gateway: Any, make_deployment: Make) -> None:
+    hung = make_deployment("churn-hung", environment={"MODELSERVE_TIMEOUT_S": "0.5"})
+    gateway.join(hung, 0)
+    mirror(gateway, Mirror(deployment="churn-hung", share=1000))
+
+    def held() -> int:
+        view = SocketAdmin(gateway.home.envoy).view()
+        return sum(view.active(name) for name in view.hosts if SHADOW in name)
+
+    answers = [gateway.ask(user=f"h{number}", x_fake="hang-of=churn-hung") for number in range(COPIES + 100)]
+    assert {(answer.status, answer.version) for answer in answers} == {(200, "churn")}
+    assert 0 < held() <= COPIES
+    gateway.until(lambda: held() == 0)
+    mirror(gateway, None)
+    gateway.apply(lambda files: manifests.remove_deployment(files, "production", "churn-hung"))
 
 
 def test_the_shadow_gets_users_and_is_a_shadow_no_more(gateway: Any) -> None:

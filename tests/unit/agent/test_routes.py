@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from mlflow_deploy_plugin.agent.envoy.bootstrap import Gateway, bootstrap, listener
-from mlflow_deploy_plugin.agent.envoy.clusters import Host, cluster, endpoints, fallback_pair, members
+from mlflow_deploy_plugin.agent.envoy.clusters import COPIES, Host, cluster, endpoints, fallback_pair, members
 from mlflow_deploy_plugin.agent.envoy.routes import Served, clusters_of, route_configuration
-from mlflow_deploy_plugin.agent.units import Unit, deployment_of, grpc_cluster, wanted_of
-from mlflow_deploy_plugin.manifests.model import Deployment
+from mlflow_deploy_plugin.agent.units import Unit, deployment_of, grpc_cluster, shadow_cluster, wanted_of
+from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Mirror
 
 Make = Callable[..., Deployment]
 MakeServed = Callable[..., Served]
@@ -60,6 +60,23 @@ def test_an_arm_that_is_not_stable_falls_back_to_stable_and_an_override_never_do
     grpc = {grpc_cluster(a), grpc_cluster(b), fallback_pair(grpc_cluster(b), grpc_cluster(a))}
     assert clusters_of([split]) == rest | grpc
     assert clusters_of([without_grpc(split)]) == rest
+
+
+def test_copies_go_to_a_cluster_of_their_own_that_ends_them_and_bounds_them(split: Served) -> None:
+    alone = replace(
+        split.endpoint.route,
+        backends=(Backend(deployment="a", weight=1000),),
+        mirror=Mirror(deployment="b", share=500),
+    )
+    shadowed = replace(split, endpoint=replace(split.endpoint, route=alone))
+    name = shadow_cluster(Unit.of(split.endpoint.deployments["b"]).key, limit_s=65.0)
+    (policy,) = hosts(shadowed)["*"]["routes"][3]["route"]["request_mirror_policies"]
+    assert policy["cluster"] == name
+    assert name in clusters_of([shadowed])
+    copies = cluster(name, eds=Path("/e"))
+    (options,) = copies["typed_extension_protocol_options"].values()
+    assert options["common_http_protocol_options"]["max_stream_duration"] == "65s"
+    assert copies["circuit_breakers"]["thresholds"][0]["max_requests"] == COPIES
 
 
 def test_the_gateway_waits_longer_than_the_slowest_deployment(split: Served) -> None:
@@ -116,6 +133,21 @@ def test_grpc_takes_the_same_ways_by_metadata(split: Served) -> None:
     ]
     assert weights[0] == weights[1]
     assert grpc[2]["response_headers_to_add"][0]["header"] == {"key": "grpc-status", "value": "5"}
+
+
+def test_grpc_s_health_and_server_calls_are_answered_by_an_endpoint_that_has_grpc(
+    split: Served, make_deployment: Make, make_served: MakeServed
+) -> None:
+    without = replace(without_grpc(split), commit="other")
+    price = make_served(make_deployment("price", endpoint="price"))
+    routes = route_configuration({"churn": without, "price": price})["virtual_hosts"][-1]["routes"]
+    (found,) = [route for route in routes if "Health" in route["match"].get("safe_regex", {}).get("regex", "")][-1:]
+    assert found["route"]["cluster"] == grpc_cluster(Unit.of(price.endpoint.deployments["price"]).key)
+    assert found["match"]["headers"] == [{"name": "x-endpoint", "present_match": False}]
+    pattern = found["match"]["safe_regex"]["regex"]
+    paths = ("/grpc.health.v1.Health/Check", "/inference.GRPCInferenceService/ServerLive")
+    assert all(re.fullmatch(pattern, path) for path in paths)
+    assert not re.fullmatch(pattern, "/inference.GRPCInferenceService/ModelInfer")
 
 
 @pytest.mark.parametrize(

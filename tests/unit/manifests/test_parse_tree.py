@@ -59,6 +59,7 @@ def refusal(files: Files) -> str:
         (ROUTE, f"{annotations.SALT}: s1", f"{annotations.SALT}: s1\n    {annotations.SINCE}: 'now'", "not a time"),
         (ROUTE, f"{annotations.SALT}: s1", f"{annotations.SALT}: s1\n    {annotations.HOLD}: '[]'", "not the JSON"),
         (V4, "kind: Service", "kind: ConfigMap", "is of kind 'ConfigMap'"),
+        (V4, "port: 8001", "port: 8002", "does not open port 8001, where the gRPC route of 'churn'"),
         (V4, "name: churn-v4", "name: churn-v5", "metadata.name is 'churn-v5', and must be 'churn-v4'"),
         (V4, "modelserve.io/endpoint: churn\n", "modelserve.io/endpoint: other\n", "must be 'churn' here"),
         (V4, "value: production", "value: staging", "sets MODELSERVE_STAGE to 'staging'"),

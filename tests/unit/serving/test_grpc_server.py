@@ -88,6 +88,14 @@ def test_a_call_without_an_id_is_given_one(serving: Any) -> None:
     assert len(speak(make(serving), ask)) == 32
 
 
+def test_a_health_check_is_answered_whatever_service_it_names(serving: Any) -> None:
+    async def ask(channel: grpc.aio.Channel) -> list[bytes]:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        return [await check(body) for body in (b"", b"\x0a\x05churn")]
+
+    assert speak(make(serving), ask) == [b"\x08\x01"] * 2
+
+
 def test_what_is_not_offered_is_unimplemented(serving: Any) -> None:
     async def ask(channel: grpc.aio.Channel) -> list[tuple[str, str]]:
         unary = [f"{SERVICE}TraceSetting", f"{PREDICTION}Classify", "/other.Service/Method"]
