@@ -67,7 +67,7 @@ class Books:
             queues_s=[one.queue_s for one in told],
             codecs_s=[one.decoded - one.began + encode_s for one in told],
         )
-        if len(told) == rows > 1 and row_count(payload) == rows:  # each is one row, and in its place
+        if len(told) == rows == row_count(payload):  # each is one row, and in its place
             self.recorder.record_batch(_batch(told, payload, prediction))
         else:
             for one in told:

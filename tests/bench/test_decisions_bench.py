@@ -12,7 +12,7 @@ from mlflow_deploy_plugin.manifests.model import Route
 from mlflow_deploy_plugin.manifests.split import assign, layout, resplit
 from mlflow_deploy_plugin.serving.codecs.base import ModelDescription
 from mlflow_deploy_plugin.serving.events import open_recorder
-from mlflow_deploy_plugin.serving.record import Prediction, Recorder
+from mlflow_deploy_plugin.serving.record import Batch, Prediction, Recorder, singly
 from mlflow_deploy_plugin.serving.request import Caller, Matrix
 from mlflow_deploy_plugin.spec.settings import LogMode, ServingSettings
 from pipelines.analysis.arms import Arm, user_counts
@@ -53,27 +53,26 @@ def fresh_log(
 def test_prediction_log_of_256(
     measure: Any, fresh_log: Callable[[Prediction], Recorder], description: ModelDescription
 ) -> None:
+    """In batches of 64, as they come from as many clients."""
     columns = tuple(column.name for column in description.signature.inputs)
-    predictions = [
-        Prediction(
-            caller=Caller(request_id=f"{number:032x}"),
-            time=NOW.timestamp(),
-            protocol="mlflow",
-            status="success",
-            latency_ms=1.0,
-            rows=1,
-            payload=Matrix(values=np.full((1, len(columns)), float(number)), columns=columns),
-            output=np.array([number % 2]),
+    batches = [
+        Batch(
+            callers=[Caller(request_id=f"{start + number:032x}") for number in range(64)],
+            times=[NOW.timestamp()] * 64,
+            protocols=["mlflow"] * 64,
+            latencies_ms=[1.0] * 64,
+            payload=Matrix(values=np.full((64, len(columns)), float(start)), columns=columns),
+            output=np.arange(64) % 2,
         )
-        for number in range(EVENTS)
+        for start in range(0, EVENTS, 64)
     ]
 
     def record(recorder: Recorder) -> int:
-        for prediction in predictions:
-            recorder.record(prediction)
-        return len(predictions)
+        for batch in batches:
+            recorder.record_batch(batch)
+        return sum(len(batch.callers) for batch in batches)
 
-    assert measure.afresh(lambda: fresh_log(predictions[0]), record) == EVENTS
+    assert measure.afresh(lambda: fresh_log(singly(batches[0])[0]), record) == EVENTS
 
 
 def test_assign(measure: Measure) -> None:

@@ -69,7 +69,8 @@ class FeatureColumns:
         block: Block
         match payload:
             case Matrix():
-                block = {name: payload.values[:, i] for i, name in enumerate(payload.columns)}
+                values = np.asfortranarray(payload.values)  # each column in one piece, which Arrow takes as it is
+                block = {name: values[:, i] for i, name in enumerate(payload.columns)}
             case Frame():
                 frame = payload.frame
                 block = {str(name): frame.iloc[:, i].to_numpy() for i, name in enumerate(frame.columns)}
@@ -152,7 +153,8 @@ def _array(values: Any, kind: pa.DataType | None) -> pa.Array:  # noqa: ANN401
     if isinstance(values, np.ndarray) and values.ndim == 2:  # noqa: PLR2004  rows and their flat values
         return _lists(values, kind)
     if kind is not None and isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
-        return pa.array(values, from_pandas=values.dtype.kind == "f").cast(kind)
+        array = pa.array(values, from_pandas=values.dtype.kind == "f" and bool(np.isnan(values).any()))
+        return array if array.type == kind else array.cast(kind)
     return pa.array(values, kind, from_pandas=True)
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, assert_never
 
-from mlflow_deploy_plugin.serving.events.blocks import DAY_S, Block, is_plain
+import numpy as np
+
 from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.sampling import is_sampled
-from mlflow_deploy_plugin.serving.record import singly
+from mlflow_deploy_plugin.serving.record import Batch, Prediction, singly
 from mlflow_deploy_plugin.serving.request import Frame, Matrix, Payload, Raw, Tensor, Tensors
 from mlflow_deploy_plugin.spec.events import partition
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlflow_deploy_plugin.serving.events.features import FeatureColumns
-    from mlflow_deploy_plugin.serving.record import Batch, Prediction
     from mlflow_deploy_plugin.serving.signature import Signature
     from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 ALONE: Final = "local"
 """Stands for stage, endpoint or deployment where a Bento runs outside a gateway."""
 
+DAY_S: Final = 86_400
 _EVENT_BYTES: Final = 512  # what one queued event weighs beside its arrays
 
 
@@ -49,7 +49,7 @@ class PredictionFiles:
     redaction: Redaction
     has_features: bool
 
-    def __call__(self, events: Sequence[Prediction | Block]) -> None:
+    def __call__(self, events: Sequence[Prediction | Batch]) -> None:
         """Write them, one file per day.
 
         Raises:
@@ -64,16 +64,16 @@ class PredictionFiles:
             )
             write_whole(table, self.root / folder / file_name())
 
-    def table(self, events: Sequence[Prediction | Block]) -> pa.Table:
+    def table(self, events: Sequence[Prediction | Batch]) -> pa.Table:
         """The columns of ``spec.events``, and the features."""
         from mlflow_deploy_plugin.serving.events import tables  # noqa: PLC0415  brings pyarrow
 
         features = self._features()
         digest, parts = self.model_digest, []
-        if single := [event for event in events if not isinstance(event, Block)]:
+        if single := [event for event in events if isinstance(event, Prediction)]:
             parts.append(tables.prediction_table(single, model_digest=digest, features=features))
-        blocks = [event for event in events if isinstance(event, Block)]
-        parts += [tables.block_table(block, model_digest=digest, features=features) for block in blocks]
+        if batches := [event for event in events if isinstance(event, Batch)]:
+            parts.append(tables.batch_table(batches, model_digest=digest, features=features))
         return tables.joined(parts)
 
     def _features(self) -> FeatureColumns | None:
@@ -86,12 +86,9 @@ class PredictionFiles:
 class PredictionLog:
     """The :class:`..record.Recorder` that writes files."""
 
-    queue: FlushedQueue[Prediction | Block]
+    queue: FlushedQueue[Prediction | Batch]
     sample: float
     has_features: bool
-    _block: Block | None = None
-    """Where plain predictions are gathered, until it is full or the thread writes."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(
@@ -110,43 +107,28 @@ class PredictionLog:
             has_features=has_features,
         )
         drops = Drops("predictions", on_drop)
-        queue: FlushedQueue[Prediction | Block] = FlushedQueue(files, drops, settings.log_flush_s)
-        log = cls(queue=queue, sample=settings.log_sample, has_features=has_features)
-        queue.before_flush = log.seal
-        return log
+        queue: FlushedQueue[Prediction | Batch] = FlushedQueue(
+            files, drops, settings.log_flush_s, weigh=weight, part=parted
+        )
+        return cls(queue=queue, sample=settings.log_sample, has_features=has_features)
 
     def record(self, prediction: Prediction) -> None:
         """Queue it, where its request is sampled."""
         if self.sample < 1.0 and not is_sampled(prediction.caller.request_id, self.sample):
             return
-        if is_plain(prediction):
-            self._gather(prediction)
-            return
         size = _EVENT_BYTES + (payload_bytes(prediction.payload) if self.has_features else 0)
         self.queue.put(prediction, size=size)
 
     def record_batch(self, batch: Batch) -> None:
-        """Queue each that is sampled."""
-        for prediction in singly(batch):
-            self.record(prediction)
-
-    def _gather(self, prediction: Prediction) -> None:
-        with self._lock:
-            block = self._block
-            if block is None or not block.takes(prediction):
-                full, block = block, Block.like(prediction, has_features=self.has_features)
-                self._block = block
-                if full is not None:
-                    self.queue.put(full, size=full.size)
-                self.queue.start()
-            block.add(prediction)
-
-    def seal(self) -> None:
-        """Queue what was gathered; from the thread that writes."""
-        with self._lock:
-            block, self._block = self._block, None
-        if block is not None:
-            self.queue.put(block, size=block.size)
+        """Queue those whose requests are sampled."""
+        if self.sample < 1.0:
+            for prediction in singly(batch):
+                self.record(prediction)
+            return
+        if isinstance(batch.output, np.ndarray):
+            batch = batch._replace(output=batch.output.copy())  # a model may keep its buffer for the next call
+        size = _EVENT_BYTES * len(batch.callers) + (payload_bytes(batch.payload) if self.has_features else 0)
+        self.queue.put(batch, size=size)
 
     def close(self) -> None:
         """Write what waits."""
@@ -172,12 +154,27 @@ def payload_bytes(payload: Payload) -> int:
             assert_never(payload)
 
 
-def by_day(events: Sequence[Prediction | Block]) -> list[tuple[datetime, list[Prediction | Block]]]:
-    """Events by the UTC day on which their request arrived."""
-    days: dict[int, list[Prediction | Block]] = {}
+def weight(event: Prediction | Batch) -> int:
+    """How many events one is."""
+    return len(event.callers) if isinstance(event, Batch) else 1
+
+
+def parted(event: Prediction | Batch) -> Sequence[Prediction]:
+    """Each of a batch by itself; of what is one already, none."""
+    return singly(event) if isinstance(event, Batch) and len(event.callers) > 1 else ()
+
+
+def by_day(events: Sequence[Prediction | Batch]) -> list[tuple[datetime, list[Prediction | Batch]]]:
+    """Events by the UTC day on which their request arrived; a batch of midnight is taken apart."""
+    days: dict[int, list[Prediction | Batch]] = {}
     for event in events:
-        day = event.day if isinstance(event, Block) else int(event.time // DAY_S)
-        days.setdefault(day, []).append(event)
+        times = event.times if isinstance(event, Batch) else (event.time,)
+        day = int(min(times) // DAY_S)
+        if max(times) // DAY_S == day:
+            days.setdefault(day, []).append(event)
+            continue
+        for one in parted(event):
+            days.setdefault(int(one.time // DAY_S), []).append(one)
     return [(datetime.fromtimestamp(day * DAY_S, tz=UTC), of_day) for day, of_day in days.items()]
 
 

@@ -12,8 +12,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from mlflow_deploy_plugin.serving.events.blocks import Block
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -29,6 +27,14 @@ CLOSE_TIMEOUT_S: Final = 10.0
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
+
+
+def _one(event: object) -> int:  # noqa: ARG001
+    return 1
+
+
+def _whole(event: object) -> tuple[()]:  # noqa: ARG001
+    return ()
 
 
 class Write(Protocol[T_contra]):
@@ -47,8 +53,10 @@ class FlushedQueue(Generic[T]):
     interval_s: float
     max_events: int = MAX_EVENTS
     max_bytes: int = MAX_BYTES
-    before_flush: Callable[[], None] | None = None
-    """Called by the thread before it takes what waits, so that what is still being gathered joins."""
+    weigh: Callable[[T], int] = _one
+    """How many events one stands for."""
+    part: Callable[[T], Sequence[T]] = _whole
+    """One that cannot be written, as several that perhaps can; none: it is one alone."""
     _events: deque[tuple[T, int]] = field(default_factory=deque)
     _bytes: int = 0
     _wake: threading.Event = field(default_factory=threading.Event)
@@ -60,7 +68,7 @@ class FlushedQueue(Generic[T]):
         """Take one event of about ``size`` bytes, or drop it where too much waits already."""
         if len(self._events) >= self.max_events or self._bytes + size > self.max_bytes:
             detail = "The disk is slower than the requests; lower -C log_sample"
-            self.drops.add("queue_full", weight(event), detail=detail)
+            self.drops.add("queue_full", self.weigh(event), detail=detail)
             return
         self._bytes += size
         self._events.append((event, size))
@@ -92,8 +100,6 @@ class FlushedQueue(Generic[T]):
         self._flush()
 
     def _flush(self) -> None:
-        if self.before_flush is not None:
-            self.before_flush()
         taken = [self._events.popleft() for _ in range(len(self._events))]
         # The loop adds to _bytes while we subtract; a lost update would bend the bound for ever, so count anew.
         self._bytes = sum(size for _, size in list(self._events))
@@ -105,19 +111,12 @@ class FlushedQueue(Generic[T]):
             self.write(events)
         except OSError as error:
             reason: Reason = "disk_full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "unwritable"
-            self.drops.add(reason, sum(map(weight, events)), detail=str(error))
+            self.drops.add(reason, sum(map(self.weigh, events)), detail=str(error))
         except Exception as error:  # noqa: BLE001  a model may return anything; the thread must outlive it
-            if len(events) == 1:
-                self.drops.add("unreadable", weight(events[0]), detail=repr(error))
+            if len(events) == 1 and (parts := self.part(events[0])):
+                self._write_or_drop([*parts])
+            elif len(events) == 1:
+                self.drops.add("unreadable", 1, detail=repr(error))
             else:  # one event spoils the columns of all: halve until it is alone
                 self._write_or_drop(events[: len(events) // 2])
                 self._write_or_drop(events[len(events) // 2 :])
-
-
-def weight(event: object) -> int:
-    """How many events one is: a block of them says so by its length.
-
-    >>> weight("one"), weight(1)
-    (1, 1)
-    """
-    return len(event) if isinstance(event, Block) else 1

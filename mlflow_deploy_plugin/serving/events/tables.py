@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,15 +10,15 @@ import orjson
 import pyarrow as pa
 
 from mlflow_deploy_plugin.serving.events.answers import cells_of, joined_numbers
-from mlflow_deploy_plugin.serving.request import Matrix
 from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, PREDICTION_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from mlflow_deploy_plugin.serving.events.blocks import Block
+    from numpy.typing import NDArray
+
     from mlflow_deploy_plugin.serving.events.features import FeatureColumns
-    from mlflow_deploy_plugin.serving.record import Arrived, Prediction
+    from mlflow_deploy_plugin.serving.record import Arrived, Batch, Prediction
 
 
 def arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
@@ -32,7 +33,7 @@ def prediction_table(events: Sequence[Prediction], *, model_digest: str, feature
     columns: dict[str, Any] = {
         "request_id": [event.caller.request_id for event in events],
         "time": (np.array([event.time for event in events]) * 1e6).astype(np.int64),
-        "user_id": [_user(event) for event in events],
+        "user_id": [_named(event.caller.user_id, event.caller.request_id) for event in events],
         "assigned": [event.caller.assigned for event in events],
         "trace_id": [event.caller.trace.trace_id if event.caller.trace else "" for event in events],
         "span_id": [event.caller.trace.span_id if event.caller.trace else "" for event in events],
@@ -47,30 +48,41 @@ def prediction_table(events: Sequence[Prediction], *, model_digest: str, feature
     else:
         columns["row"] = np.zeros(len(rows), dtype=np.int32)
     columns["model_digest"] = pa.repeat(model_digest, sum(rows))
-    columns["prediction"], columns["prediction_text"] = _answers(events, rows)
+    columns["prediction"], columns["prediction_text"] = _answers([event.output for event in events], rows)
     return _with_features(columns, features.build([event.payload for event in events], rows) if features else {})
 
 
-def block_table(block: Block, *, model_digest: str, features: FeatureColumns | None) -> pa.Table:
-    """The rows of one block; the same columns as :func:`prediction_table` makes of the same predictions."""
-    count = len(block)
+def batch_table(batches: Sequence[Batch], *, model_digest: str, features: FeatureColumns | None) -> pa.Table:
+    """The rows of all batches; the same columns as :func:`prediction_table` makes of the same predictions."""
+    counts = [len(batch.callers) for batch in batches]
+    count = sum(counts)
+    request_ids, users, assigned, traces = zip(*chain.from_iterable(batch.callers for batch in batches), strict=True)
     columns: dict[str, Any] = {
-        "request_id": block.request_ids,
+        "request_id": pa.array(request_ids, pa.string()),
         "row": np.zeros(count, dtype=np.int32),
-        "time": (np.asarray(block.times) * 1e6).astype(np.int64),
-        "user_id": block.user_ids,
-        "assigned": block.assigned,
-        "trace_id": block.trace_ids,
-        "span_id": block.span_ids,
+        "time": (_numbers(batch.times for batch in batches) * 1e6).astype(np.int64),
+        "user_id": _texts([_named(*pair) for pair in zip(users, request_ids, strict=True)] if any(users) else users),
+        "assigned": _texts(assigned),
+        "trace_id": _texts([one.trace_id if one else "" for one in traces] if any(traces) else ("",) * count),
+        "span_id": _texts([one.span_id if one else "" for one in traces] if any(traces) else ("",) * count),
         "model_digest": pa.repeat(model_digest, count),
-        "protocol": block.protocols,
+        "protocol": _texts(tuple(chain.from_iterable(batch.protocols for batch in batches))),
         "status": pa.repeat("success", count),
-        "latency_ms": np.asarray(block.latencies_ms),
-        "prediction": np.asarray(block.outputs),
-        "prediction_text": pa.nulls(count, pa.string()),
+        "latency_ms": _numbers(batch.latencies_ms for batch in batches),
     }
-    table = Matrix(values=block.features[:count], columns=block.columns)
-    return _with_features(columns, features.build([table], [count]) if features else {})
+    columns["prediction"], columns["prediction_text"] = _answers([batch.output for batch in batches], counts)
+    return _with_features(columns, features.build([batch.payload for batch in batches], counts) if features else {})
+
+
+def _numbers(lists: Iterable[Sequence[float]]) -> NDArray[np.float64]:
+    return np.fromiter(chain.from_iterable(lists), dtype=np.float64)
+
+
+def _texts(values: Sequence[str]) -> pa.Array:
+    """Text, most often all the same."""
+    first = values[0]
+    is_one = values.count(first) == len(values)
+    return pa.repeat(first, len(values)) if is_one else pa.array(values, pa.string())
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
@@ -97,21 +109,21 @@ def label_table(events: Sequence[Arrived]) -> pa.Table:
     return pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
 
 
-def _user(event: Prediction) -> str:
+def _named(user_id: str, request_id: str) -> str:
     """The gateway gives a user without a name the request's id; the table keeps that empty, like the gateway's."""
-    return "" if event.caller.user_id == event.caller.request_id else event.caller.user_id
+    return "" if user_id == request_id else user_id
 
 
 def _column(values: Any, kind: pa.DataType) -> pa.Array:  # noqa: ANN401
     array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
-    return array.cast(kind)
+    return array if array.type == kind else array.cast(kind)
 
 
-def _answers(events: Sequence[Prediction], rows: Sequence[int]) -> tuple[pa.Array, pa.Array]:
-    joined = joined_numbers([event.output for event in events], rows)
+def _answers(outputs: Sequence[Any], rows: Sequence[int]) -> tuple[pa.Array, pa.Array]:
+    joined = joined_numbers(outputs, rows)
     if joined is not None:
         return pa.array(joined), pa.nulls(len(joined), pa.string())
-    cells = [cell for event, count in zip(events, rows, strict=True) for cell in cells_of(event.output, count)]
+    cells = [cell for output, count in zip(outputs, rows, strict=True) for cell in cells_of(output, count)]
     return pa.array([number for number, _ in cells], pa.float64()), pa.array([text for _, text in cells], pa.string())
 
 

@@ -142,7 +142,7 @@ def test_hashed_columns_are_the_same_for_the_same_value_and_unreadable_without_t
     frame = Frame(frame=pd.DataFrame({"age": [30.0], "income": [None]}))
     asked = {"log_hash": "age,income", "log_key_file": str(key)}
     matrix = make_prediction(payload=make_matrix((30, 5)))
-    second, first = logged(tmp_path, matrix, make_prediction(payload=frame), **asked)  # plain ones are written last
+    first, second = logged(tmp_path, matrix, make_prediction(payload=frame), **asked)
     assert first["feature_age"] == second["feature_age"]
     assert len(first["feature_age"]) == 20
     assert second["feature_income"] is None
