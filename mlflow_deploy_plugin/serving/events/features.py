@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 INPUT: Final = "input"
 INPUT_JSON: Final = "input_json"
+PIECE_BYTES: Final = 256 * 1024
 
 _ARROW_TYPES: Final = {
     "double": pa.float64(),
@@ -59,8 +60,7 @@ class FeatureColumns:
 
     def build(self, payloads: Sequence[Payload], rows: Sequence[int]) -> dict[str, pa.Array]:
         """All feature columns, ``sum(rows)`` long."""
-        if joined := _joined(payloads):
-            payloads, rows = [joined], [sum(rows)]
+        payloads, rows = _joined(payloads, rows)
         blocks = [self._block(payload) for payload in payloads]
         names = dict.fromkeys([*self.types, *(name for block in blocks for name in block)])
         return {FEATURE_PREFIX + name: self._column(name, blocks, rows) for name in names}
@@ -69,8 +69,7 @@ class FeatureColumns:
         block: Block
         match payload:
             case Matrix():
-                values = np.asfortranarray(payload.values)  # each column in one piece, which Arrow takes as it is
-                block = {name: values[:, i] for i, name in enumerate(payload.columns)}
+                block = {name: payload.values[:, i] for i, name in enumerate(payload.columns)}
             case Frame():
                 frame = payload.frame
                 block = {str(name): frame.iloc[:, i].to_numpy() for i, name in enumerate(frame.columns)}
@@ -92,20 +91,48 @@ class FeatureColumns:
         return pa.chunked_array(pieces, type=kind)
 
 
-def _joined(payloads: Sequence[Payload]) -> Payload | None:
-    """One payload for all, where they are arrays of one kind and shape: the quick path."""
-    first = payloads[0]
-    if len(payloads) == 1 or {type(payload) for payload in payloads} != {type(first)}:
-        return None
-    if isinstance(first, Matrix):
-        columns = first.columns
-        if all(p.columns is columns or p.columns == columns for p in payloads):  # type: ignore[union-attr]
-            return Matrix(columns=columns, values=np.concatenate([p.values for p in payloads]))  # type: ignore[union-attr]
-    if isinstance(first, Tensor):
-        arrays = [payload.array for payload in payloads]  # type: ignore[union-attr]
-        if {array.shape[1:] for array in arrays} == {first.array.shape[1:]} and first.array.ndim:
-            return Tensor(array=np.concatenate(arrays))
-    return None
+def _joined(payloads: Sequence[Payload], rows: Sequence[int]) -> tuple[Sequence[Payload], Sequence[int]]:
+    """Fewer payloads of the same rows, where they are arrays of one kind and shape: the quick path."""
+    tables = [payload for payload in payloads if isinstance(payload, Matrix)]
+    if len(tables) == len(payloads) and _are_alike([table.values for table in tables], rows):
+        columns = tables[0].columns
+        if all(table.columns is columns or table.columns == columns for table in tables):
+            pieces = _pieces([table.values for table in tables])
+            return [Matrix(columns=columns, values=piece) for piece in pieces], [*map(len, pieces)]
+    arrays = [payload.array for payload in payloads if isinstance(payload, Tensor)]
+    if len(arrays) == len(payloads) and _are_alike(arrays, rows):
+        return [Tensor(array=np.concatenate(arrays))], [sum(rows)]
+    return payloads, rows
+
+
+def _are_alike(arrays: Sequence[np.ndarray[Any, Any]], rows: Sequence[int]) -> bool:
+    """Whether they have one type and one shape but for their rows, which are those that are said."""
+    first = arrays[0]
+    return first.ndim > 0 and all(
+        array.dtype == first.dtype and array.shape[1:] == first.shape[1:] and len(array) == count
+        for array, count in zip(arrays, rows, strict=True)
+    )
+
+
+def _pieces(matrices: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+    """The rows of all in pieces of about :data:`PIECE_BYTES`, each column of which lies in one place as Arrow wants it.
+
+    Pieces fit into the processor's cache, where turning rows into columns costs little; the whole does not.
+    """
+    pieces, waiting, size = [], [], 0
+    for matrix in matrices:
+        waiting.append(matrix)
+        size += matrix.nbytes
+        if size >= PIECE_BYTES:
+            pieces.append(_turned(waiting))
+            waiting, size = [], 0
+    return [*pieces, _turned(waiting)] if waiting else pieces
+
+
+def _turned(matrices: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    first = matrices[0]
+    turned = np.empty((sum(map(len, matrices)), first.shape[1]), dtype=first.dtype, order="F")
+    return np.concatenate(matrices, out=turned)
 
 
 def _is_tensor(spec: Column | TensorSpec) -> bool:

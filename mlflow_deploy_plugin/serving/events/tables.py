@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,17 +57,18 @@ def batch_table(batches: Sequence[Batch], *, model_digest: str, features: Featur
     """The rows of all batches; the same columns as :func:`prediction_table` makes of the same predictions."""
     counts = [len(batch.callers) for batch in batches]
     count = sum(counts)
-    request_ids, users, assigned, traces = zip(*chain.from_iterable(batch.callers for batch in batches), strict=True)
+    callers = [*chain.from_iterable(batch.callers for batch in batches)]
+    request_ids, users, assigned, traces = (list(map(itemgetter(at), callers)) for at in range(4))
     columns: dict[str, Any] = {
         "request_id": pa.array(request_ids, pa.string()),
         "row": np.zeros(count, dtype=np.int32),
         "time": (_numbers(batch.times for batch in batches) * 1e6).astype(np.int64),
         "user_id": _texts([_named(*pair) for pair in zip(users, request_ids, strict=True)] if any(users) else users),
         "assigned": _texts(assigned),
-        "trace_id": _texts([one.trace_id if one else "" for one in traces] if any(traces) else ("",) * count),
-        "span_id": _texts([one.span_id if one else "" for one in traces] if any(traces) else ("",) * count),
+        "trace_id": _texts([one.trace_id if one else "" for one in traces] if any(traces) else [""] * count),
+        "span_id": _texts([one.span_id if one else "" for one in traces] if any(traces) else [""] * count),
         "model_digest": pa.repeat(model_digest, count),
-        "protocol": _texts(tuple(chain.from_iterable(batch.protocols for batch in batches))),
+        "protocol": _texts([*chain.from_iterable(batch.protocols for batch in batches)]),
         "status": pa.repeat("success", count),
         "latency_ms": _numbers(batch.latencies_ms for batch in batches),
     }
