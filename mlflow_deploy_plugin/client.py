@@ -33,7 +33,7 @@ from mlflow_deploy_plugin.targets.base import DeploymentTarget, Outcome
 from mlflow_deploy_plugin.targets.doors import Doors
 from mlflow_deploy_plugin.targets.failures import as_deployment_error
 from mlflow_deploy_plugin.targets.foreground import serve_in_foreground
-from mlflow_deploy_plugin.targets.lifecycle import Lifecycle, endpoint_for
+from mlflow_deploy_plugin.targets.lifecycle import Lifecycle, endpoint_for, picking
 from mlflow_deploy_plugin.targets.signatures import signature_of
 from mlflow_deploy_plugin.targets.views import FLAVOR, deployment_view, endpoint_view
 from mlflow_deploy_plugin.targets.wording import short
@@ -156,8 +156,8 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         An endpoint is explained by its stable deployment, since one explanation must not mix two versions.
         """
         asked, body = self._question(deployment_name, df, endpoint)
-        stable = endpoint_for(self._target.stage(), deployment=None, endpoint=asked.endpoint).route.stable
-        address = replace(asked, deployment=asked.deployment or stable)
+        through = endpoint_for(self._target.stage(), deployment=None, endpoint=asked.endpoint)
+        address = replace(asked, deployment=asked.deployment or picking(through, through.route.stable))
         try:
             return self._doors.scorer.explain(address, body)
         except ScoringError as error:
@@ -226,7 +226,7 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         address = Address(
             gateway=self._target.gateway(through),
             endpoint=through.route.endpoint,
-            deployment=deployment or "",
+            deployment=picking(through, deployment) if deployment else "",
             user=self._doors.user,
         )
         model = through.deployments[deployment or through.route.stable]
@@ -235,7 +235,7 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
 
     def _explain_from_outside(self, address: Address, body: Mapping[str, Any]) -> View:
         through = endpoint_for(self._target.stage(), deployment=None, endpoint=address.endpoint)
-        model = through.deployments[address.deployment]
+        model = through.deployments[address.deployment or through.route.stable]
         signature = signature_of(model, home=self._doors.home, scorer=self._doors.scorer, address=address)
         reference = self._doors.home.bento(model.model.bento) / "src" / REFERENCE_FILE
 
@@ -243,7 +243,7 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
             answer = self._doors.scorer.invoke(address, build_payload(rows, signature))
             return answer["predictions"] if isinstance(answer, dict) else answer
 
-        return {"deployment": address.deployment, **explain_rows(body, ask, reference=reference)}
+        return {"deployment": model.name, **explain_rows(body, ask, reference=reference)}
 
     def _done(self, outcome: Outcome, name: str, describe: Callable[[str], View]) -> View:
         self._say(outcome)

@@ -10,7 +10,7 @@ from mlflow_deploy_plugin.errors import EXIT_DONE, ConfigError
 from mlflow_deploy_plugin.scoring import Address, HttpScorer, Timeouts, strict_json, wrapped
 from mlflow_deploy_plugin.targets import open_target
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
-from mlflow_deploy_plugin.targets.lifecycle import endpoint_for
+from mlflow_deploy_plugin.targets.lifecycle import endpoint_for, picking
 
 USER_VARIABLE: Final = "MODELSERVE_USER_ID"
 STANDARD: Final = "-"
@@ -46,7 +46,7 @@ def _address(target: DeploymentTarget, options: argparse.Namespace, environment:
     return Address(
         gateway=target.gateway(endpoint),
         endpoint=endpoint.route.endpoint,
-        deployment=options.name or "",
+        deployment=picking(endpoint, options.name) if options.name else "",
         user=options.user or environment.get(USER_VARIABLE, ""),
     )
 

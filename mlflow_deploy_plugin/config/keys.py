@@ -152,6 +152,13 @@ class DeploymentConfig(PlacementKeys):
         about="share of the endpoint's users; default: all on a new endpoint, 0 on one that exists",
     )
 
+    override: values.SwitchValue | None = key(
+        None,
+        kind="on or off",
+        about="whether a new endpoint lets clients pick a deployment by the header x-model-version; default: off in"
+        " stage production of a named repository, else on",
+    )
+
     @property
     def weight_total(self) -> int | None:
         """Weight of 1000; ``None`` where none was given."""
@@ -162,6 +169,7 @@ class UpdateConfig(PlacementKeys):
     """Keys of ``update``: only those that were set change anything."""
 
     elsewhere: ClassVar[Mapping[str, str]] = {
+        "override": "an endpoint says it: 'mlflow deployments update-endpoint --endpoint NAME -C override=on'",
         "weight": "a split is set by 'mlflow deployments update-endpoint --endpoint NAME -C traffic=NAME=90,OTHER=10'",
         "traffic": "a split is set by 'mlflow deployments update-endpoint --endpoint NAME -C traffic=NAME=90,OTHER=10'",
     }
@@ -191,6 +199,9 @@ class EndpointConfig(Keys):
         unit="%",
         about="the split of the endpoint's users, in steps of 0.1",
     )
+    override: values.SwitchValue | None = key(
+        None, kind="on or off", about="whether clients may pick a deployment by the header x-model-version"
+    )
     wait_s: values.Seconds = key(
         120.0, kind=_ABOVE_0, unit="s", about="how long the command waits until the split is live"
     )
@@ -205,7 +216,8 @@ class RunLocalConfig(ProcessKeys):
     """Keys of ``run-local``: one process in the foreground, without repository, agent or gateway."""
 
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("weight", "replicas", "cpu", "memory", "image"), "run-local is one process; use 'mlflow deployments create'"
+        ("weight", "override", "replicas", "cpu", "memory", "image"),
+        "run-local is one process; use 'mlflow deployments create'",
     )
 
     port: values.Whole = Field(

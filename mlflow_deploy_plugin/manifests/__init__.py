@@ -13,6 +13,7 @@ from mlflow_deploy_plugin.manifests.edit import (
     remove_endpoint,
     replace_deployment,
     set_mirror,
+    set_override,
     set_split,
     with_stage,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "remove_endpoint",
     "replace_deployment",
     "set_mirror",
+    "set_override",
     "set_split",
     "skeleton",
     "split",

@@ -41,7 +41,7 @@ _ANNOTATIONS: Final = (0, "metadata", "annotations")
 _NO_ANNOTATIONS: Final[Mapping[str, str | None]] = MappingProxyType({})
 
 
-def add_endpoint(files: Files, deployment: Deployment, *, salt: str) -> Files:
+def add_endpoint(files: Files, deployment: Deployment, *, salt: str, hears_override: bool = True) -> Files:
     """A new endpoint with its first deployment at full weight; the stage too, where it is new.
 
     Raises:
@@ -63,6 +63,7 @@ def add_endpoint(files: Files, deployment: Deployment, *, salt: str) -> Files:
     base[listing] = _with_resource(base[listing], listing, endpoint)
     full = Backend(deployment=deployment.name, weight=TOTAL_WEIGHT)
     route = Route(endpoint=endpoint, stage=stage, backends=(full,), stable=deployment.name, salt=salt)
+    route = replace(route, hears_override=hears_override)
     return _checked(
         {
             **base,
@@ -96,10 +97,12 @@ def add_deployment(files: Files, deployment: Deployment, *, weight: int) -> File
     weights = {**route.weights, route.stable: spare - weight, deployment.name: weight}
     path, listing = tree.route_file(stage, endpoint), tree.endpoint_kustomization(stage, endpoint)
     text = with_backends(files[path], resplit(route.backends, weights, route.stable), file=path)
+    if route.hears_override:
+        text = with_override(text, endpoint, deployment.name, file=path)
     return _checked(
         {
             **files,
-            path: with_override(text, endpoint, deployment.name, file=path),
+            path: text,
             listing: _with_resource(files[listing], listing, f"{deployment.name}.yaml"),
             tree.deployment_file(stage, endpoint, deployment.name): render.deployment(deployment),
         },
@@ -198,9 +201,27 @@ def set_split(
     text = with_backends(files[path], _slots(known.route, weights), file=path)
     if (mirror := known.route.mirror) is not None and weights.get(mirror.deployment, 0):
         text = with_mirror(text, None, file=path)
-    for name in [name for name in weights if name not in known.route.deployments]:
+    for name in [name for name in weights if name not in known.route.deployments and known.route.hears_override]:
         text = with_override(text, endpoint, name, file=path)
     notes: Edits = {(*_ANNOTATIONS, key): value for key, value in annotations.items()}
+    return _checked({**files, path: set_values(text, notes, file=path)}, stage, endpoint)
+
+
+def set_override(files: Files, stage: str, endpoint: str, *, is_heard: bool) -> Files:
+    """Whether the header ``x-model-version`` picks a deployment: its rules, and the annotation that says so.
+
+    Raises:
+        NotFoundError: there is no such endpoint.
+        ManifestError: the endpoint breaks a rule of the tree.
+    """
+    known = _need_endpoint(files, stage, endpoint)
+    if known.route.hears_override == is_heard:
+        return files
+    path = tree.route_file(stage, endpoint)
+    text = files[path]
+    for name in known.deployments:
+        text = with_override(text, endpoint, name, file=path) if is_heard else without_override(text, name, file=path)
+    notes: Edits = {(*_ANNOTATIONS, keys.OVERRIDE): None if is_heard else render.OFF}
     return _checked({**files, path: set_values(text, notes, file=path)}, stage, endpoint)
 
 

@@ -73,6 +73,8 @@ class Route:
     mirror: Mirror | None = None
     approvals: int = 0
     """How many approvals this step has; who gave them, the commits say."""
+    hears_override: bool = True
+    """Whether the header ``x-model-version`` picks a deployment; else who sends it is dealt like everybody."""
     has_grpc: bool = True
     """Whether gRPC is routed too, by the same split; trees of earlier versions do not say so."""
 

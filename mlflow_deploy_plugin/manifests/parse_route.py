@@ -5,7 +5,7 @@ Strict, because the agent and the cluster must serve the same: a rule that only 
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from mlflow_deploy_plugin.errors import ConfigError, ManifestError
 from mlflow_deploy_plugin.manifests.model import Backend, Hold, Mirror, Route
 from mlflow_deploy_plugin.manifests.reading import Value, documents
-from mlflow_deploy_plugin.manifests.render import GATEWAY_API, MIRROR, OVERRIDE, SPLIT, Face
+from mlflow_deploy_plugin.manifests.render import GATEWAY_API, MIRROR, OFF, OVERRIDE, SPLIT, Face
 from mlflow_deploy_plugin.manifests.tree import route_file
 from mlflow_deploy_plugin.spec import annotations, headers
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, is_label
@@ -41,6 +41,9 @@ def parse_route(text: str, *, stage: str, endpoint: str) -> Route:
                 f"disagree with those of {endpoint!r} above; the split must have the same slots, weights and shadow"
             )
     state = _State(manifest.need("metadata", "annotations"))
+    hears_override = state.switch(annotations.OVERRIDE)
+    if not hears_override:
+        _refuse_overrides(manifests)
     try:
         return Route(
             endpoint=endpoint,
@@ -56,11 +59,22 @@ def parse_route(text: str, *, stage: str, endpoint: str) -> Route:
             baseline=state.text(annotations.BASELINE),
             gateway_address=state.text(annotations.GATEWAY_ADDRESS),
             mirror=mirror,
+            hears_override=hears_override,
             has_grpc=bool(others),
             approvals=state.count(annotations.APPROVALS, what="number of approvals"),
         )
     except ConfigError as error:
         raise ManifestError(f"{path}: {error}") from error
+
+
+def _refuse_overrides(manifests: Sequence[Value]) -> None:
+    for manifest in manifests:
+        for rule in manifest.need("spec", "rules").items():
+            if (name := rule.need("name").text()).startswith(OVERRIDE):
+                rule.refuse(
+                    f"is named {name!r}, and {annotations.OVERRIDE} is off; remove the rule, or let it be on by"
+                    " `mlflow deployments update-endpoint --endpoint NAME -C override=on`"
+                )
 
 
 def expect(value: Value, key: str, wanted: str) -> None:
@@ -231,6 +245,15 @@ class _State:
         if not SALT.fullmatch(salt.text()):
             salt.refuse(f"is {salt.text()!r}; a salt has 1 to 64 of the characters A-Z a-z 0-9 . _ -")
         return salt.text()
+
+    def switch(self, key: str) -> bool:
+        """On where nothing is said."""
+        found = self._value.get(key)
+        if found is None or found.text() in {"", "on"}:
+            return True
+        if found.text() != OFF:
+            found.refuse(f"is {found.text()!r}; write 'on' or 'off', in quotes")
+        return False
 
     def count(self, key: str, *, what: str) -> int:
         found = self._value.get(key)

@@ -34,6 +34,7 @@ PLAN_KIND: Final = "Rollout"
 SPLIT: Final = "split"
 MIRROR: Final = "RequestMirror"
 OVERRIDE: Final = "override-"
+OFF: Final = "off"
 
 Tree = dict[str, Plain]
 
@@ -66,7 +67,7 @@ def endpoint_kustomization(endpoint: str, deployments: list[str]) -> str:
 
 
 def route(value: Route) -> str:
-    """``route.yaml``: the split of an endpoint and one override rule for each of its deployments, REST then gRPC."""
+    """``route.yaml``: the split of an endpoint and a rule by which a header picks each deployment, REST then gRPC."""
     head = (
         f"# The split of endpoint {value.endpoint} in stage {value.stage}.\n"
         "# A person may change the weights of the rules `split`, alike: they sum to 1000, 1 is 0.1 % of the users.\n"
@@ -80,6 +81,7 @@ def route(value: Route) -> str:
 
 
 def _route(value: Route, face: Face, metadata: Tree) -> Tree:
+    picked = value.deployments if value.hears_override else ()
     split: Tree = {
         "name": SPLIT,
         "matches": matches(value.endpoint, face),
@@ -92,7 +94,7 @@ def _route(value: Route, face: Face, metadata: Tree) -> Tree:
         "metadata": {"name": face.route_name(value.endpoint), "labels": labels(value.endpoint), **metadata},
         "spec": {
             "parentRefs": [{"group": GATEWAY_API, "kind": "Gateway", "name": GATEWAY}],
-            "rules": [split, *(override_rule(value.endpoint, name, face) for name in value.deployments)],
+            "rules": [split, *(override_rule(value.endpoint, name, face) for name in picked)],
         },
     }
 
@@ -107,6 +109,7 @@ def route_annotations(value: Route) -> Mapping[str, str]:
         annotations.APPROVALS: str(value.approvals) if value.approvals else "",
         annotations.HOLD: holds(value.holds),
         annotations.BASELINE: value.baseline,
+        annotations.OVERRIDE: "" if value.hears_override else OFF,
         annotations.GATEWAY_ADDRESS: value.gateway_address,
     }
     always = {annotations.STABLE: value.stable, annotations.SALT: value.salt}

@@ -23,6 +23,7 @@ SINCE: Final = PREFIX + "since"  # RFC 3339, UTC: when this step began
 APPROVALS: Final = PREFIX + "approvals"  # how many approvals the step has
 HOLD: Final = PREFIX + "hold"  # JSON: deployment, digest, reason, until; a list of several
 BASELINE: Final = PREFIX + "baseline"  # deployment: a fresh copy of stable for as long as the rollout runs
+OVERRIDE: Final = PREFIX + "override"  # off: the header x-model-version picks nobody; absent or on: it does
 GATEWAY_ADDRESS: Final = PREFIX + "gateway-address"
 
 # Labels.

@@ -19,6 +19,18 @@ TOTAL_WEIGHT: Final = 1000
 """The weights of a route sum to this for ever: a changed total would deal the users anew."""
 
 
+PRODUCTION: Final = "production"
+
+
+def lets_clients_pick(stage: str) -> bool:
+    """Whether a new endpoint of a shared repository's ``stage`` hears the header ``x-model-version``, unless told.
+
+    >>> lets_clients_pick("staging"), lets_clients_pick("production")
+    (True, False)
+    """
+    return stage != PRODUCTION
+
+
 def slug(name: str) -> str:
     """The nearest DNS label to ``name``, or ``"model"`` where nothing of it can stay."""
     ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()

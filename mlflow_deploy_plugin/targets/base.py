@@ -64,6 +64,11 @@ class DeploymentTarget(Protocol):
         """What MLflow calls it."""
         ...
 
+    @property
+    def lets_clients_pick(self) -> bool:
+        """Whether a new endpoint hears the header ``x-model-version``, where nobody says."""
+        ...
+
     def head(self) -> str:
         """The newest commit; empty where the repository has none yet."""
         ...

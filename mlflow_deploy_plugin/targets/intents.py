@@ -13,8 +13,9 @@ from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import AlreadyExistsError, ConfigError, ConflictError, NotFoundError
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files, Route, Stage
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
-from mlflow_deploy_plugin.spec import annotations
+from mlflow_deploy_plugin.spec import annotations, headers
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
+from mlflow_deploy_plugin.spec.settings import Switch
 from mlflow_deploy_plugin.targets import wording
 
 
@@ -27,6 +28,8 @@ class Create:
     """Of 1000; ``None``: all of a new endpoint, nothing of one that exists."""
     joins: bool = False
     """Whether the endpoint was named; else it must be new."""
+    override: Switch = "on"
+    """Whether a new endpoint hears the header ``x-model-version``; one that exists keeps its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,15 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """Whether an endpoint hears the header ``x-model-version``."""
+
+    stage: str
+    endpoint: str
+    value: Switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteEndpoint:
     """An endpoint away with all its deployments; one that is not there is away already."""
 
@@ -61,7 +73,7 @@ class DeleteEndpoint:
     endpoint: str
 
 
-Intent = Create | Update | Delete | Split | DeleteEndpoint
+Intent = Create | Update | Delete | Split | Override | DeleteEndpoint
 
 
 Change = tuple[Files, Message]
@@ -86,7 +98,7 @@ def endpoint_of(intent: Intent, stage: Stage) -> str:
         case Delete():
             known = stage.deployment(intent.name)
             return known.endpoint if known else ""
-        case Split() | DeleteEndpoint():
+        case Split() | Override() | DeleteEndpoint():
             return intent.endpoint
         case _:
             assert_never(intent)
@@ -119,6 +131,8 @@ def apply(intent: Intent, files: Files, *, operation: str) -> Change:
             return _delete(intent, files, operation)
         case Split():
             return _split(intent, files, operation)
+        case Override():
+            return _override(intent, files, operation)
         case DeleteEndpoint():
             return _delete_endpoint(intent, files, operation)
         case _:
@@ -167,7 +181,9 @@ def _create(intent: Create, files: Files, operation: str) -> Change:
     endpoint = stage.endpoints.get(deployment.endpoint)
     if endpoint is None:
         base = files or manifests.skeleton()
-        tree = manifests.add_endpoint(base, deployment, salt=_salt(deployment, operation))
+        tree = manifests.add_endpoint(
+            base, deployment, salt=_salt(deployment, operation), hears_override=intent.override == "on"
+        )
         subject = f"{deployment.endpoint}: created with {deployment.name} ({deployment.model.uri})"
         trailers = replace(blank, action="create", to=f"{deployment.name}=100")
         return tree, Message(subject=subject, trailers=trailers)
@@ -244,6 +260,21 @@ def _split(intent: Split, files: Files, operation: str) -> Change:
     if before == after:
         return files, message
     return manifests.set_split(files, intent.stage, intent.endpoint, after, annotations=marks), message
+
+
+def _override(intent: Override, files: Files, operation: str) -> Change:
+    route = require_endpoint(read_stage(files, intent.stage), intent.endpoint).route
+    was = "on" if route.hears_override else "off"
+    trailers = replace(
+        _trailers(intent.stage, intent.endpoint, operation),
+        action="override",
+        from_=f"override={was}",
+        to=f"override={intent.value}",
+    )
+    what = "picks a deployment" if intent.value == "on" else "picks nobody"
+    message = Message(subject=f"{intent.endpoint}: header {headers.MODEL_VERSION} {what}", trailers=trailers)
+    tree = manifests.set_override(files, intent.stage, intent.endpoint, is_heard=intent.value == "on")
+    return tree, message
 
 
 def _require_member(endpoint: Endpoint, stage: Stage, name: str) -> None:

@@ -23,7 +23,8 @@ from mlflow_deploy_plugin.manifests.tree import require_deployment_name
 from mlflow_deploy_plugin.packaging import Packaged, PackagingOptions, placeholder_image
 from mlflow_deploy_plugin.packaging.gpu import require
 from mlflow_deploy_plugin.spec.bento import SPEC_FILE, BentoSpec
-from mlflow_deploy_plugin.spec.names import require_label
+from mlflow_deploy_plugin.spec.headers import MODEL_VERSION
+from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, require_label
 from mlflow_deploy_plugin.spec.settings import GPUS
 from mlflow_deploy_plugin.targets import fitting, intents
 from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, DeploymentTarget, Outcome, Reading
@@ -59,10 +60,20 @@ class Lifecycle:
             model=NO_MODEL,
             image="",
         )
-        wish = intents.Create(deployment=draft, weight=config.weight_total, joins=endpoint is not None)
+        wish = intents.Create(
+            deployment=draft,
+            weight=config.weight_total,
+            joins=endpoint is not None,
+            override=config.override or ("on" if self.target.lets_clients_pick else "off"),
+        )
         self.target.prepare()
         seen = self.target.read()
         intents.check(wish, seen.stage)
+        if config.override and draft.endpoint in seen.stage.endpoints:
+            raise ConfigError(
+                f"override={config.override} belongs to endpoint {draft.endpoint!r}, which exists; say it by"
+                f" `mlflow deployments update-endpoint --endpoint {draft.endpoint} -C override={config.override}`"
+            )
         gpu = self._granted(config, seen.stage, name, replicas=config.replicas, workers=config.workers)
         packaged = self._package(model_uri, config, current=None)
         deployment = self._created(draft, packaged, config, gpu)
@@ -119,16 +130,19 @@ class Lifecycle:
         return self._commit(intents.Delete(stage=seen.stage.name, name=name), seen, wait_s=config.wait_s)
 
     def split(self, endpoint: str, config: EndpointConfig) -> Outcome:
-        """The split of an endpoint's users.
+        """The split of an endpoint's users, or whether it hears the override header.
 
         Raises:
             NotFoundError: the endpoint, or a deployment in it, does not exist.
         """
-        if config.weights is None:
-            raise ConfigError(f"nothing says what to change of endpoint {endpoint!r}; give -C traffic=NAME=90,OTHER=10")
+        if (config.weights is None) == (config.override is None):
+            raise ConfigError(
+                f"a command makes one change of endpoint {endpoint!r}; give -C traffic=NAME=90,OTHER=10"
+                " or -C override=on"
+            )
         seen = self.target.read()
         intents.require_endpoint(seen.stage, endpoint)
-        wish = intents.Split(stage=seen.stage.name, endpoint=endpoint, weights=config.weights)
+        wish = _wish(config, stage=seen.stage.name, endpoint=endpoint)
         return self._commit(wish, seen, wait_s=config.wait_s)
 
     def reserve_endpoint(self, endpoint: str) -> None:
@@ -211,6 +225,12 @@ class Lifecycle:
         return config.gpu
 
 
+def _wish(config: EndpointConfig, *, stage: str, endpoint: str) -> intents.Intent:
+    if config.override is not None:
+        return intents.Override(stage=stage, endpoint=endpoint, value=config.override)
+    return intents.Split(stage=stage, endpoint=endpoint, weights=config.weights or {})
+
+
 def _identity(packaged: Packaged) -> ModelIdentity:
     spec = packaged.spec
     return ModelIdentity(
@@ -229,6 +249,24 @@ def _serving(deployment: Deployment, packaged: Packaged) -> Deployment:
     is_same = packaged.tag == deployment.model.bento
     image = deployment.image if is_same else placeholder_image(packaged.spec)
     return replace(deployment, model=_identity(packaged), image=image)
+
+
+def picking(through: Endpoint, deployment: str) -> str:
+    """What the override header says so that ``deployment`` answers; empty: everybody is answered by it anyhow.
+
+    Raises:
+        ConfigError: the endpoint does not hear the header.
+    """
+    route = through.route
+    if route.hears_override:
+        return deployment
+    if route.weights.get(deployment) == TOTAL_WEIGHT:
+        return ""
+    raise ConfigError(
+        f"deployment {deployment!r} cannot be asked by its name: endpoint {route.endpoint!r} does not hear the header"
+        f" {MODEL_VERSION} in stage {route.stage!r}; ask --endpoint {route.endpoint}, or let it by"
+        f" `mlflow deployments update-endpoint --endpoint {route.endpoint} -C override=on`"
+    )
 
 
 def endpoint_for(stage: Stage, *, deployment: str | None, endpoint: str | None) -> Endpoint:

@@ -54,6 +54,11 @@ class LocalTarget(LedgerTarget):
     """The machine that the agent starts processes on."""
     say: Callable[[str], None]
 
+    @property
+    def lets_clients_pick(self) -> bool:
+        """Yes, in every stage: the gateway of this machine answers this machine alone."""
+        return True
+
     def gpus(self) -> Gpus | None:
         """GPUs of this machine."""
         return self.count()

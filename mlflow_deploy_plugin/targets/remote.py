@@ -8,6 +8,7 @@ from mlflow_deploy_plugin.manifests.model import Endpoint
 from mlflow_deploy_plugin.packaging.gpu import Gpus
 from mlflow_deploy_plugin.packaging.machine import Machine
 from mlflow_deploy_plugin.repository import Intent
+from mlflow_deploy_plugin.spec.names import lets_clients_pick
 from mlflow_deploy_plugin.targets.base import DEFAULT_WAIT_S, Outcome, Standing
 from mlflow_deploy_plugin.targets.ledger import LedgerTarget
 from mlflow_deploy_plugin.targets.wording import short
@@ -24,6 +25,11 @@ class RemoteTarget(LedgerTarget):
     gateway_url: str = ""
     say: Callable[[str], None] = _silently
     """Takes what a person should read besides the answer."""
+
+    @property
+    def lets_clients_pick(self) -> bool:
+        """Not in production: what a version's users and its evidence are, no client decides there."""
+        return lets_clients_pick(self.stage_name)
 
     def gpus(self) -> Gpus | None:
         """Unknown: the models run elsewhere."""

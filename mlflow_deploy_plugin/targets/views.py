@@ -54,6 +54,7 @@ def endpoint_view(endpoint: Endpoint, standing: Standing, *, commit: str) -> dic
             "stage": route.stage,
             "traffic": shares({**weights(route), **dict.fromkeys(endpoint.deployments - route.weights.keys(), 0)}),
             "stable": route.stable,
+            "override": "" if route.hears_override else "off",
             "state": standing.state,
             "reason": standing.reason,
             "url": _url(standing, route.endpoint),

@@ -18,7 +18,7 @@ from mlflow_deploy_plugin.errors import ConfigError, ConflictError, NotFoundErro
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.manifests.tree import evidence_file, rollout_file
-from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, is_label
+from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, is_label, lets_clients_pick
 from pipelines.promotion import marks, record, wording
 from pipelines.promotion.decide import decide
 from pipelines.promotion.decision import Advance, Findings, SetMirror
@@ -79,7 +79,7 @@ class StageWish:
         """The stage's first version of this endpoint takes all."""
         deployment = self._deployment(files, proven, None)
         salt = hashlib.sha256(f"{self.stage}/{self.endpoint}/{self.operation}".encode()).hexdigest()[:SALT_DIGITS]
-        changed = manifests.add_endpoint(files, deployment, salt=salt)
+        changed = manifests.add_endpoint(files, deployment, salt=salt, hears_override=lets_clients_pick(self.stage))
         return changed, self._message(deployment, "", f"{deployment.name}=100")
 
     def _joined(self, files: Files, present: Endpoint, proven: Deployment, *, now: datetime) -> tuple[Files, Message]:

@@ -5,6 +5,8 @@ One endpoint is four kinds of route, in this order:
 - ``x-model-version: D`` names a deployment of the endpoint: that one alone, with a second attempt on another worker of
   it and never on another deployment; while it has no worker that is ready, 503.
 - ``x-model-version`` names anything else: 404, naming the header.
+
+  Both are left out where the endpoint does not hear the header; it is dealt like everybody then.
 - a user id: the split by ``xxHash64(salt + ":" + user) mod 1000``, which ``manifests.split.assign`` predicts.
 - no user id, or an empty one: the same split by the request id that the gateway makes.
 
@@ -155,9 +157,9 @@ def _routes(served: Served, *ways: _Way) -> list[Json]:
 def _routes_of(served: Served, way: _Way) -> list[Json]:
     endpoint = served.endpoint
     salt = endpoint.route.salt
+    overrides = [*(_override(served, way, name) for name in endpoint.deployments), _unknown_override(endpoint, way)]
     return [
-        *(_override(served, way, name) for name in endpoint.deployments),
-        _unknown_override(endpoint, way),
+        *(overrides if endpoint.route.hears_override else ()),
         {"match": way.matching(_present(USER_ID)), **_split(served, way, _hash(USER_ID, salt))},
         {"match": way.matching(), **_split(served, way, _hash(REQUEST_ID, salt))},
     ]

@@ -87,6 +87,7 @@ def test_a_stage_that_does_not_know_the_endpoint_gets_it_whole(staged: World) ->
     assert promote(world) == 0
     assert world.weights == {"churn": 1000}
     assert world.endpoint.deployments["churn"].model.version == "2"
+    assert not world.endpoint.route.hears_override  # what a promotion makes in production
 
 
 def test_without_a_plan_or_with_blue_green_it_stands_without_users(staged: World) -> None:

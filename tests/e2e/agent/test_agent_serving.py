@@ -113,6 +113,32 @@ def test_the_override_header_goes_to_one_deployment_and_is_not_part_of_the_split
     assert all("x-model-assigned" not in answer.json["headers"] for answer in answers)
 
 
+def test_who_overrode_is_counted_apart_from_the_split(gateway: Any) -> None:
+    import pyarrow.dataset as ds  # noqa: PLC0415  the other tests do not pay for it
+
+    picked = gateway.ask(user="tester", x_model_version="churn-v2").headers["x-request-id"]
+    dealt = gateway.ask(user="tester").headers["x-request-id"]
+
+    def rows() -> dict[str, Any]:
+        files = [str(file) for file in (gateway.home.events / "attempts").rglob("[!.]*.parquet")]
+        table = ds.dataset(files, partitioning="hive").to_table(filter=ds.field("user_id") == "tester")
+        return {row["request_id"]: (row["override"], bool(row["assigned"])) for row in table.to_pylist()}
+
+    gateway.until(lambda: {picked, dealt} <= rows().keys())
+    assert (rows()[picked], rows()[dealt]) == (("churn-v2", False), ("", True))
+
+
+def test_where_overrides_are_off_the_header_picks_nobody(gateway: Any) -> None:
+    users = [f"u{number}" for number in range(40)]
+    before = [gateway.ask(user=user).version for user in users]
+    gateway.apply(lambda files: manifests.set_override(files, "production", "churn", is_heard=False))
+    for name in ("churn-v2", "price"):
+        answers = [gateway.ask(user=user, x_model_version=name) for user in users]
+        assert [answer.version for answer in answers] == before
+    gateway.apply(lambda files: manifests.set_override(files, "production", "churn", is_heard=True))
+    assert gateway.ask(user=users[0], x_model_version="churn-v2").version == "churn-v2"
+
+
 def test_an_override_that_names_nothing_of_the_endpoint_is_404(gateway: Any) -> None:
     answer = gateway.ask(x_model_version="price")
     assert answer.status == 404

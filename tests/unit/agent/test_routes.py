@@ -43,6 +43,15 @@ def test_an_endpoint_has_overrides_then_a_refusal_then_the_split_by_user_then_by
     assert routes[2]["direct_response"]["status"] == 404
 
 
+def test_where_the_header_is_not_heard_only_the_split_is_left(split: Served) -> None:
+    route = replace(split.endpoint.route, hears_override=False)
+    deaf = replace(split, endpoint=replace(split.endpoint, route=route))
+    for heard, left in zip(hosts(split).values(), hosts(deaf).values(), strict=True):
+        named = [one for one in heard["routes"] if "x-model-version" not in str(one["match"])]
+        assert left["routes"] == named
+        assert len(left["routes"]) < len(heard["routes"])
+
+
 def test_the_split_keeps_slots_in_order_and_says_who_was_meant(split: Served) -> None:
     route = hosts(split)["*"]["routes"][3]["route"]
     arms = route["weighted_clusters"]["clusters"]

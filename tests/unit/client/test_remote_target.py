@@ -90,6 +90,38 @@ def test_predictions_go_to_the_gateway_that_the_target_names(
     assert world.scorer.sent[-1][1].gateway == "http://cluster.test"
 
 
+def test_in_production_clients_do_not_pick_a_deployment_unless_somebody_lets_them(
+    open_client: Callable[[str], ModelserveClient], remote: Path, world: Any
+) -> None:
+    client = open_client(f"modelserve:{remote}?gateway=http://cluster.test")
+    client.create_deployment("churn", "models:/churn/1")
+    assert client.get_endpoint("churn")["override"] == "off"
+    client.predict("churn", [[1]])
+    assert world.scorer.sent[-1][1].deployment == ""  # it answers everybody, so nothing need pick it
+    client.create_deployment("churn-v4", "models:/churn/4", None, {"weight": 10}, "churn")
+    for ask in (client.predict, client.explain):
+        with pytest.raises(MlflowException, match="update-endpoint --endpoint churn -C override=on"):
+            ask("churn-v4", [[1]])
+    with pytest.raises(MlflowException, match="belongs to endpoint 'churn', which exists"):
+        client.create_deployment("churn-v5", "models:/churn/5", None, {"override": "on"}, "churn")
+    client.update_endpoint("churn", {"override": "on"})
+    client.predict("churn-v4", [[1]])
+    assert world.scorer.sent[-1][1].deployment == "churn-v4"
+    assert log(remote)[0] == "churn: header x-model-version picks a deployment"
+    assert client.update_endpoint("churn", {"override": "on"})["change"] == "unchanged"
+    with pytest.raises(MlflowException, match="a command makes one change"):
+        client.update_endpoint("churn", {"override": "on", "traffic": "churn=100"})
+
+
+@pytest.mark.parametrize(("where", "override"), [("?stage=staging", {}), ("", {"override": "on"})])
+def test_elsewhere_or_where_asked_for_they_do(
+    open_client: Callable[[str], ModelserveClient], remote: Path, where: str, override: dict[str, str]
+) -> None:
+    client = open_client(f"modelserve:{remote}{where}")
+    client.create_deployment("churn", "models:/churn/1", None, override)
+    assert "override" not in client.get_endpoint("churn")
+
+
 @pytest.mark.parametrize(
     ("uri", "words"),
     [

@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[Any, str]] = {
     "device": ("cuda:0", "cuda:0"),
     "precision": ("bf16", "bf16"),
     "batching": (False, "off"),
+    "override": (False, "off"),
     "torch_compile": (True, "on"),
     "cuda_graphs": (True, "on"),
     "max_batch_size": (8, "8"),

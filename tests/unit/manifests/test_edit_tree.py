@@ -262,6 +262,24 @@ def test_a_broken_neighbour_stops_no_rollback(canary: Files, make_deployment: Ma
         manifests.set_split(broken, "production", "x", {"x": 1000})
 
 
+def test_an_override_that_is_off_has_no_rule_and_comes_back_whole(
+    canary: Files, make_deployment: Callable[..., Deployment]
+) -> None:
+    off = manifests.set_override(canary, "production", "churn", is_heard=False)
+    assert "override-" not in off[ROUTE]
+    assert f'{annotations.OVERRIDE}: "off"' in off[ROUTE]
+    route = manifests.parse_endpoint(off, "production", "churn").route
+    assert not route.hears_override
+    assert route.weights == manifests.parse_endpoint(canary, "production", "churn").route.weights
+    assert manifests.set_override(off, "production", "churn", is_heard=False) == off
+    assert manifests.set_override(off, "production", "churn", is_heard=True) == canary
+    joined = manifests.add_deployment(off, make_deployment("churn-v5"), weight=0)
+    assert "override-" not in manifests.set_split(joined, "production", "churn", {"churn": 900, "churn-v5": 100})[ROUTE]
+    made = manifests.add_endpoint({}, make_deployment("churn"), salt="s", hears_override=False)
+    assert "override-" not in made[ROUTE]
+    assert not manifests.parse_endpoint(made, "production", "churn").route.hears_override
+
+
 def test_an_override_that_a_person_took_away_stays_away(canary: Files, diff_lines: Diff) -> None:
     without = {**canary, ROUTE: canary[ROUTE].partition("    - name: override-churn-v4\n")[0]}
     after = manifests.set_split(without, "production", "churn", {"churn": 500, "churn-v4": 500})

@@ -58,6 +58,8 @@ def refusal(files: Files) -> str:
         (ROUTE, f"{annotations.SALT}: s1", f"{annotations.SALT}: s1\n    {annotations.STEP}: 1", "put it in quotes"),
         (ROUTE, f"{annotations.SALT}: s1", f"{annotations.SALT}: s1\n    {annotations.SINCE}: 'now'", "not a time"),
         (ROUTE, f"{annotations.SALT}: s1", f"{annotations.SALT}: s1\n    {annotations.HOLD}: '[]'", "not the JSON"),
+        (ROUTE, f"{annotations.SALT}: s1", f"{annotations.SALT}: s1\n    {annotations.OVERRIDE}: 'no'", "write 'on'"),
+        (ROUTE, f"{annotations.SALT}: s1", f"{annotations.SALT}: s1\n    {annotations.OVERRIDE}: 'off'", "remove the"),
         (V4, "kind: Service", "kind: ConfigMap", "is of kind 'ConfigMap'"),
         (V4, "port: 8001", "port: 8002", "does not open port 8001, where the gRPC route of 'churn'"),
         (V4, "name: churn-v4", "name: churn-v5", "metadata.name is 'churn-v5', and must be 'churn-v4'"),
