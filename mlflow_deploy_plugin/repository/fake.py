@@ -24,6 +24,7 @@ class FakeRepository:
     ) -> None:
         self.rivals = list(rivals or ())
         self.distrusted: dict[str, str] = {}
+        self.fetches = 0
         self._commits: list[Commit] = []
         self._trees: dict[str, Files] = {"": {}}
         if files is not None:
@@ -51,7 +52,8 @@ class FakeRepository:
         del self._commits[length:]
 
     def fetch(self) -> None:
-        """Nothing to fetch: the memory is the remote."""
+        """Nothing to fetch, since the memory is the remote; counted."""
+        self.fetches += 1
 
     def head(self) -> Commit | None:
         """The newest commit."""
@@ -62,9 +64,10 @@ class FakeRepository:
         folder = f"{under.rstrip('/')}/" if under else ""
         return {path: text for path, text in self._trees[sha].items() if path == under or path.startswith(folder)}
 
-    def history(self, *, path: str = "", limit: int | None = None) -> tuple[Commit, ...]:
-        """Commits that touched ``path``, newest first."""
-        touched = [commit for commit in reversed(self._commits) if self._touches(commit, path)]
+    def history(self, *, path: str = "", limit: int | None = None, at: str = "") -> tuple[Commit, ...]:
+        """Commits that touched ``path``, newest first, up to the commit ``at``."""
+        known = [commit for commit in self._commits if not at or self.is_ancestor(commit.sha, at)]
+        touched = [commit for commit in reversed(known) if self._touches(commit, path)]
         return tuple(touched[:limit])
 
     def is_ancestor(self, older: str, newer: str) -> bool:

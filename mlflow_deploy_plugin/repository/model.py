@@ -75,8 +75,8 @@ class RepositoryDoor(Protocol):
         """The texts of a commit, by path; of one folder where ``under`` is given; none for an empty ``sha``."""
         ...
 
-    def history(self, *, path: str = "", limit: int | None = None) -> tuple[Commit, ...]:
-        """Commits that touched ``path``, newest first; all where it is empty."""
+    def history(self, *, path: str = "", limit: int | None = None, at: str = "") -> tuple[Commit, ...]:
+        """Commits that touched ``path``, newest first, up to the commit ``at``; all, up to the head, where empty."""
         ...
 
     def is_ancestor(self, older: str, newer: str) -> bool:

@@ -154,9 +154,9 @@ class Repository:
         blobs = self.objects.blobs(sha, *([place] if place else []))
         return {path.removeprefix(self.root): text for path, text in self.objects.texts(blobs).items()}
 
-    def history(self, *, path: str = "", limit: int | None = None) -> tuple[Commit, ...]:
-        """Commits that touched ``path``, newest first."""
-        sha = self.objects.resolve(_SEEN)
+    def history(self, *, path: str = "", limit: int | None = None, at: str = "") -> tuple[Commit, ...]:
+        """Commits that touched ``path``, newest first, up to the commit ``at``."""
+        sha = at or self.objects.resolve(_SEEN)
         bound = [f"--max-count={limit}"] if limit is not None else []
         place = f"{self.root}{path}".rstrip("/")
         return self.objects.log(*bound, sha, "--", *([place] if place else [])) if sha else ()

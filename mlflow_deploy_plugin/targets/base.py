@@ -102,8 +102,11 @@ class DeploymentTarget(Protocol):
         """
         ...
 
-    def history(self, endpoint: str = "") -> tuple[Commit, ...]:
-        """Commits that touched this stage, or one endpoint of it; newest first."""
+    def history(self, endpoint: str = "", *, at: str = "") -> tuple[Commit, ...]:
+        """Commits that touched this stage, or one endpoint of it; newest first.
+
+        Up to the commit ``at``, which was seen before: nobody looks anew. Empty: up to the newest, after another look.
+        """
         ...
 
     def standing(self, endpoint: Endpoint, deployment: str = "") -> Standing:

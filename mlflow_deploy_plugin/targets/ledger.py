@@ -53,11 +53,11 @@ class Ledger:
         """
         return self.open().change(edit, operation=operation)
 
-    def history(self, endpoint: str) -> tuple[Commit, ...]:
-        """Commits that touched the stage, or one endpoint of it; newest first."""
-        self.head()
+    def history(self, endpoint: str, *, at: str = "") -> tuple[Commit, ...]:
+        """Commits that touched the stage, or one endpoint of it; newest first, up to ``at``: then nobody looks anew."""
+        at = at or self.head()
         path = endpoint_folder(self.stage_name, endpoint) if endpoint else stage_folder(self.stage_name)
-        return self.open().history(path=path)
+        return self.open().history(path=path, at=at) if at else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,6 @@ class LedgerTarget:
         """The newest commit and its say on this stage, in one look."""
         return self.ledger.read()
 
-    def history(self, endpoint: str = "") -> tuple[Commit, ...]:
-        """Commits that touched the stage, or one endpoint of it; newest first."""
-        return self.ledger.history(endpoint)
+    def history(self, endpoint: str = "", *, at: str = "") -> tuple[Commit, ...]:
+        """Commits that touched the stage, or one endpoint of it; newest first, up to ``at``: then nobody looks anew."""
+        return self.ledger.history(endpoint, at=at)

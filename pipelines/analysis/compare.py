@@ -67,8 +67,20 @@ def _mean(stable: Arm, canary: Arm, gate: MeanGate, *, alpha: float) -> Verdict:
     absent = Missing(reason=f"metric {gate.metric!r} was not observed")
     control, treated = (arm.metrics.get(gate.metric, absent) for arm in (stable, canary))
     if isinstance(control, Metric) and isinstance(treated, Metric):
+        if gate.bounds is not None and (outside := _outside(control, treated, gate.bounds)) is not None:
+            low, high = gate.bounds
+            return Inconclusive(
+                reason=f"{gate.metric} of a user is {outside:g}, outside its bounds {low:g} to {high:g}"
+            )
         return compare_mean(control, treated, gate, alpha=alpha)
     return _unseen((stable, control), (canary, treated))
+
+
+def _outside(control: Metric, treated: Metric, bounds: tuple[float, float]) -> float | None:
+    """A value that the bounds do not allow."""
+    low, high = bounds
+    values = (float(value) for arm in (control, treated) for value in arm.sums if not low <= value <= high)
+    return next(values, None)
 
 
 def _unseen(*observed: tuple[Arm, object]) -> Inconclusive:

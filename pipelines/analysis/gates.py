@@ -101,11 +101,18 @@ class MeanGate:
     """Least and largest value that a user can have, known beforehand: then the comparison is exact at every n and needs
     no burn-in. None: any value, asymptotic."""
 
+    before_s: float | None = None
+    """Seconds before the experiment in which the users' own metric is looked up, for CUPED. None: not used."""
+
     def __post_init__(self) -> None:
         _not_negative(self.margin, "margin")
         _at_least_one(self.minimum_users, "minimum_users")
         if self.bounds is not None and not (self.bounds[0] < self.bounds[1] and all(map(math.isfinite, self.bounds))):
             raise ConfigError(f"bounds are {self.bounds}: two finite numbers, the smaller first")
+        if self.before_s is not None:
+            positive(self.before_s, "before_s")
+            if self.bounds is not None:
+                raise ConfigError("a metric with bounds is compared as it is; leave out bounds, or before")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,8 @@ def compare_mean(stable: Metric, canary: Metric, gate: MeanGate, *, alpha: float
     if not _strata(stable, canary):
         return Inconclusive(reason=f"no period of {gate.metric} has two users of each arm", numbers=users)
     found = _asymptotic(stable, canary, alpha) if gate.bounds is None else _exact(stable, canary, gate.bounds, alpha)
-    return _verdict(found, gate, users)
+    has_past = gate.bounds is None and stable.before is not None and canary.before is not None
+    return _verdict(found, gate, users, past=", adjusted by their past" if has_past else "")
 
 
 class _Difference(NamedTuple):
@@ -169,11 +170,11 @@ def _exact(stable: Metric, canary: Metric, bounds: tuple[float, float], alpha: f
     )
 
 
-def _verdict(seen: _Difference, gate: MeanGate, users: Numbers) -> Verdict:
+def _verdict(seen: _Difference, gate: MeanGate, users: Numbers, *, past: str) -> Verdict:
     sign = 1 if gate.better == "higher" else -1
     loss = sorted((-sign * seen.low, -sign * seen.high))
     numbers = {**users, "difference": seen.canary - seen.stable, **seen._asdict()}
-    found = f"{gate.metric} {seen.canary:.4g} against {seen.stable:.4g} of stable"
+    found = f"{gate.metric} {seen.canary:.4g} against {seen.stable:.4g} of stable{past}"
     interval = f"{gate.margin:g} [{seen.low:+.4g}, {seen.high:+.4g}]"
     if not math.isfinite(seen.high - seen.low):
         return Inconclusive(reason=f"{found}: the variance is not a number", numbers=numbers)

@@ -78,7 +78,7 @@ def read(target: DeploymentTarget, name: str) -> Standing:
         whole = target.files_at(head, stage_folder(target.stage_name))
         known = ", ".join(manifests.deployments_by_endpoint(whole, target.stage_name)) or "none"
         raise NotFoundError(f"endpoint {name!r} not found in stage {target.stage_name!r}; known: {known}")
-    commits = target.history(name)
+    commits = target.history(name, at=head)
     standing = Standing(
         commit=head,
         changed=commits[0].sha if commits else head,

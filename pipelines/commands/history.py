@@ -33,7 +33,6 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     from mlflow_deploy_plugin.errors import NotFoundError  # noqa: PLC0415
 
     target = doors.open_target(options.target)
-    target.head()
     entries = list(_entries(target, options.endpoint))
     if not entries:
         raise NotFoundError(

@@ -66,11 +66,12 @@ def _uri(options: argparse.Namespace, doors: "Doors") -> str:
 def _wanted(target: "DeploymentTarget") -> "Wanted":
     from pipelines.registry import following  # noqa: PLC0415
 
-    def touched(endpoint: str) -> str:
-        return next((commit.sha for commit in target.history(endpoint)), "")
+    seen = target.read()
 
-    stage = target.stage()
-    served = ((endpoint, touched(name)) for name, endpoint in stage.endpoints.items())
+    def touched(endpoint: str) -> str:
+        return next((commit.sha for commit in target.history(endpoint, at=seen.commit)), "")
+
+    served = ((endpoint, touched(name)) for name, endpoint in seen.stage.endpoints.items())
     return following.wanted(target.stage_name, served)
 
 

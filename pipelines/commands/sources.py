@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from mlflow_deploy_plugin.errors import ConfigError
@@ -51,6 +51,8 @@ class Sources:
     options: argparse.Namespace
     doors: "Doors"
     target: "DeploymentTarget"
+    commit: str
+    """What was decided on: the newest commit that this tick has seen."""
     state: "State"
     plan: "Plan"
 
@@ -88,7 +90,7 @@ class Sources:
 
         address = _address(self.options.source)
         if address and not each.is_shadow:
-            changes = tuple(_changes(self.target, self.state.endpoint, each.since))
+            changes = tuple(_changes(self.target, self.state.endpoint, each.since, at=self.commit))
             prometheus = self.doors.open_prometheus(address)
             yield CounterObserver(prometheus=prometheus, changes=changes, counters=self.options.counters)
             return
@@ -97,7 +99,13 @@ class Sources:
                 yield self._shadow(each, log)
             else:
                 splits = endpoints.Splits(self.target, self.state.endpoint)
-                yield EventObserver(log=log, stage=self.state.stage, endpoint=self.state.endpoint, split_of=splits)
+                yield EventObserver(
+                    log=log,
+                    stage=self.state.stage,
+                    endpoint=self.state.endpoint,
+                    split_of=splits,
+                    before=_before(self.plan),
+                )
 
     def _shadow(self, each: "Comparison", log: "EventLog") -> "Observer":
         """Copies are no attempts, so counters do not tell them apart: the prediction log alone does."""
@@ -114,6 +122,17 @@ class Sources:
         )
 
 
+def _before(plan: "Plan") -> timedelta | None:
+    """The longest past that the plan asks of its users."""
+    from pipelines.analysis.gates import MeanGate  # noqa: PLC0415
+    from pipelines.promotion.strategies.ab import Ab  # noqa: PLC0415
+
+    gates = [named.gate for named in plan.terms.gates]
+    asked = [*gates, plan.strategy.success.gate] if isinstance(plan.strategy, Ab) else gates
+    spans = [gate.before_s for gate in asked if isinstance(gate, MeanGate) and gate.before_s is not None]
+    return timedelta(seconds=max(spans)) if spans else None
+
+
 def _address(source: str) -> str:
     """Of Prometheus; empty: the event store."""
     kind, _, address = source.partition("=")
@@ -122,14 +141,14 @@ def _address(source: str) -> str:
     return address
 
 
-def _changes(target: "DeploymentTarget", endpoint: str, since: datetime | None) -> Iterator[datetime]:
+def _changes(target: "DeploymentTarget", endpoint: str, since: datetime | None, *, at: str) -> Iterator[datetime]:
     """When the weights changed, from the one in force at ``since`` on; newest first."""
     from pipelines.commands import endpoints  # noqa: PLC0415
 
     if since is None:
         return
     newer: tuple[datetime, object] | None = None
-    for commit, found in endpoints.Past(target, endpoint, target.history(endpoint)):
+    for commit, found in endpoints.Past(target, endpoint, target.history(endpoint, at=at)):
         if newer is not None and newer[1] != found.route.weights:
             yield newer[0]
         if commit.time <= since:

@@ -132,7 +132,8 @@ def look(options: Namespace, doors: Doors) -> Tick:
     wanted = tuple(comparisons(state))
     seen: Observed = ()
     if plan and wanted:
-        seen = Sources(options=options, doors=doors, target=target, state=state, plan=plan).observe(wanted, now)
+        sources = Sources(options=options, doors=doors, target=target, commit=standing.commit, state=state, plan=plan)
+        seen = sources.observe(wanted, now)
     found, decision = _decide(plan, state, seen, now)
     record = PromotionRecord(
         plan=records.plan_text(text), state=state, findings=found, now=now, decision=records.without_gates(decision)

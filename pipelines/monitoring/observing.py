@@ -10,12 +10,14 @@ from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_co
 from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
-from pipelines.monitoring.label_metric import LABEL, label_metric
+from pipelines.monitoring.label_metric import FIRST_LABEL, label_metrics, own_past
 from pipelines.monitoring.performance import wrong_of
 from pipelines.promotion.observation import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from pipelines.monitoring.event_summaries import LatencySample
     from pipelines.monitoring.samples import EventLog
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_LABELLED = 200_000
 """Labelled rows that the metric of labels is computed from; the newest."""
+TOO_MANY = Missing(reason=f"more than {MAX_LABELLED:,} labelled predictions: the first labels are not all known")
 MOST_UNKNOWN = 0.01
 """Share of the users whose exposure may be unknown before nothing is promoted."""
 
@@ -36,6 +39,8 @@ class EventObserver:
     endpoint: str
     split_of: SplitOf
     maturity: timedelta | None = field(default=None)
+    before: timedelta | None = None
+    """How long before the rollout the users' own labels are looked up; ``None``: nobody asks."""
 
     def observe(self, *, stable: str, canary: str, since: datetime, now: datetime) -> Observation:
         """What the gateway and the labels say of the two arms.
@@ -54,6 +59,8 @@ class EventObserver:
         found, _ = periods(seen, arms=(stable, canary), split_of=self.split_of)
         cut = LabelCut(as_of=window.end, maturity=self.maturity)
         labelled = self.log.labelled(window, cut, limit=MAX_LABELLED).frame
+        cut_off = {FIRST_LABEL: TOO_MANY} if len(labelled) >= MAX_LABELLED else {}
+        past = self._past(since)
         labels = self._labels(window, cut, (stable, canary), found)
         sample = self.log.latencies(window, arms=(stable, canary))
 
@@ -64,11 +71,18 @@ class EventObserver:
                 errors=_counts(errors) if errors and errors.users else Missing(reason="no users have been seen yet"),
                 labels=labels.get(name, Missing(reason="no labels have arrived")),
                 latency=_latencies(sample, name, found),
-                metrics={LABEL: label_metric(labelled, name, found)},
+                metrics=label_metrics(labelled, name, found, past=past) | cut_off,
             )
 
         missing = (*_holes(exposure.unreadable), *_unknown(seen, self.split_of))
         return Observation(stable=arm(stable), canary=arm(canary), missing=missing)
+
+    def _past(self, since: datetime) -> "pd.Series[float] | None":
+        """What users had before anybody was dealt: labels that had arrived by then, which no arm can have touched."""
+        if self.before is None:
+            return None
+        window = Window(stage=self.stage, endpoint=self.endpoint, begin=since - self.before, end=since)
+        return own_past(self.log.labelled(window, LabelCut(as_of=since), limit=MAX_LABELLED).frame)
 
     def _labels(
         self, window: Window, cut: LabelCut, arms: tuple[str, str], found: "Sequence[Period]"

@@ -2,8 +2,9 @@
 
 Rules:
     1. while the version before keeps its holdback, a gate that fails with certainty takes the new one back;
-    2. versions that have had no users for as long as the plan keeps them warm are removed, or scaled down; nothing is
-       removed while a rollout runs, in a freeze window, or while the last word was not a promotion.
+    2. versions that have had no users for as long as the plan keeps them warm are removed, or scaled down, and so are
+       the arms of an experiment that is over, also where nobody won; nothing is removed while a rollout runs, in a
+       freeze window, or while the last word was a rollback.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,17 +35,21 @@ def settle(situation: Situation, *, losers: Iterable[Candidate] = ()) -> Decisio
         reason = f"after its promotion: {failed.gate}: {failed.reason}"
         return Abort(deployments=(state.stable,), reason=reason, gates=found.gates)
     if idle := tuple(_leaving(situation, losers)):
-        reason = f"without users for {situation.terms.keep_warm} since the promotion"
+        end = "promotion" if state.phase == marks.SUCCESSFUL else "experiment"
+        reason = f"without users for {situation.terms.keep_warm} since the {end}"
         return Retire(deployments=idle, leftover=situation.terms.leftover, reason=reason)
     return None
 
 
 def _leaving(situation: Situation, losers: Iterable[Candidate]) -> Iterator[str]:
     state, terms = situation.state, situation.terms
-    if terms.keep_warm is None or state.since is None or state.rollout or state.phase != marks.SUCCESSFUL:
+    if terms.keep_warm is None or state.since is None or state.rollout:
+        return
+    if state.phase not in {marks.SUCCESSFUL, marks.INCONCLUSIVE}:
         return
     if situation.now - state.since < terms.keep_warm or next(terms.frozen(situation.now), None):
         return
-    for one in (*state.idle, *losers):
+    idle = state.idle if state.phase == marks.SUCCESSFUL else ()
+    for one in (*idle, *losers):
         if terms.leftover == "remove" or one.processes > 1:
             yield one.deployment

@@ -17,6 +17,15 @@ from pipelines.promotion.terms import Approvals, EndAction, Expiry, FreezeWindow
 
 PERCENT: Final = 100
 
+BOUNDS: Final = (
+    "least and largest value that a user can have, known beforehand: exact at every look, for first_label (each user's"
+    " first label, by arrival) without a burn-in; a value outside holds"
+)
+BEFORE: Final = (
+    "how long before the experiment a user's own metric is looked up, to take out of it what their past explains"
+    " (CUPED); null: not used"
+)
+
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
@@ -105,16 +114,25 @@ class LatencyForm(Strict):
 
 
 class MetricForm(Strict):
-    """A metric by user from the labels, compared asymptotically."""
+    """A metric by user from the labels, compared asymptotically, or with bounds exactly."""
 
-    metric: str = Field(min_length=1, description="name of the metric in the observation; label: the labels' own mean")
+    metric: str = Field(min_length=1, description="label: a user's mean label; first_label: their first one")
     margin: float = Field(ge=0, description="loss that is allowed, in the metric's own unit")
     better: Literal["higher", "lower"] = Field(default="higher", description="which direction is good")
     minimum_users: int = Field(default=500, ge=1, description="users of each arm below which nothing is decided")
+    bounds: tuple[float, float] | None = Field(default=None, description=BOUNDS)
+    before: Span | None = Field(default=None, description=BEFORE)
 
     def gate(self) -> MeanGate:
         """What is inside."""
-        return MeanGate(margin=self.margin, better=self.better, minimum_users=self.minimum_users, metric=self.metric)
+        return MeanGate(
+            margin=self.margin,
+            better=self.better,
+            minimum_users=self.minimum_users,
+            metric=self.metric,
+            bounds=self.bounds,
+            before_s=self.before.total_seconds() if self.before else None,
+        )
 
 
 class AgreementForm(Strict):

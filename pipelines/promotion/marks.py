@@ -8,12 +8,13 @@ from mlflow_deploy_plugin.manifests import holds_text, time_text
 from mlflow_deploy_plugin.manifests.model import Hold
 from mlflow_deploy_plugin.spec import annotations
 
-Phase = Literal["progressing", "approved", "frozen", "aborted", "successful"]
+Phase = Literal["progressing", "approved", "frozen", "aborted", "inconclusive", "successful"]
 
 PROGRESSING: Final[Phase] = "progressing"
 APPROVED: Final[Phase] = "approved"
 FROZEN: Final[Phase] = "frozen"
 ABORTED: Final[Phase] = "aborted"
+INCONCLUSIVE: Final[Phase] = "inconclusive"
 SUCCESSFUL: Final[Phase] = "successful"
 
 MAX_REASON: Final = 300
@@ -91,7 +92,7 @@ def concluded(*, is_won: bool, now: datetime) -> Marks:
         annotations.BASELINE: None,
         annotations.ROLLOUT: None,
         annotations.STEP: None,
-        annotations.PHASE: SUCCESSFUL if is_won else ABORTED,
+        annotations.PHASE: SUCCESSFUL if is_won else INCONCLUSIVE,
         annotations.SINCE: _second(now),
     }
 

@@ -48,6 +48,8 @@ class State:
     """The version before stable, where it kept users after the promotion: the control of what comes later."""
     idle: tuple[Candidate, ...] = ()
     """Versions that were stable before and have no users."""
+    waiting: tuple[Candidate, ...] = ()
+    """Versions without users that are no candidates now: they are held, or others are in a rollout."""
     rollout: str = ""
     """Operation that began the rollout; empty: none runs."""
     phase: str = ""
@@ -137,15 +139,17 @@ def state_of(
     before = [one for one in beside if one.deployment in retired]
     active = [one for one in others if one.weight or one.mirrored]
     fresh = [one for one in others if route.held(one.model_digest) is None]
+    candidates = tuple(active or fresh or others)
     return State(
         endpoint=route.endpoint,
         stage=route.stage,
         stable=route.stable,
         stable_weight=route.weights[route.stable],
-        candidates=tuple(active or fresh or others),
+        candidates=candidates,
         baseline=baseline,
         holdback=next((one for one in before if one.weight), None),
         idle=tuple(one for one in before if not one.weight),
+        waiting=tuple(one for one in others if one not in candidates),
         rollout=route.rollout,
         phase=route.phase,
         step=route.step,

@@ -15,7 +15,7 @@ from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-ROLLOUT_PHASES: Final = ("none", "progressing", "approved", "frozen", "aborted", "successful", "other")
+ROLLOUT_PHASES: Final = ("none", "progressing", "approved", "frozen", "aborted", "inconclusive", "successful", "other")
 OUTCOMES: Final = ("success", "failed", "abandoned")
 SHORT: Final = 12
 """Characters of a commit in a label."""

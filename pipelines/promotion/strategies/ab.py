@@ -9,7 +9,9 @@ Rules, in this order:
     4. an arm whose weight the plan has raised grows; other edits of the weights hold;
     5. the best arm that is better than stable with certainty, and within every gate, has won: after the bake time, and
        an approval where one is asked for, it takes over, or is only declared;
-    6. at the maximum length the experiment ends as declared.
+    6. at the maximum length the experiment ends as declared;
+    7. arms without users leave when they have been kept warm long enough, whether somebody won or not; where a rollback
+       took the last arm out, all stay for people to look at.
 
 Chances: alpha is split over the gates and the success metric; a gate's part evenly over the arms (Bonferroni), the
 success metric's by Holm's steps. All of it holds at every look. That the best of several winners beats the second best
@@ -40,7 +42,7 @@ from pipelines.promotion.decision import (
     SetWeights,
     Unchanged,
 )
-from pipelines.promotion.forms import PERCENT, ExpiryForm, Percent, PlanForm, Span, Strict, weight_of
+from pipelines.promotion.forms import BEFORE, BOUNDS, PERCENT, ExpiryForm, Percent, PlanForm, Span, Strict, weight_of
 from pipelines.promotion.judging import judged, result, verdict
 from pipelines.promotion.observation import Observation, Observed
 from pipelines.promotion.situation import MANUAL, Demand, Situation, obstacles, waits
@@ -112,10 +114,11 @@ class Ab:
         return f"experiment {self.experiment} runs with {len(self.active(state))} of {len(self.arms)} arms"
 
     def losers(self, state: State) -> tuple[Candidate, ...]:
-        """Arms that have lost their users to the winner."""
+        """Arms that have no users any more, since the experiment is over; also those that were taken out and held."""
         if state.salt != self.salt(state) or state.rollout:
             return ()
-        return tuple(one for one in state.candidates if one.deployment in self.arms and not one.weight)
+        known = (*state.candidates, *state.waiting)
+        return tuple(one for one in known if one.deployment in self.arms and not one.weight)
 
     def active(self, state: State) -> tuple[Candidate, ...]:
         """Arms that have users."""
@@ -144,11 +147,26 @@ class SuccessForm(Strict):
     baseline: Percent | None = Field(default=None, description="per cent of stable's users, where it is a ratio")
     deviation: float | None = Field(default=None, gt=0, description="standard deviation by user, where it is a metric")
     minimum_users: int = Field(default=500, ge=1, description="users of each arm below which nobody wins")
+    bounds: tuple[float, float] | None = Field(default=None, description=BOUNDS)
+    before: Span | None = Field(default=None, description=BEFORE)
+
+    @model_validator(mode="after")
+    def _is_a_metric(self) -> "SuccessForm":
+        if self.metric in {"labels", "errors"} and (self.bounds or self.before):
+            raise ValueError(f"bounds and before are of a metric by user; {self.metric} is a ratio, and exact as it is")
+        return self
 
     def value(self) -> Success:
         """What is inside."""
         if self.metric not in {"labels", "errors"}:
-            gate = MeanGate(margin=0, better=self.better, minimum_users=self.minimum_users, metric=self.metric)
+            gate = MeanGate(
+                margin=0,
+                better=self.better,
+                minimum_users=self.minimum_users,
+                metric=self.metric,
+                bounds=self.bounds,
+                before_s=self.before.total_seconds() if self.before else None,
+            )
             return Success(gate=gate, minimum_effect=self.minimum_effect, deviation=self.deviation)
         ratio = ErrorRatioGate(
             minimum_users=self.minimum_users,
@@ -357,4 +375,13 @@ def _ended(ab: Ab, situation: Situation, active: tuple[Candidate, ...]) -> Decis
     best = max(seen, key=lambda each: (each.effect or 0.0, each.arm), default=None)
     if action == "promote" and best is not None and (best.effect or 0.0) > 0:
         return Promote(deployment=best.arm, reason=f"{reason}; the best as far as seen takes over", gates=found.gates)
-    return Conclude(winner="", ends_split=True, reason=reason, gates=found.gates)
+    return Conclude(winner="", ends_split=True, reason=f"{reason}; {_leave(situation, ab)}", gates=found.gates)
+
+
+def _leave(situation: Situation, ab: Ab) -> str:
+    """What becomes of the arms, in words."""
+    names, kept = ", ".join(ab.arms), situation.terms.keep_warm
+    if kept is None:
+        return f"{names} stay without users until somebody removes them"
+    end = "are removed" if situation.terms.leftover == "remove" else "are scaled down"
+    return f"{names} stay without users for {kept} and then {end}"

@@ -213,6 +213,18 @@ def test_a_full_gpu_takes_a_canary_back_and_the_evidence_says_what_was_read(plan
     assert '[model_gpu_memory_used_bytes{model_version="churn-v2"}]' in gate["reason"]
 
 
+@pytest.mark.parametrize("verb", ["status", "plan", "promote"])
+def test_a_tick_looks_at_the_repository_once(planned: World, verb: str) -> None:
+    tick(planned)
+    serve(planned, 300, "a")
+    prometheus = CannedPrometheus()
+    doors = replace(planned.doors, open_prometheus=lambda _: prometheus.client())
+    for source in ("events", "prometheus=http://p.invalid"):
+        planned.repository.fetches = 0
+        assert main([verb, "--endpoint", "churn", "--source", source], doors=doors) == 0
+        assert planned.repository.fetches == 1
+
+
 def test_a_prometheus_that_is_away_changes_nothing_and_is_tried_later(planned: World) -> None:
     world, prometheus = planned, CannedPrometheus(is_away=True)
     tick(world)

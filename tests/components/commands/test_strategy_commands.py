@@ -132,6 +132,45 @@ def test_an_experiment_finds_its_winner_and_the_losers_leave(world: World, tmp_p
     assert tick(world).startswith("unchanged")
 
 
+def test_an_experiment_takes_out_what_the_users_own_past_explains(world: World) -> None:
+    world.join(weight=0)
+    world.join(weight=0, name="churn-v3", version=3)
+    people, past = world.people(1200), dict.fromkeys(["churn", "churn-v2", "churn-v3"], 0.0)
+    plan(world, AB.replace("metric: labels, minimum_effect: 10, baseline: 40", "metric: label, minimum_effect: 1"))
+    world._numbers = -600  # minutes before the experiment
+    world.traffic(people, prefix="a", wrong=past)
+    world._numbers = 0
+    world.now = world.repository.head().time
+    tick(world)
+    world.traffic(people, prefix="a", wrong=past)
+    world.now += timedelta(hours=1)
+    plain = tick(world, "status")
+    asked = AB.replace(
+        "metric: labels, minimum_effect: 10, baseline: 40", "metric: label, minimum_effect: 1, before: 90d"
+    )
+    plan(world, asked)
+    adjusted = tick(world, "status")
+    assert "gate churn-v2 success (label)" in plain
+    assert "adjusted by their past" not in plain
+    assert "adjusted by their past" in adjusted
+
+
+def test_the_arms_of_an_experiment_that_nobody_won_leave_by_a_commit(world: World) -> None:
+    world.join(weight=0)
+    world.join(weight=0, name="churn-v3", version=3)
+    plan(world, AB + "  maximum_length: 1h\n")
+    world.now = world.repository.head().time
+    tick(world)
+    world.now += timedelta(hours=2)
+    assert "churn-v2, churn-v3 stay without users for 1:00:00 and then are removed" in tick(world)
+    assert (world.weights, world.endpoint.route.phase) == ({"churn": 1000}, "inconclusive")
+    assert "is over" in tick(world)
+    world.now += timedelta(hours=2)
+    assert "without users for 1:00:00 since the experiment" in tick(world)
+    assert list(world.endpoint.deployments) == ["churn"]
+    assert tick(world).startswith("unchanged")
+
+
 def test_an_arm_that_fails_is_taken_out_as_the_tick_of_a_guard(world: World) -> None:
     world.join(weight=0)
     world.join(weight=0, name="churn-v3", version=3)

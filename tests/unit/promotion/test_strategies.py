@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,7 +90,8 @@ def seen(name: str, *, users: int = 4000, failed: int = 40, mean: float = 0.3, s
     """An arm beside stable, of whose users 1 % fail and 30 % have the label."""
 
     def values(rate: float) -> list[float]:
-        return [1.0] * round(users * rate) + [0.0] * (users - round(users * rate))
+        sorted_ = [1.0] * round(users * rate) + [0.0] * (users - round(users * rate))
+        return [float(value) for value in np.random.default_rng(1).permutation(sorted_)]
 
     rest = 0.6 if share == 0.2 else 1 - share
     others = round(users * rest / share)
@@ -234,6 +236,54 @@ def test_an_experiment_without_a_winner_ends_as_declared(end: Any, kind: type) -
         assert decision.ends_split
     if isinstance(decision, Promote):
         assert decision.deployment == "v4"
+
+
+def test_the_arms_of_an_experiment_without_a_winner_leave_when_they_were_warm_long_enough() -> None:
+    terms = Terms(gates=(ERRORS,), expiry=Expiry(after=DAY), keep_warm=HOUR)
+    plan = make_ab(terms=terms)
+    ended = decide(plan, in_ab(plan, v4=200, v5=200), (seen("v4"), seen("v5")), NOW)
+    assert isinstance(ended, Conclude)
+    assert ended.reason.endswith("v4, v5 stay without users for 1:00:00 and then are removed")
+    assert isinstance(plan.strategy, Ab)
+    over = make_state(candidate("v5"), rollout="", phase="inconclusive", waiting=(candidate("v4"),), since=NOW)
+    over = replace(over, salt=plan.strategy.salt(over))
+    assert isinstance(decide(plan, over, (), NOW + HOUR / 2), Unchanged)
+    left = decide(plan, over, (), NOW + HOUR)
+    assert isinstance(left, Retire)
+    assert left.deployments == ("v5", "v4")
+    assert left.reason == "without users for 1:00:00 since the experiment"
+    assert isinstance(decide(plan, replace(over, phase="aborted"), (), NOW + HOUR), Unchanged)
+    for_ever = make_ab(terms=replace(terms, keep_warm=None))
+    told = decide(for_ever, in_ab(for_ever, v4=200, v5=200), (seen("v4"), seen("v5")), NOW)
+    assert told.reason.endswith("stay without users until somebody removes them")
+
+
+def test_a_metric_with_bounds_is_compared_exactly_and_a_value_outside_holds() -> None:
+    bounded = Success(gate=MeanGate(margin=0, metric="label", bounds=(0, 1), minimum_users=2), minimum_effect=0.1)
+    plan = make_ab(success=bounded)
+    assert isinstance(decide(plan, in_ab(plan, v4=200, v5=200), (seen("v4", mean=0.6), seen("v5")), NOW), Promote)
+    small = make_ab(success=replace(bounded, gate=replace(bounded.gate, bounds=(0, 0.5))))
+    decision = decide(small, in_ab(small, v4=200, v5=200), (seen("v4", mean=0.6), seen("v5")), NOW)
+    assert isinstance(decision, Hold)
+    assert "label of a user is 1, outside its bounds 0 to 0.5" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{metric: label, minimum_effect: 1, bounds: [1, 0]}", "the smaller first"),
+        ("{metric: label, minimum_effect: 1, bounds: [0, 1], before: 7d}", "leave out bounds, or before"),
+        ("{metric: errors, minimum_effect: 1, before: 7d}", "errors is a ratio, and exact as it is"),
+    ],
+)
+def test_what_a_metric_cannot_be_is_refused(written: str, said: str) -> None:
+    text = f"""
+apiVersion: modelserve.io/v1alpha1
+kind: Rollout
+spec: {{strategy: ab, experiment: e1, arms: [{{deployment: v4, weight: 10}}], success: {written}}}
+"""
+    with pytest.raises(ManifestError, match=said):
+        read_plan(text, path="rollout.yaml")
 
 
 @pytest.mark.parametrize(
@@ -486,7 +536,7 @@ GATES = st.builds(
     plan=st.sampled_from(PLANS),
     candidates=CANDIDATES,
     gates=st.lists(GATES, max_size=4),
-    phase=st.sampled_from(["", "progressing", "approved", "frozen", "aborted", "successful"]),
+    phase=st.sampled_from(["", "progressing", "approved", "frozen", "aborted", "inconclusive", "successful"]),
     is_salted=st.booleans(),
     has_rollout=st.booleans(),
     has_holdback=st.booleans(),
