@@ -183,7 +183,8 @@ def _formats(prepared: Prepared, subject: Subject) -> list[Format]:
 def _sample(seat: _Seat, place: _Place, nth: int) -> Sample:
     measured = seat.loads[place.format].run(seat.up, connections=place.connections, seconds=TURN_S)
     cell = Cell(work=place.work, format=place.format, connections=place.connections, subject=seat.name)
-    return Sample(cell=cell, turn=Turn(round=place.round, of=place.of, nth=nth), **asdict(measured))
+    figures = {name: figure for name, figure in asdict(measured).items() if name != "latencies"}
+    return Sample(cell=cell, turn=Turn(round=place.round, of=place.of, nth=nth), **figures)
 
 
 def _footprint(seat: _Seat, work: str, nth: int) -> Footprint:

@@ -30,10 +30,29 @@ function request()
   return requests[nth]
 end
 
+-- Latencies as [microseconds, how many]: values that differ by less than a fiftieth are one, the largest of them.
+local function distribution(latency)
+  local parts, upper, held, biggest = {}, 0, 0, 0
+  local function keep()
+    if held > 0 then parts[#parts + 1] = string.format("[%d, %d]", biggest, held) end
+  end
+  for index = 1, #latency do
+    local value, count = latency(index)
+    if value > upper then
+      keep()
+      upper, held = value * 1.02, 0
+    end
+    held, biggest = held + count, value
+  end
+  keep()
+  return "[" .. table.concat(parts, ", ") .. "]"
+end
+
 function done(summary, latency, all)
   local errors = summary.errors
   io.write(string.format(
-    '\n{"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "failed": %d, "socket_errors": %d}\n',
+    '\n{"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "failed": %d, "socket_errors": %d,'
+      .. ' "latencies": %s}\n',
     summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), errors.status,
-    errors.connect + errors.read + errors.write + errors.timeout))
+    errors.connect + errors.read + errors.write + errors.timeout, distribution(latency)))
 end

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipelines.benchmark.accounting import busy_s
+from pipelines.benchmark.latencies import Latencies
 from pipelines.benchmark.machine import Machine
 from pipelines.benchmark.stage import HOST, SubjectError, Up
 from pipelines.benchmark.wires import Wire
@@ -42,6 +43,7 @@ class Measured:
     """Checked answers that were not the model's own."""
     foreign_share: float
     """Of the server's core and that time, what others took: above some per cent, mistrust the seconds."""
+    latencies: Latencies
 
 
 def put_requests(prepared: Prepared, wire: Wire, folder: Path) -> None:
@@ -91,9 +93,10 @@ class Load:
             checked=checks.checked,
             wrong=checks.wrong,
             foreign_share=max(0.0, core_s - cpu_s) / elapsed_s,
+            latencies=Latencies.of(told["latencies"]),
         )
 
-    def _wrk(self, port: int, *, connections: int, seconds: float) -> dict[str, int]:
+    def _wrk(self, port: int, *, connections: int, seconds: float) -> dict[str, Any]:
         wrk = (
             *(self.machine.wrk, "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s"),
             *(
@@ -111,7 +114,7 @@ class Load:
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if done.returncode != 0 or not lines:
             raise SubjectError(f"wrk failed: {(done.stderr or done.stdout).strip()[-300:]}")
-        told: dict[str, int] = json.loads(lines[-1])
+        told: dict[str, Any] = json.loads(lines[-1])
         return told
 
 

@@ -6,6 +6,7 @@ from statistics import median
 from typing import Final
 
 from pipelines.benchmark.results import BASE, Cell, Figures, Footprint, Layer, Report, Spread, figures, layers
+from pipelines.benchmark.soak import Soaked
 
 _QUIET: Final = 0.05
 _BUSY: Final = 0.25
@@ -176,3 +177,25 @@ def _absences(report: Report) -> str:
 def _subjects(report: Report) -> str:
     lines = ([name, report.versions.get(name, ""), about] for name, about in report.subjects.items())
     return table(["server", "version", "what it is"], *lines)
+
+
+def soaked(found: Soaked) -> str:
+    """What a soak found, and whether what must hold does."""
+    head = ("server", "seconds", "requests", "p50 ms", "p99 ms", "p99.9 ms", "longest ms", "MB at first", "MB at last")
+    lines = []
+    for name, stretches in found.stretches.items():
+        latencies = found.latencies(name)
+        percentiles = [f"{latencies.percentile_ms(one):.2f}" for one in (50, 99, 99.9)]
+        seconds, requests = sum(one.seconds for one in stretches), sum(one.requests for one in stretches)
+        memory = [f"{stretches[at].pss_mb:.1f}" for at in (0, -1)]
+        lines.append([name, f"{seconds:.0f}", f"{requests:,}", *percentiles, f"{latencies.longest_ms:.1f}", *memory])
+    claims = [
+        [
+            claim.what,
+            f"{claim.figure:.2f} {claim.unit}",
+            f"{claim.limit:.2f} {claim.unit}",
+            "yes" if claim.holds else "no",
+        ]
+        for claim in found.claims()
+    ]
+    return f"{table(head, *lines)}\n\n{table(['must hold', 'found', 'at most', 'holds'], *claims)}"

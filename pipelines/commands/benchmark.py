@@ -7,11 +7,13 @@ which both were loaded one right after the other.
 
   --peers        measures servers of others too, each in an environment of its own that uv makes once in --cache. Ray
                  Serve and KServe are left out: they listen on every address.
+  --soak         one client for minutes, and the empty app in between: stalls, tails, and memory that grows
   --document     writes the tables of --results into a document, between its markers
   --gate         judges a file of pytest-benchmark against stored ratios instead of measuring servers
 
-Exit codes: 0 done, 1 --gate found something slower than --limit, 2 what you can fix (no wrk, one core, a name that is
-not known), 3 a program failed. A server that cannot be installed or started is a row with the reason.
+Exit codes: 0 done, 1 --gate found something slower than --limit or --soak a limit passed, 2 what you can fix (no wrk,
+one core, a name that is not known), 3 a program failed. A server that cannot be installed or started is a row with the
+reason.
 """
 
 import argparse
@@ -42,6 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peers", type=_names, nargs="?", const=(), default=None, metavar="NAMES", help="others' servers, or all known"
     )
+    parser.add_argument(
+        "--soak",
+        type=_span,
+        default=None,
+        metavar="N",
+        help="instead: ask the last of --subjects (default log-full) for N seconds on one connection; exit 1 where p99,"
+        " the longest answer or memory is beyond its limit",
+    )
     parser.add_argument("--cache", default="", metavar="DIR", help="environments of peers (default: the user's cache)")
     parser.add_argument(
         "--out", default="", metavar="DIR", help="folder of the results (default: HOME/benchmarks/TIME)"
@@ -69,7 +79,9 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         return benchmark_gate.run(options, doors)
     from pipelines.commands import benchmark_job  # noqa: PLC0415  NumPy, packaging
 
-    return benchmark_job.rewrite(options, doors) if options.document else benchmark_job.run(options, doors)
+    if options.document:
+        return benchmark_job.rewrite(options, doors)
+    return benchmark_job.soak(options, doors) if options.soak else benchmark_job.run(options, doors)
 
 
 def _names(text: str) -> tuple[str, ...]:

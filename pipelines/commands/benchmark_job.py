@@ -14,11 +14,12 @@ from types import FrameType
 from typing import Final
 
 from mlflow_deploy_plugin.config.home import Home
-from mlflow_deploy_plugin.errors import EXIT_DONE, ConfigError
+from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ConfigError
 from pipelines.benchmark import machine, peers, plot, tables
+from pipelines.benchmark import soak as soaking
 from pipelines.benchmark.course import Course, Schedule
 from pipelines.benchmark.environments import Environments
-from pipelines.benchmark.results import Report, joined, tracked
+from pipelines.benchmark.results import EMPTY, Report, joined, tracked
 from pipelines.benchmark.stage import Stage
 from pipelines.benchmark.subjects import Subject, by_name, empty, ours
 from pipelines.benchmark.works import WORKS, prepare
@@ -28,6 +29,9 @@ from pipelines.commands.doors import Doors
 RESULTS: Final = "results.json"
 TRACKED: Final = "tracked.json"
 PLOT: Final = "results.png"
+SOAK: Final = "soak.json"
+SOAKED: Final = "log-full"
+"""What is soaked unless said: a deployment logs everything by default."""
 
 
 def run(options: argparse.Namespace, doors: Doors) -> int:
@@ -36,8 +40,7 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     Raises:
         ModelserveError: an argument is wrong, or this machine cannot measure.
     """
-    path = doors.environment.get("PATH", os.defpath)
-    found = machine.find(os.sched_getaffinity(0), lambda name: shutil.which(name, path=path))
+    found = machine.find(os.sched_getaffinity(0), _which(doors))
     works = _chosen(options.works, list(WORKS), what="work")
     out = _folder(options, doors)
     began = doors.now().isoformat()
@@ -58,6 +61,36 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     doors.say(f"\nresults: {out}")
     summary.append(options.summary, text)
     return EXIT_DONE
+
+
+def soak(options: argparse.Namespace, doors: Doors) -> int:
+    """One client for minutes; the exit code says whether what must hold does.
+
+    Raises:
+        ModelserveError: an argument is wrong, this machine cannot measure, or a server stopped answering.
+    """
+    found = machine.find(os.sched_getaffinity(0), _which(doors))
+    (name, *_) = _chosen(options.works, list(WORKS), what="work")
+    out = _folder(options, doors)
+    with tempfile.TemporaryDirectory(prefix="modelserve-benchmark-") as scratch, _on_core(found.load_core), _ended():
+        folder = Path(scratch)
+        own = by_name((empty(), *ours(Home(root=folder / "home"))))
+        chosen = own[_chosen(options.subjects or (SOAKED,), list(own), what="subject")[-1]]
+        prepared = prepare(WORKS[name], folder / "works" / name)
+        told = soaking.run(
+            Stage.real(found), prepared, (own[EMPTY], chosen), folder / "soak", seconds=options.soak, tell=doors.warn
+        )
+    documents.write(out / SOAK, json.dumps(asdict(told), indent=1) + "\n")
+    text = f"Measured {doors.now():%Y-%m-%d %H:%M} UTC on {machine.describe()}.\n\n{tables.soaked(told)}"
+    doors.say(text)
+    doors.say(f"\nresults: {out}")
+    summary.append(options.summary, text)
+    return EXIT_DONE if all(claim.holds for claim in told.claims()) else EXIT_BAD_VERDICT
+
+
+def _which(doors: Doors) -> Callable[[str], str | None]:
+    path = doors.environment.get("PATH", os.defpath)
+    return lambda name: shutil.which(name, path=path)
 
 
 def rewrite(options: argparse.Namespace, doors: Doors) -> int:

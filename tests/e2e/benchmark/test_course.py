@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.benchmark import machine, peers
+from pipelines.benchmark import machine, peers, soak
 from pipelines.benchmark.course import Course, Schedule
 from pipelines.benchmark.environments import Environments
 from pipelines.benchmark.peers import Peer
 from pipelines.benchmark.results import Report, Sample, figures
 from pipelines.benchmark.stage import Placed, Stage, launch
 from pipelines.benchmark.subjects import Ground, Subject, by_name, empty
+from pipelines.benchmark.tables import soaked
 from pipelines.benchmark.wires import PLAIN
 from pipelines.benchmark.works import WORKS, Prepared
 
@@ -146,6 +147,18 @@ def test_a_server_that_ends_while_it_is_loaded_is_a_reason_and_the_empty_app_is_
     (absence,) = course.absences.values()
     assert absence.subject == "mortal"
     assert "answered nothing" in absence.reason
+
+
+def test_a_soak_tells_tails_memory_and_what_must_hold(tmp_path: Path) -> None:
+    rows = np.arange(60, dtype=float).reshape(2, 30)
+    prepared = Prepared(work=WORKS["tabular"], folder=tmp_path, rows=rows, answers=rows[:, :1])
+    stage = Stage.real(machine.find(os.sched_getaffinity(0)))
+    right = subject("right", server("(200, row[0])"))
+    found = soak.run(stage, prepared, (empty(), right), tmp_path / "soak", seconds=2, tell=lambda _: None)
+    assert [len(stretches) for stretches in found.stretches.values()] == [2, 2]
+    assert found.latencies("right").total == sum(one.requests - one.checked for one in found.stretches["right"]) > 0
+    assert {claim.what: claim.holds for claim in found.claims()}["failed, lost or wrong"]
+    assert "| right" in soaked(found)
 
 
 def test_a_peer_that_cannot_be_installed_is_a_reason(run: Run, tmp_path: Path) -> None:
