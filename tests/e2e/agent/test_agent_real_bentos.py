@@ -3,14 +3,16 @@
 import os
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlflow_deploy_plugin import manifests
-from mlflow_deploy_plugin.manifests.model import Deployment
+from mlflow_deploy_plugin.manifests.model import Deployment, Mirror
 from mlflow_deploy_plugin.packaging import Packaged
+from pipelines.analysis.arms import UserCounts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -77,6 +79,35 @@ def test_a_trace_goes_through_the_gateway_into_the_answer_and_the_event_store(ma
         return [] if found is None else found["span_id"].to_pylist()
 
     machine.until(lambda: spans() == [span_id])
+
+
+def test_a_shadow_predicts_for_every_copy_and_costs_no_request(
+    machine: Any, serving: Callable[..., Deployment]
+) -> None:
+    from pipelines.monitoring.events import EventStore  # noqa: PLC0415  the other tests do not pay for it
+    from pipelines.monitoring.shadowing import ShadowObserver  # noqa: PLC0415
+
+    live, other = (machine.said.deployments["churn"].bento == serving("x", which).model.bento for which in (0, 1))
+    assert live != other
+    machine.join(serving("churn-shadow", int(live)), weight=0)
+    began = datetime.now(UTC)
+    whole = Mirror(deployment="churn-shadow", share=1000)
+    machine.apply(lambda files: manifests.set_mirror(files, "production", "churn", whole))
+
+    def pairs(log: EventStore) -> int:
+        observer = ShadowObserver(log=log, stage="production", endpoint="churn", share=1000)
+        seen = observer.observe(stable="churn", canary="churn-shadow", since=began, now=datetime.now(UTC))
+        if not isinstance(seen.disagreeing, UserCounts):
+            return 0
+        assert seen.disagreeing.users == seen.disagreeing.users_with_event  # one model says 1, the other 2
+        return seen.disagreeing.users
+
+    with EventStore(str(machine.home.events)) as log, machine.load() as told:
+        machine.until(lambda: pairs(log) >= 100)
+    machine.apply(lambda files: manifests.set_mirror(files, "production", "churn", None))
+    machine.apply(lambda files: manifests.remove_deployment(files, "production", "churn-shadow"))
+    assert told["answers"].keys() == {"200"}, told
+    assert told["versions"].keys() == {"churn"}
 
 
 def ready(machine: Any, deployment: str) -> int:
