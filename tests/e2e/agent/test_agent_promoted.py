@@ -1,6 +1,7 @@
 """Decisions of the engine, served: real Envoy, real processes, the real command, and load from another process."""
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,7 +54,9 @@ def users(machine: Any) -> Mapping[str, int]:
     return {name: weight for name, weight in machine.said.endpoints["churn"].weights.items() if weight}
 
 
-def test_a_blue_green_switch_and_the_way_back_fail_no_request(machine: Any, make_deployment: Make) -> None:
+def test_a_blue_green_switch_and_the_way_back_fail_no_request(
+    machine: Any, make_deployment: Make, record_property: Any
+) -> None:
     machine.start()
     machine.create(make_deployment("churn"))
     machine.join(make_deployment("churn-v2"), weight=0)
@@ -64,6 +67,8 @@ def test_a_blue_green_switch_and_the_way_back_fail_no_request(machine: Any, make
         assert users(machine) == {"churn-v2": 1000}
         assert {machine.ask(user=f"u{number}").version for number in range(20)} == {"churn-v2"}
         assert "rolled back churn-v2" in run(machine, "rollback")
+        committed = machine.repository.head().time.timestamp()
+        record_property("back_within_s", time.time() - committed)  # git's times are whole seconds
         assert users(machine) == {"churn": 1000}
         assert {machine.ask(user=f"u{number}").version for number in range(20)} == {"churn"}
     assert told["answers"].keys() == {"200"}, told
