@@ -14,6 +14,7 @@ from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import AgentError, ConfigError, PackagingError
 from mlflow_deploy_plugin.spec.grpc import ADDRESS
 from mlflow_deploy_plugin.spec.settings import PREFIX
+from mlflow_deploy_plugin.spec.sockets import SOCKET, socket_name
 
 _QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -56,15 +57,18 @@ class BentoLauncher:
         tag = unit.deployment.model.bento
         try:
             bento = find(self.home, tag)
-            interpreter = python(self.home, read_spec(bento)) if bento else None
+            spec = read_spec(bento) if bento else None
+            interpreter = python(self.home, spec) if spec else None
         except (ConfigError, PackagingError) as error:
             raise AgentError(str(error)) from error
-        if bento is None:
+        if bento is None or spec is None:
             raise AgentError(
                 f"Bento {tag} is not in the store {self.home.bentos};"
                 " create the deployment on this machine, or bring the Bento here by 'bentoml import'"
             )
         source = bento / SOURCE
+        beside = {"socket": socket_name(place.port)} if spec.has_socket else {}
+        named = {SOCKET: beside["socket"]} if beside else {}
         return Launch(
             command=(
                 str(interpreter or sys.executable),
@@ -72,9 +76,9 @@ class BentoLauncher:
                 *("--bento", str(source), "--host", "127.0.0.1", "--port", str(place.port)),
             ),
             cwd=source,
-            environment={**worker_environment(unit, place, home=self.home), "PYTHONPATH": str(source)},
+            environment={**worker_environment(unit, place, home=self.home), **named, "PYTHONPATH": str(source)},
             log=log_of(self.home, unit, place.slot),
-            record=place.record,
+            record={**place.record, **beside},
         )
 
 

@@ -43,6 +43,8 @@ class Worker:
     slot: int
     port: int
     pid: int
+    socket: str = ""
+    """Where it answers HTTP beside its port; empty: nowhere."""
     draining_s: float | None = None
     """Seconds since it was told to take nothing new; ``None``: it was not."""
     is_stopping: bool = False
@@ -341,7 +343,7 @@ def _hosts(situation: Situation, clusters: set[str]) -> Iterator[PublishHosts]:
 def _host(worker: Worker, cluster: str) -> Host:
     is_draining = worker.draining_s is not None
     if not is_grpc(cluster):
-        return Host(port=worker.port, is_draining=is_draining)
+        return Host(port=worker.port, socket=worker.socket, is_draining=is_draining)
     return Host(port=grpc_port(worker.port), is_draining=is_draining, asked_port=worker.port)
 
 

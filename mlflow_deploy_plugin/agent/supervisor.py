@@ -20,6 +20,7 @@ from mlflow_deploy_plugin.agent.plan import Trial, Worker
 from mlflow_deploy_plugin.agent.processes import Processes, Running
 from mlflow_deploy_plugin.agent.units import Unit, deployment_of, grpc_port
 from mlflow_deploy_plugin.errors import AgentError
+from mlflow_deploy_plugin.spec.sockets import abstract, socket_name
 
 KIND: Final = "worker"
 WELL_S: Final = 20.0
@@ -49,6 +50,7 @@ class _Known:
     unit: str
     slot: int
     port: int
+    socket: str = ""
     devices: tuple[str, ...] = ()
     replica: int = 0
     replica_devices: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ class Supervisor:
                 unit=one.unit,
                 slot=one.slot,
                 port=one.port,
+                socket=one.socket,
                 pid=pid,
                 draining_s=None if one.draining_since is None else now - one.draining_since,
                 is_stopping=one.stopping_since is not None,
@@ -185,7 +188,7 @@ class Supervisor:
         launch = self.launcher(unit, Place(slot=slot, port=port, devices=devices, record=record))
         log_from = launch.log.stat().st_size if launch.log.exists() else 0
         running = self.processes.start(launch)
-        return _known(running, {**record, "log": str(launch.log)}, log_from=log_from, began=self.clock())
+        return _known(running, {**launch.record, "log": str(launch.log)}, log_from=log_from, began=self.clock())
 
     def _replica_devices(self, unit: Unit, slot: int) -> tuple[str, ...]:
         count = unit.deployment.resources.gpu
@@ -303,6 +306,7 @@ def _known(running: Running, record: Mapping[str, Any], *, log_from: int, began:
         unit=record["unit"],
         slot=record["slot"],
         port=record["port"],
+        socket=record.get("socket", ""),
         devices=tuple(record["devices"]),
         replica=record["replica"],
         replica_devices=tuple(record["replica_devices"]),
@@ -334,9 +338,19 @@ def _free_port(taken: set[int]) -> int:
     for _ in range(500):
         port = random.choice(PORTS)  # noqa: S311  not for secrets
         pair = {port, grpc_port(port)}
-        if not pair & {held for one in taken for held in (one, grpc_port(one))} and all(map(_is_free, pair)):
+        is_ours = bool(pair & {held for one in taken for held in (one, grpc_port(one))})
+        if not is_ours and all(map(_is_free, pair)) and _is_free_socket(socket_name(port)):
             return port
     raise AgentError(f"no free port on 127.0.0.1 between {PORTS.start} and {PORTS.stop}; stop something that listens")
+
+
+def _is_free_socket(name: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.bind(abstract(name))
+        except OSError:
+            return False  # somebody else's
+    return True
 
 
 def _is_free(port: int) -> bool:

@@ -170,6 +170,7 @@ def _draft(resolved: Resolved, work: Path, options: PackagingOptions, doors: Doo
         python_version=_servable(needs.python),
         requirements=needs.lines,
         reference_digest=digest.of_file(context / REFERENCE_FILE) if sample is not None else "",
+        has_socket=True,
         metadata=_metadata(facts, needs.python),
     )
     tools = _tools(options, doors)

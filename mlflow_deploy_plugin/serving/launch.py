@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Final
 from mlflow_deploy_plugin.errors import EXIT_DONE, EXIT_PROGRAM, ModelserveError
 from mlflow_deploy_plugin.serving import logs
 from mlflow_deploy_plugin.spec.settings import ServingSettings
+from mlflow_deploy_plugin.spec.sockets import SOCKET, abstract
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlflow_deploy_plugin.serving.app import Application
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure()
     try:
         settings = ServingSettings.from_environment(os.environ)
-        listener = _listen(options)
+        listeners = [_listen(options), *_beside(os.environ)]
         from mlflow_deploy_plugin.serving.app import create_app  # noqa: PLC0415  after the cheap refusals
 
         app = create_app(options.bento, settings, worker=_worker_index())
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.freeze()  # what is loaded by now lives as long as the process: the collector need not look at it again
     gc.set_threshold(GC_THRESHOLD, 10, 10)
     sys.setswitchinterval(SWITCH_S)
-    return EXIT_DONE if _run(app, listener, settings) else EXIT_PROGRAM
+    return EXIT_DONE if _run(app, listeners, settings) else EXIT_PROGRAM
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -93,12 +94,21 @@ def _listen(options: argparse.Namespace) -> socket.socket:
     return listener
 
 
+def _beside(environment: Mapping[str, str]) -> list[socket.socket]:
+    """The socket beside the port, where the agent named one."""
+    if not (name := environment.get(SOCKET, "")):
+        return []
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(abstract(name))
+    return [listener]
+
+
 def _worker_index() -> int:
     text = os.environ.get("MODELSERVE_WORKER_INDEX", "0")
     return int(text) if text.isdigit() else 0
 
 
-def _run(app: Application, listener: socket.socket, settings: ServingSettings) -> bool:
+def _run(app: Application, listeners: list[socket.socket], settings: ServingSettings) -> bool:
     """Serve until the end; whether it had begun."""
     import uvicorn  # noqa: PLC0415
     import uvloop  # noqa: PLC0415
@@ -124,11 +134,16 @@ def _run(app: Application, listener: socket.socket, settings: ServingSettings) -
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # uvicorn raises the signal again at its end; we end with 0
-    uvloop.run(_serve(server, app, listener, settings))
+    uvloop.run(_serve(server, app, listeners, settings))
     return bool(server.started)
 
 
-async def _serve(server: Any, app: Application, listener: socket.socket, settings: ServingSettings) -> None:  # noqa: ANN401
+async def _serve(
+    server: Any,  # noqa: ANN401  uvicorn has no types
+    app: Application,
+    listeners: list[socket.socket],
+    settings: ServingSettings,
+) -> None:
     loop = asyncio.get_running_loop()
 
     def leave() -> None:
@@ -138,8 +153,8 @@ async def _serve(server: Any, app: Application, listener: socket.socket, setting
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave)
     _watch(loop, settings.timeout_s + WATCHDOG_S)
-    _logger.info("listening on %s", _address(listener))
-    await server.serve(sockets=[listener])
+    _logger.info("listening on %s", " and ".join(map(_address, listeners)))
+    await server.serve(sockets=listeners)
     faulthandler.cancel_dump_traceback_later()
 
 
@@ -155,7 +170,9 @@ def _watch(loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
 
 def _address(listener: socket.socket) -> str:
     name = listener.getsockname()
-    return f"http://{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{name}"
+    if isinstance(name, tuple):
+        return f"http://{name[0]}:{name[1]}"
+    return f"unix:@{name[1:].decode()}" if isinstance(name, bytes) else f"unix:{name}"
 
 
 if __name__ == "__main__":

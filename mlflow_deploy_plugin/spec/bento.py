@@ -55,6 +55,8 @@ class BentoSpec:
     """Registered name of the predictor that serves: ``pyfunc``, or ``compiled`` where that was found equal to it."""
     predictor_reason: str = ""
     """How it was found equal, or why the model is not compiled."""
+    has_socket: bool = False
+    """Whether its serving code listens on the socket of :mod:`.sockets` too, as that of earlier versions does not."""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:

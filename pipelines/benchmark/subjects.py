@@ -154,7 +154,9 @@ class _Bentos:
 
     def behind_envoy(self, ground: Ground) -> tuple[Placed, ...]:
         (port,) = free_ports(1)
-        return (self.worker(replace(ground, port=port), log="off"), _envoy(ground, self._endpoint(ground), port=port))
+        worker = self.worker(replace(ground, port=port), log="off")
+        host = Host(port=port, socket=worker.launch.record["socket"])
+        return (worker, _envoy(ground, self._endpoint(ground), host))
 
     def _unit(self, ground: Ground, *, log: LogMode) -> Unit:
         return Unit.of(self._deployment(ground, log=log))
@@ -178,7 +180,7 @@ class _Bentos:
         return Endpoint(route=route, deployments={MODEL: self._deployment(ground, log="off")})
 
 
-def _envoy(ground: Ground, endpoint: Endpoint, *, port: int) -> Placed:
+def _envoy(ground: Ground, endpoint: Endpoint, host: Host) -> Placed:
     """The gateway with the agent's own configuration, its attempts log included."""
     folder = ground.folder / "envoy"
     files = EnvoyFiles(
@@ -189,7 +191,7 @@ def _envoy(ground: Ground, endpoint: Endpoint, *, port: int) -> Placed:
     served = {MODEL: Served(commit="benchmark", endpoint=endpoint)}
     files.prepare()
     for unit in sorted(clusters_of(served.values())):
-        files.publish_hosts(unit, [Host(port=port)])
+        files.publish_hosts(unit, [host])
     files.publish_clusters(clusters_of(served.values()))
     files.publish_routes(served, commit="benchmark")
     command = (

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from mlflow_deploy_plugin.agent.envoy.bootstrap import ADMIN_SOCKET
 from mlflow_deploy_plugin.agent.plan import GatewayView, HostView
 from mlflow_deploy_plugin.errors import GatewayError
+from mlflow_deploy_plugin.spec.sockets import port_beside
 
 TIMEOUT_S: Final = 2.0
 _VERSIONS: Final = "version_text$"
@@ -125,11 +126,18 @@ def _connected(path: Path) -> Iterator[http.client.HTTPConnection]:
 
 def _hosts(status: Mapping[str, Any]) -> dict[int, HostView]:
     return {
-        one["address"]["socket_address"]["port_value"]: HostView(
+        _port(one["address"]): HostView(
             is_healthy=one["health_status"] == {"eds_health_status": "HEALTHY"}, active=_active(one)
         )
         for one in status.get("host_statuses", ())
     }
+
+
+def _port(address: Mapping[str, Any]) -> int:
+    """Of a worker, however Envoy reaches it."""
+    if "pipe" in address:
+        return port_beside(address["pipe"]["path"].removeprefix("@"))
+    return int(address["socket_address"]["port_value"])
 
 
 def _active(host: Mapping[str, Any]) -> int:

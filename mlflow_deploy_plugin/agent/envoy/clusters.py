@@ -36,6 +36,8 @@ class Host:
     """One worker's address. A draining one finishes what it has and is given nothing new."""
 
     port: int
+    socket: str = ""
+    """Abstract Unix socket that is asked in the port's place; empty: none."""
     is_draining: bool = False
     asked_port: int | None = None
     """Where the worker is asked whether it is ready; ``None``: at ``port``."""
@@ -76,7 +78,8 @@ def endpoints(unit: str, hosts: Iterable[Host]) -> Json:
 
 def _host(unit: str, host: Host) -> Json:
     asked = {} if host.asked_port is None else {"health_check_config": {"port_value": host.asked_port}}
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": host.port}}
+    port = {"socket_address": {"address": "127.0.0.1", "port_value": host.port}}
+    address = {"pipe": {"path": f"@{host.socket}"}} if host.socket else port
     return {
         # The host's name is what the log knows the deployment by.
         "endpoint": {"address": address, "hostname": deployment_of(unit), **asked},

@@ -1,5 +1,6 @@
 """The same promises with real Bentos: packaged from MLflow models, served by their own code."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -124,3 +125,8 @@ def test_the_bento_serves_from_its_own_code(machine: Any, serving: Any, bentos: 
     environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     assert f"PYTHONPATH={bentos[1].path / 'src'}".encode() in environment
     assert Path(f"/proc/{pid}/cwd").resolve() == bentos[1].path / "src"
+    file = next(path for path in (machine.home.envoy / "eds").glob("churn@*.json") if "+" not in path.name)
+    hosts = json.loads(file.read_text())["resources"][0]
+    addresses = [host["endpoint"]["address"] for host in hosts["endpoints"][0]["lb_endpoints"]]
+    assert addresses
+    assert all(address["pipe"]["path"].startswith("@modelserve-") for address in addresses)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import signal
 import socket
@@ -11,6 +12,8 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 import pytest
+
+from mlflow_deploy_plugin.spec.sockets import abstract
 
 pytestmark = pytest.mark.e2e
 
@@ -42,6 +45,20 @@ def test_answers_are_never_mixed_among_64_ragged_clients(launch: Launch, moody: 
     metrics = httpx.get(server.url + "/metrics").text
     calls = next(line for line in metrics.splitlines() if line.startswith("model_batch_rows_count"))
     assert int(calls.split()[1]) < 1600, "nothing was ever joined"
+    assert server.terminate() == 0
+
+
+def test_it_answers_at_the_socket_beside_its_port_too(launch: Launch, moody: Path, tmp_path: Path) -> None:
+    name = f"modelserve-test-{tmp_path.name}-{os.getpid()}"
+    server = launch(moody, log="off", socket=name).wait_ready()
+    assert f"unix:@{name}" in server.stderr
+    with httpx.Client(transport=httpx.HTTPTransport(uds=abstract(name)), base_url="http://beside") as beside:
+        assert beside.get("/readyz").status_code == 200
+        assert beside.post("/invocations", json=rows(1.0, 2.0)).json()["predictions"] == [1.0, 2.0]
+    assert httpx.post(server.url + "/invocations", json=rows(3.0)).json()["predictions"] == [3.0]
+    second = launch(moody, log="off", socket=name)
+    assert second.process.wait(60) == 3
+    assert "cannot listen" in second.stderr
     assert server.terminate() == 0
 
 

@@ -232,6 +232,11 @@ def test_a_draining_host_is_given_nothing_new_and_tells_whose_it_is() -> None:
     assert told[0]["endpoint"]["hostname"] == "a"
 
 
+def test_a_worker_with_a_socket_is_reached_by_it() -> None:
+    (told,) = endpoints("a@1", [Host(port=18000, socket="modelserve-18000")])["endpoints"][0]["lb_endpoints"]
+    assert told["endpoint"]["address"] == {"pipe": {"path": "@modelserve-18000"}}
+
+
 def test_a_host_of_grpc_is_asked_at_the_worker_s_own_port() -> None:
     (told,) = endpoints("a@1+grpc", [Host(port=2, asked_port=1)])["endpoints"][0]["lb_endpoints"]
     assert told["endpoint"]["health_check_config"] == {"port_value": 1}

@@ -28,6 +28,8 @@ class Bench:
     now: float = 100.0
     obstacle: str = ""
     processes: FakeProcesses = field(default_factory=FakeProcesses)
+    beside: dict[str, str] = field(default_factory=dict)
+    """What a launch adds to its record."""
 
     def supervisor(self) -> Supervisor:
         return Supervisor(
@@ -42,12 +44,21 @@ class Bench:
         if self.obstacle:
             raise AgentError(self.obstacle)
         log = self.folder / f"{unit.deployment.name}-{place.slot}.log"
-        return Launch(command=("x",), cwd=self.folder, environment={}, log=log, record=place.record)
+        return Launch(command=("x",), cwd=self.folder, environment={}, log=log, record={**place.record, **self.beside})
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+def test_a_worker_s_socket_is_known_also_to_the_next_agent(bench: Bench, make_deployment: Make) -> None:
+    bench.beside = {"socket": "modelserve-18000"}
+    supervisor = bench.supervisor()
+    supervisor.start(Unit.of(make_deployment("a")), 0)
+    following = bench.supervisor()
+    following.adopt(bench.processes.find("/home"))
+    assert [worker.socket for one in (supervisor, following) for worker in one.workers()] == ["modelserve-18000"] * 2
 
 
 def pids(supervisor: Supervisor) -> list[int]:
