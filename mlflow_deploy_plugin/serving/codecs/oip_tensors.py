@@ -16,6 +16,7 @@ import orjson
 
 from mlflow_deploy_plugin.serving import json_text
 from mlflow_deploy_plugin.serving.codecs.json_body import json_type
+from mlflow_deploy_plugin.serving.codecs.packing import floats, may_hide_booleans
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
 if TYPE_CHECKING:
@@ -162,6 +163,9 @@ def _flat(data: list[Any]) -> list[Any]:
 
 
 def _numbers(values: list[Any], dtype: np.dtype[Any], datatype: str, name: str) -> Array:
+    array = floats(values, dtype) if dtype.kind == "f" else None
+    if array is not None and not may_hide_booleans(array):
+        return _finite(array, datatype, name)
     allowed = _JSON_TYPES[dtype.kind]
     if not set(map(type, values)) <= allowed:
         wrong = next(value for value in values if type(value) not in allowed)
@@ -171,7 +175,11 @@ def _numbers(values: list[Any], dtype: np.dtype[Any], datatype: str, name: str) 
             array = np.array(values, dtype=dtype)
     except (OverflowError, ValueError) as error:
         raise RequestError(Fault.MALFORMED, f"data of {name!r} does not fit {datatype}: {error}") from error
-    if dtype.kind == "f" and np.isinf(array).any():  # JSON cannot have said infinity
+    return _finite(array, datatype, name) if dtype.kind == "f" else array
+
+
+def _finite(array: Array, datatype: str, name: str) -> Array:
+    if np.isinf(array).any():  # JSON cannot have said infinity
         raise RequestError(Fault.MALFORMED, f"data of {name!r} has a number beyond the range of {datatype}")
     return array
 
