@@ -52,6 +52,9 @@ def lines(tick: "Tick") -> list[str]:
         told.append(
             f"shadow: {route.mirror.deployment} is sent copies of {percent(route.mirror.share)} of the requests"
         )
+    if tick.state.baseline:
+        baseline = tick.state.baseline
+        told.append(f"baseline: {baseline.deployment}, {percent(baseline.weight)}, a copy of {route.stable}")
     if tick.state.word.approvers:
         told.append(f"approved by: {', '.join(tick.state.word.approvers)}")
     told += [f"hold: {hold.deployment}: {hold.reason}" for hold in route.holds]

@@ -2,8 +2,8 @@
 
 The verdicts of the gates are written with their numbers; a replay recomputes what follows from them. Samples (latency
 by user) are too large for a commit, so a gate's own statistic is replayed only where its counts are its input. A plan
-is written without its comments; where many arms and gates would be more than evidence may weigh, numbers are left out,
-and then the record says so.
+is written without its comments; where many arms, gates and holds would be more than evidence may weigh, numbers are
+left out, then why versions are held (no decision that is committed reads it), and the record says so.
 """
 
 import json
@@ -35,7 +35,7 @@ class PromotionRecord:
     decision: Decision
     """Without its gates: the findings have them."""
     are_numbers_whole: bool = True
-    """False: numbers of gates were left out, since there were too many."""
+    """False: numbers of gates, and reasons of holds, were left out, since there were too many."""
     code: str = VERSION
     kind: str = "modelserve.io/promotion-decision.v3"
 
@@ -54,8 +54,12 @@ def encode(record: PromotionRecord) -> str:
     if len(text.encode()) <= codec.MAX_BYTES:
         return text
     gates = tuple(replace(gate, numbers={}) for gate in record.findings.gates)
-    findings = replace(record.findings, gates=gates)
-    return codec.encode(replace(record, findings=findings, are_numbers_whole=False))
+    short = replace(record, findings=replace(record.findings, gates=gates), are_numbers_whole=False)
+    text = codec.encode(short)
+    if len(text.encode()) <= codec.MAX_BYTES:
+        return text
+    holds = tuple(replace(hold, reason="") for hold in record.state.holds)
+    return codec.encode(replace(short, state=replace(record.state, holds=holds)))
 
 
 def without_gates(decision: Decision) -> Decision:

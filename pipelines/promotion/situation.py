@@ -56,7 +56,10 @@ class Demand:
 
 def why_nobody(state: State) -> str:
     """Why there is not exactly one version to promote."""
-    names = ", ".join(one.deployment for one in state.candidates)
+    held = {hold.model_digest for hold in state.holds}
+    names = ", ".join(
+        f"{one.deployment} (held)" if one.model_digest in held else one.deployment for one in state.candidates
+    )
     if names:
         return f"{len(state.candidates)} versions stand beside stable {state.stable}: {names}; remove one"
     return f"no version stands beside stable {state.stable}"

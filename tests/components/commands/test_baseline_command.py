@@ -79,7 +79,9 @@ def test_a_proven_canary_grows_with_its_baseline_and_takes_over_without_it(begun
     serve(begun, 1500, "a")
     tick(begun)
     assert begun.weights == {"churn-v2": 400, "churn": 200, "churn-baseline": 400}
-    assert "gate churn-baseline errors: successful" in tick(begun, "status")
+    said = tick(begun, "status")
+    assert "baseline: churn-baseline, 40%, a copy of churn" in said
+    assert "gate churn-baseline errors: successful" in said
     serve(begun, 1500, "b")
     tick(begun)
     assert begun.weights == {"churn-v2": 1000}

@@ -76,6 +76,9 @@ def test_two_new_versions_are_named_and_nothing_changes() -> None:
     decision = decide(make_plan(), make_state(candidates=(candidate("v4"), candidate("v5"))), seen(), NOW)
     assert isinstance(decision, Unchanged)
     assert "v4, v5" in decision.reason
+    held = HoldMark(deployment="v4", model_digest="sha256:v4", reason="was worse")
+    state = make_state(candidates=(candidate("v4"), candidate("v5")), holds=(held,))
+    assert "v4 (held), v5; remove one" in decide(make_plan(), state, seen(), NOW).reason
 
 
 def test_a_new_version_begins_at_the_first_step() -> None:

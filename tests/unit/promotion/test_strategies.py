@@ -614,13 +614,18 @@ def test_a_record_of_eight_arms_and_many_gates_fits_a_commit_and_replays() -> No
         for name in ("errors", "p99", "labels")
     )  # fmt: skip
     found = Findings(gates=gates)
-    state = in_ab(plan, **arms)
+    holds = tuple(
+        HoldMark(deployment=arm, model_digest=f"sha256:{n:064}", reason="x" * 300) for n, arm in enumerate(arms)
+    )
+    state = replace(in_ab(plan, **arms), holds=holds)
     text = text_of("ab")
     decision = record.without_gates(settle(plan, state, found, NOW))
     made = PromotionRecord(plan=record.plan_text(text), state=state, findings=found, now=NOW, decision=decision)
     written = record.encode(made)
     assert len(written.encode()) <= codec.MAX_BYTES
     assert '"are_numbers_whole":false' in written
+    short = codec.decode(PromotionRecord, written)
+    assert settle(plan, short.state, short.findings, short.now).kind == made.decision.kind
 
 
 @pytest.mark.parametrize(
