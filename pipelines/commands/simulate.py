@@ -1,6 +1,6 @@
 """What the drift gate does on simulated traffic of known truth, as Markdown tables: reverts, delays, false alarms.
 
-The default takes about a minute; docs/drift.md is made with --repetitions 1000 --looked 3 --runs 2.
+The default takes about a minute; docs/drift.md says with which numbers it is made.
 """
 
 import argparse
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repetitions", type=int, default=100, metavar="N", help="rollouts a scenario (default 100)")
     parser.add_argument("--looked", type=int, default=1, metavar="N", help="those whose inputs are judged (default 1)")
     parser.add_argument("--runs", type=int, default=0, metavar="N", help="runs of 90 calm days a load (default 0)")
+    parser.add_argument("--forests", type=int, default=0, metavar="N", help="those for the classifier (default 0)")
     parser.add_argument("--seed", type=int, default=2026, metavar="N", help="same seed, same tables (default 2026)")
     parser.add_argument("--write", default="", metavar="FILE", help="put each table between its markers in FILE")
 
@@ -32,8 +33,10 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     from pipelines.commands.laws import read_document, write_document, written  # noqa: PLC0415
     from pipelines.monitoring import drift_laws  # noqa: PLC0415  scipy and pandas
 
-    if options.repetitions < 1 or not 0 <= options.looked <= options.repetitions or options.runs < 0:
-        raise ConfigError("--repetitions must be 1 or more, --looked at most as many, --runs 0 or more")
+    if options.repetitions < 1 or not 0 <= options.looked <= options.repetitions:
+        raise ConfigError("--repetitions must be 1 or more, and --looked at most as many")
+    if min(options.runs, options.forests) < 0:
+        raise ConfigError("--runs and --forests must be 0 or more")
     before = read_document(options.write)
     if options.write:
         written(before, dict.fromkeys(PARTS, ""), path=options.write)  # refused before the minutes
@@ -51,15 +54,18 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
 def _alarms(options: argparse.Namespace) -> str:
     from pipelines.monitoring import drift_alarms  # noqa: PLC0415  scipy and pandas
 
-    if not options.runs:
-        return "not measured: --runs 0"
-    loads = drift_alarms.PER_HOUR
-    days = drift_alarms.DAYS
-    return drift_alarms.table(
-        [drift_alarms.calm(users_per_hour=load, days=days, runs=options.runs, seed=options.seed) for load in loads]
-    )
+    wanted: dict[drift_alarms.Test, int] = {"columns": options.runs, "classifier": options.forests}
+    found = [
+        drift_alarms.calm(test, users_per_hour=load, days=drift_alarms.DAYS, runs=runs, seed=options.seed)
+        for test, runs in wanted.items()
+        for load in drift_alarms.PER_HOUR
+        if runs
+    ]
+    return f"{drift_alarms.table(found)}\n\n{drift_alarms.together(found)}" if found else "not measured: --runs 0"
 
 
 def _command(options: argparse.Namespace) -> str:
-    told = f"--repetitions {options.repetitions} --looked {options.looked} --runs {options.runs} --seed {options.seed}"
+    told = " ".join(
+        f"--{name} {getattr(options, name)}" for name in ("repetitions", "looked", "runs", "forests", "seed")
+    )
     return f"    python -m pipelines simulate {told}"

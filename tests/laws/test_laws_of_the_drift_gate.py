@@ -5,6 +5,8 @@ import pytest
 from pipelines.monitoring import drift_alarms, drift_laws
 from pipelines.monitoring.drift_laws import Outcome
 from pipelines.monitoring.drift_streams import SCENARIOS, Scenario, counts
+from pipelines.monitoring.sliding import figures
+from pipelines.monitoring.univariate import shifts
 
 REFUTED = 0.001
 NAMED = {scenario.name[:2].strip(): scenario for scenario in SCENARIOS}
@@ -43,5 +45,30 @@ def test_what_is_said_of_the_inputs_fits_the_truth(name: str, verdicts: set[str]
     assert begun == freezes
 
 
-def test_calm_weeks_raise_hardly_an_alarm() -> None:
-    assert drift_alarms.calm(users_per_hour=1, days=4, runs=1, seed=44).p > REFUTED
+@pytest.mark.parametrize("load", drift_alarms.PER_HOUR)
+def test_calm_months_raise_hardly_an_alarm(load: float) -> None:
+    found = drift_alarms.calm("columns", users_per_hour=load, days=30, runs=2, seed=44)
+    assert found.p > REFUTED
+    assert found.above / found.looks < 0.02
+
+
+def test_the_classifier_is_calm_too() -> None:
+    assert drift_alarms.calm("classifier", users_per_hour=0.6, days=3, runs=1, seed=45).p > REFUTED
+
+
+def test_figures_of_all_windows_are_those_that_the_drift_job_computes_of_each() -> None:
+    run = drift_alarms.drawn(users_per_hour=1.3, days=1, seed=46)
+    seen = figures(run.stream, run.base, run.arrivals)
+    for look, hour in list(enumerate(run.arrivals.looks))[::3]:
+        found = shifts(run.window(hour), run.base, arm="a", against="reference", policy=drift_alarms.POLICY)
+        exact = {shift.feature: shift for shift in found}
+        for place, name in enumerate(run.stream.columns):
+            assert seen.effect[look, place] == pytest.approx(exact[name].effect, abs=1e-6)
+            if exact[name].q <= drift_alarms.POLICY.window_p:
+                assert seen.q[look, place] == pytest.approx(exact[name].q, rel=1e-3)
+
+
+def test_a_column_that_leaves_is_an_alarm() -> None:
+    run = drift_alarms.drawn(users_per_hour=1, days=10, seed=47)
+    run.stream.loc[250:, "f0"] += 1.5
+    assert drift_alarms.column_alarms(run)[1] == 1

@@ -99,15 +99,16 @@ def _shifted(
     return [
         s
         for s in evidence.shifts
-        if s.against == against and arm in (None, s.arm) and s.q <= policy.fdr and _counts(s, policy, is_known=is_known)
+        if s.against == against and arm in (None, s.arm) and _counts(s, policy, is_known=is_known)
     ]
 
 
 def _counts(shift: FeatureShift, policy: DriftPolicy, *, is_known: bool) -> bool:
-    """Whether a significant shift is large and lasting enough; one that is known already needs less to stay so."""
+    """Whether a shift is sure, large and lasting enough; one that is known already needs less to stay so."""
     if is_known:
-        return shift.effect >= policy.exit_effect
-    return shift.effect >= policy.enter_effect and shift.hits >= policy.needed_of(shift.parts)
+        return shift.q <= policy.window_p and shift.effect >= policy.exit_effect
+    is_lasting = shift.hits >= policy.needed_of(shift.parts)
+    return shift.q <= policy.fdr and shift.effect >= policy.enter_effect and is_lasting
 
 
 def _told_apart(evidence: DriftEvidence, policy: DriftPolicy, against: Against, *, arm: str) -> DomainTest | None:

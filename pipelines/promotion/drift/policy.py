@@ -17,8 +17,9 @@ class DriftPolicy:
 
     alpha: float = 0.01
     """Probability of ever reverting a version that is no worse, per rollout; split over gates and arms."""
-    fdr: float = 0.01
-    """Share of false alarms among the features that are called shifted (Benjamini-Hochberg)."""
+    fdr: float = 0.001
+    """Share of false alarms among the features that are called shifted (Benjamini-Hochberg), at one look of the many
+    that an hourly job takes: docs/drift.md has the false alarms in 90 days that follow from it."""
     enter_effect: float = 0.1
     """Smallest D or total variation that matters: with enough rows any difference is significant."""
     exit_effect: float = 0.08
@@ -28,7 +29,7 @@ class DriftPolicy:
     windows_needed: int = 3
     """Parts that must show a shift before it counts (k): a peak of an hour is no drift of the week."""
     window_p: float = 0.05
-    """Largest q-value in one part, beside the smallest effect; the whole window is held to ``fdr``."""
+    """Largest q-value in one part, beside the smallest effect, and in the whole window of a shift that is known."""
     enter_auc: float = 0.6
     """Smallest out-of-fold AUC of the domain classifier that matters."""
     min_users: int = 100

@@ -92,6 +92,13 @@ def test_a_freeze_ends_at_a_lower_level_than_it_began(
     assert isinstance(decide(evidence), kind)
 
 
+def test_a_freeze_stands_until_the_shift_is_no_longer_sure_at_a_lower_level_either(make_evidence: Make) -> None:
+    frozen = Automation(is_frozen=True)
+    said = [decide(make_evidence(shifts=(moved(q=q),), automation=frozen)) for q in (0.04, 0.06)]
+    assert [type(each) for each in said] == [WorldMoved, Healthy]
+    assert isinstance(decide(make_evidence(shifts=(moved(q=0.004),))), Healthy)  # not sure enough to begin one
+
+
 # -- limits ------------------------------------------------------------------------------------------------------
 
 
