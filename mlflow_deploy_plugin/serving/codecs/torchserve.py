@@ -105,6 +105,7 @@ class TorchserveCodec:
                 "prediction": prediction,
                 "output": output,
                 "method": explanation.method,
+                "unit": explanation.unit,
             }
             for output, base, attributions, prediction in rows
         ]

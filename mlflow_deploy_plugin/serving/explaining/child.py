@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import orjson
 
 from mlflow_deploy_plugin.serving import logs
 from mlflow_deploy_plugin.serving.explaining import methods
-from mlflow_deploy_plugin.serving.explaining.explanation import Table
+from mlflow_deploy_plugin.serving.explaining.explanation import table_of_values
 from mlflow_deploy_plugin.serving.explaining.subject import Loaded
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
@@ -52,7 +51,7 @@ def main() -> int:
 
 def _answer(loaded: Loaded, asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        table = loaded.fit(Table(tuple(asked["columns"]), np.array(asked["values"], dtype=float)))
+        table = loaded.fit(table_of_values(asked["columns"], asked["values"]))
         return methods.explain(loaded.subject(table), table)._asdict()
     except RequestError as error:
         return _refusal(error.fault, error.message)

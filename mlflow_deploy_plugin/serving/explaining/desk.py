@@ -85,15 +85,16 @@ class Desk:
 
     async def _ask(self, table: Table) -> Explanation:
         process = await self._ready()
-        question = orjson.dumps({"columns": table.columns, "values": table.rows.tolist()}) + b"\n"
+        document = {"columns": table.columns, "values": table.rows.tolist()}
+        question = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
         try:
             _pipe(process.stdin).write(question)
-            document = await self._line(process)
+            answer = await self._line(process)
         except BaseException:  # also when its time is up or the client has gone: it is at work for nobody
             await self.stop()
             raise
         self._rest()
-        return Explanation.from_document(_checked(document))
+        return Explanation.from_document(_checked(answer))
 
     async def _ready(self) -> asyncio.subprocess.Process:
         """The process, once it has loaded the model; a start that takes longer than a request goes on for the next."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, assert_never
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, assert_never
 
 import numpy as np
 
@@ -18,19 +18,23 @@ if TYPE_CHECKING:
 
 TABLE = 2  # dimensions
 
+Unit = Literal["probability", "output"]
+"""The probability of a class, or whatever number the model answers."""
+
 
 class Table(NamedTuple):
-    """Rows of numbers."""
+    """Rows of numbers and text."""
 
     columns: tuple[str, ...]
     rows: Array
-    """(rows, columns), float64."""
+    """(rows, columns): float64, or objects where a column has text; there what is missing is None."""
 
 
 class Explanation(NamedTuple):
     """For each row: ``base + sum(attributions) = prediction``, all in the unit of the output that is explained."""
 
     method: str
+    unit: Unit
     columns: Sequence[str]
     outputs: Sequence[Any]
     """Which output of a row is explained: the class that was predicted, the number of an output, or null: the only."""
@@ -52,7 +56,7 @@ def table_of(payload: Payload) -> Table:
     [[1.0, 2.0]]
 
     Raises:
-        RequestError: INVALID; they are no table of numbers.
+        RequestError: INVALID; they are no table of numbers and text.
     """
     match payload:
         case Matrix():
@@ -84,13 +88,33 @@ def _numbered(array: Array) -> tuple[str, ...]:
     return tuple(map(str, range(array.shape[1])))
 
 
+def table_of_values(columns: Sequence[str], values: Sequence[Sequence[Any]]) -> Table:
+    """The table that went through JSON as lists.
+
+    >>> table_of_values(["a"], [[1], [None]]).rows.dtype, table_of_values(["a"], [[1], ["x"]]).rows.dtype
+    (dtype('float64'), dtype('O'))
+    """
+    has_text = any(isinstance(value, str) for row in values for value in row)
+    return Table(tuple(columns), np.array(values, dtype=object if has_text else float))
+
+
 def _numbers(columns: tuple[str, ...], values: Any) -> Table:  # noqa: ANN401  an array or a frame
-    kinds = values.dtypes if hasattr(values, "dtypes") else [values.dtype] * len(columns)
+    """Text is taken from frames alone: an array that holds it has no columns of numbers."""
+    is_frame = hasattr(values, "dtypes")
+    kinds = values.dtypes if is_frame else [values.dtype] * len(columns)
     odd = [name for name, kind in zip(columns, kinds, strict=True) if kind.kind not in "iufb"]
+    if not odd:
+        return Table(columns, np.asarray(values, dtype=float))
+    if is_frame:
+        values = values.astype(object).where(values.notna(), None)
+        odd = [name for name in odd if not all(isinstance(value, _SIMPLE) for value in values[name])]
     if odd:
-        raise _refused(f"column {odd[0]!r} is no number")
-    return Table(columns, np.asarray(values, dtype=float))
+        raise _refused(f"column {odd[0]!r} is neither number nor text")
+    return Table(columns, values.to_numpy(dtype=object))
+
+
+_SIMPLE = (str, int, float, bool, np.number, np.bool_, type(None))
 
 
 def _refused(why: str) -> RequestError:
-    return RequestError(Fault.INVALID, f"cannot explain: {why}; explanations take tables of numbers")
+    return RequestError(Fault.INVALID, f"cannot explain: {why}; explanations take tables of numbers and text")

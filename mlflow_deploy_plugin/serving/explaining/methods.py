@@ -1,7 +1,8 @@
 """Shapley values by the method that fits the model: trees, linear models, torch by gradients, and any by its answers.
 
 A method that does not know a model, or whose values do not add up to its answer within :data:`TOLERANCE`, is passed
-over for the next; the last one, permutations, holds for every model. ``tree``, ``linear`` and ``exact`` (up to
+over for the next; the last one, permutations, holds for every model. Where a column is text, the model is known by its
+answers alone. ``tree``, ``linear`` and ``exact`` (up to
 :data:`EXACT_COLUMNS` columns) give the values by definition, ``gradients`` and ``permutation`` estimates that add up.
 """
 
@@ -50,14 +51,16 @@ def explain(subject: Subject, table: Table) -> Explanation:
     Raises:
         RequestError: INVALID; the model refuses the rows.
     """
-    answers = subject.answer(table.rows)
+    coded = subject.coding.encoded(table.rows)
+    answers = subject.answer(coded)
     chosen = answers.argmax(axis=1)
     rows = np.arange(len(answers))
-    name, found = _first(subject, table.rows, answers)
+    name, found = _first(subject, coded, answers)
     has_one = answers.shape[1] == 1
     outputs = [subject.outputs[at] if subject.outputs else None if has_one else int(at) for at in chosen]
     return Explanation(
         method=name,
+        unit="probability" if subject.is_probability else "output",
         columns=list(table.columns),
         outputs=outputs,
         base=found.base[chosen].tolist(),

@@ -1,6 +1,7 @@
 """The model that is explained, loaded once more: rows of numbers in, numbers out, and what is inside.
 
-A classifier that gives probabilities is explained by them; any other model by the numbers that it predicts.
+A classifier that gives probabilities (of scikit-learn, XGBoost or LightGBM) is explained by them; any other model by
+the numbers that it predicts. Columns of text go in as codes and reach the model as text.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mlflow_deploy_plugin.serving.explaining.explanation import Table
+from mlflow_deploy_plugin.serving.explaining.coding import NUMBERS, Coding, coding_of
+from mlflow_deploy_plugin.serving.explaining.explanation import Table, table_of
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
-from mlflow_deploy_plugin.serving.predictors import sklearn
+from mlflow_deploy_plugin.serving.request import Frame
 from mlflow_deploy_plugin.serving.signature import NUMPY_TYPES, Signature, parse_signature
 from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER, REFERENCE_FILE
 
@@ -44,6 +46,8 @@ class Subject:
     """A model of scikit-learn's manner, where there is one."""
     module: Any = None
     """A module of torch, where there is one."""
+    coding: Coding = NUMBERS
+    """Of the columns that are text; ``answer`` and ``background`` have codes."""
 
 
 class Loaded:
@@ -79,23 +83,27 @@ class Loaded:
             RequestError: INVALID; there is nothing to compare with, or the model does not answer numbers.
         """
         inner = getattr(self._model, "_model_impl", None)
-        classifier = sklearn.classifier(self._model)
-        module = getattr(inner, "pytorch_model", None)
-        own = sklearn.estimator_of(self._model)
-        shape = Shape(self._signature, table.columns)
-        if classifier is not None:
+        places = (getattr(inner, name, None) for name in ("sklearn_model", "xgb_model", "lgb_model"))
+        own: Any = next((found for found in places if found is not None), None)
+        background = self._background(table)
+        coding = coding_of(background, table.rows)
+        shape = Shape(self._signature, table.columns, coding)
+        estimator = None if coding.words else own  # what is inside knows no codes
+        if hasattr(own, "predict_proba"):
             return Subject(
-                answer=lambda values: np.asarray(classifier.predict_proba(shape.like_model(values)), dtype=float),
-                background=self._background(table),
-                outputs=tuple(np.asarray(classifier.classes_).tolist()),
+                answer=lambda values: np.asarray(own.predict_proba(shape.like_model(values)), dtype=float),
+                outputs=tuple(np.asarray(getattr(own, "classes_", ())).tolist()),
                 is_probability=True,
-                estimator=classifier,
+                estimator=estimator,
+                background=coding.encoded(background),
+                coding=coding,
             )
         return Subject(
             answer=lambda values: numbers(self._model.predict(shape.like_model(values))),
-            background=self._background(table),
-            estimator=own or getattr(inner, "xgb_model", None) or getattr(inner, "lgb_model", None),
-            module=module,
+            estimator=estimator,
+            module=None if coding.words else getattr(inner, "pytorch_model", None),
+            background=coding.encoded(background),
+            coding=coding,
         )
 
     def _background(self, table: Table) -> Array:
@@ -113,17 +121,19 @@ class Loaded:
             return table.rows[:BACKGROUND_ROWS]
         known = reference[list(table.columns)]
         sample = known.sample(BACKGROUND_ROWS, random_state=SEED) if len(known) > BACKGROUND_ROWS else known
-        return sample.to_numpy(dtype=float)
+        return table_of(Frame(frame=sample)).rows
 
 
 class Shape:
     """How rows of floats become what the model takes."""
 
-    def __init__(self, signature: Signature, columns: Sequence[str]) -> None:
+    def __init__(self, signature: Signature, columns: Sequence[str], coding: Coding) -> None:
         self._columns = list(columns)
+        self._coding = coding
         self._tensor = signature.tensors[0].dtype if signature.tensors else ""
         known = {column.name: NUMPY_TYPES.get(column.type, "float64") for column in signature.columns}
-        self._types = {name: known.get(name, "float64") for name in columns}
+        numbers_alone = [name for place, name in enumerate(columns) if place not in coding.words]
+        self._types = {name: known.get(name, "float64") for name in numbers_alone}
 
     def like_model(self, values: Array) -> Any:  # noqa: ANN401  an array or a frame
         """The rows as the model's signature has them."""
@@ -131,7 +141,8 @@ class Shape:
 
         if self._tensor:
             return values.astype(self._tensor)
-        return pd.DataFrame(values, columns=self._columns).astype(self._types)
+        columns = {name: self._coding.decoded(values, place) for place, name in enumerate(self._columns)}
+        return pd.DataFrame(columns).astype(self._types)
 
 
 def numbers(prediction: Any) -> Array:  # noqa: ANN401  a model returns anything

@@ -20,7 +20,7 @@ for line in sys.stdin:
         time.sleep(600)
     time.sleep(max(0, first) / 1000)
     said = {
-        "method": str(os.getpid()), "columns": asked["columns"], "outputs": [None], "base": [0.0],
+        "method": str(os.getpid()), "unit": "output", "columns": asked["columns"], "outputs": [None], "base": [0.0],
         "attributions": asked["values"], "predictions": [first],
     }
     print(json.dumps({"fault": "INVALID", "message": "not so"} if first == -3 else said), flush=True)

@@ -104,5 +104,5 @@ def test_tables_are_read_from_every_payload_that_is_one() -> None:
     assert table_of(Tensors(arrays={"a": values[0], "b": values[0]})).columns == ("a", "b")
     others = Tensors(arrays={"a": values, "b": values[0]})
     for odd in (Raw(value="text"), Tensor(array=np.zeros((1, 2, 2))), others, Tensor(array=np.array([["x"]]))):
-        with pytest.raises(RequestError, match="tables of numbers"):
+        with pytest.raises(RequestError, match="tables of numbers and text"):
             table_of(odd)

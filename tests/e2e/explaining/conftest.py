@@ -20,10 +20,18 @@ import mlflow.sklearn
 import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
-table = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 3)), columns=["age", "income", "visits"])
-model = RandomForestClassifier(n_estimators=20, max_depth=4, random_state=0).fit(table, table["age"] > table["income"])
+draw = np.random.default_rng(0)
+table = pd.DataFrame(draw.normal(size=(80, 3)), columns=["age", "income", "visits"])
+table["plan"] = draw.choice(["basic", "gold"], 80)
+model = make_pipeline(
+    make_column_transformer((OneHotEncoder(), ["plan"]), remainder="passthrough"),
+    RandomForestClassifier(n_estimators=20, max_depth=4, random_state=0),
+).fit(table, table["age"] + 3 * (table["plan"] == "gold") > table["income"] + 1)
 mlflow.sklearn.save_model(
     model, sys.argv[1], signature=infer_signature(table, model.predict(table)), serialization_format="cloudpickle"
 )

@@ -11,7 +11,10 @@ pytest.importorskip("shap", reason="the extra modelserve[explain] is not install
 
 pytestmark = pytest.mark.e2e
 
-ROWS = [{"age": 1.0, "income": 0.5, "visits": 0.0}, {"age": -1.0, "income": 0.5, "visits": 2.0}]
+ROWS = [
+    {"age": 1.0, "income": 0.5, "visits": 0.0, "plan": "gold"},
+    {"age": -1.0, "income": 0.5, "visits": 2.0, "plan": "basic"},
+]
 
 
 def post(url: str, document: Any) -> httpx.Response:
@@ -27,7 +30,9 @@ def test_a_classifier_is_explained_by_the_probability_that_it_predicts(server: s
     answer = post(f"{server}/endpoints/churn/explain", {"dataframe_records": ROWS})
     assert answer.status_code == 200, answer.text
     told = answer.json()
-    assert (told["method"], told["columns"]) == ("tree", ["age", "income", "visits"])
+    assert (told["method"], told["unit"]) == ("exact", "probability")  # a column is text, so by the answers alone
+    assert told["columns"] == ["age", "income", "visits", "plan"]
+    assert abs(told["attributions"][0][3]) > 0.05  # the plan turns the answer over
     predicted = [post(f"{server}/predict", {"features": row}).json() for row in ROWS]
     assert told["outputs"] == [one["prediction"] for one in predicted]
     np.testing.assert_allclose(told["predictions"], [one["probability"] for one in predicted], atol=1e-9)
@@ -40,6 +45,7 @@ def test_torchserve_tells_the_same_item_by_item(server: str) -> None:
     whole = post(f"{server}/explain", {"dataframe_records": ROWS}).json()
     one = post(f"{server}/explanations/churn", ROWS[0]).json()
     assert list(one["attributions"].values()) == whole["attributions"][0]
+    assert (list(one["attributions"]), one["unit"]) == (whole["columns"], "probability")
     assert [item["base"] for item in post(f"{server}/explanations/churn", ROWS).json()] == whole["base"]
 
 

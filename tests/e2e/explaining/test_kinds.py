@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 # In a process of its own: MLflow warns while it is imported, and warnings are errors here.
 SCRIPT = """
 import json, pathlib, sys
-import mlflow, numpy as np, pandas as pd, torch, xgboost
+import lightgbm, mlflow, numpy as np, pandas as pd, torch, xgboost
 from mlflow.models import infer_signature
 from mlflow_deploy_plugin.serving.explaining.explanation import Table
 from mlflow_deploy_plugin.serving.explaining.methods import explain
@@ -34,11 +34,22 @@ def tell(name, columns):
     asked = loaded.fit(Table(tuple(columns), rows))
     found = explain(loaded.subject(asked), asked)
     gap = np.abs(np.array(found.base) + np.array(found.attributions).sum(axis=1) - np.array(found.predictions)).max()
-    told[name] = [found.method, list(found.columns), bool(gap < 1e-6)]
+    told[name] = [found.method, found.unit, len(found.columns), bool(gap < 1e-6)]
+    return loaded, found
 
 boosted = xgboost.XGBRegressor(n_estimators=5).fit(table, answers)
 mlflow.xgboost.save_model(boosted, "boosted/model", signature=infer_signature(table, answers))
-tell("boosted", reversed(table.columns))
+assert list(tell("boosted", reversed(table.columns))[1].columns) == list("abcde")
+classes = (answers > 0).astype(int)
+for module, made in ((xgboost, xgboost.XGBClassifier(n_estimators=5)),
+                     (lightgbm, lightgbm.LGBMClassifier(n_estimators=5, min_child_samples=5, verbose=-1))):
+    name = module.__name__
+    made.fit(table, classes)
+    getattr(mlflow, name).save_model(made, f"{name}/model", signature=infer_signature(table, classes))
+    loaded, found = tell(name, table.columns)
+    expected = made.predict_proba(table[:3])
+    assert np.allclose(found.predictions, expected.max(axis=1)), "explained by the probability that it predicts"
+    assert list(found.outputs) == expected.argmax(axis=1).tolist()
 signature = infer_signature(tensor, scores)
 mlflow.pytorch.save_model(network, "network/model", signature=signature, serialization_format="pickle")
 tell("network", "01234")
@@ -47,12 +58,15 @@ print(json.dumps(told))
 
 
 def test_each_kind_is_explained_by_its_own_method(tmp_path: Path) -> None:
-    pytest.importorskip("xgboost")
+    pytest.importorskip("xgboost", reason="XGBoost is not installed")
+    pytest.importorskip("lightgbm", reason="LightGBM is not installed")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {
-        "boosted": ["tree", ["a", "b", "c", "d", "e"], True],
-        "network": ["gradients", ["0", "1", "2", "3", "4"], True],
+        "boosted": ["tree", "output", 5, True],
+        "xgboost": ["exact", "probability", 5, True],
+        "lightgbm": ["exact", "probability", 5, True],
+        "network": ["gradients", "output", 5, True],
     }

@@ -42,6 +42,7 @@ def explain(request: Request) -> Explanation:
     count = len(table.rows)
     return Explanation(
         method="made-up",
+        unit="output",
         columns=table.columns,
         outputs=[None] * count,
         base=[0.0] * count,
