@@ -121,6 +121,10 @@ class HttpScorer:
         """Predictions for a body that somebody else wrote; errors as :meth:`invoke`."""
         return self._post(address, "invocations", content, content_type)
 
+    def ask(self, url: str, body: dict[str, Any]) -> Plain:
+        """What a server of any kind answers at ``url``; errors as :meth:`invoke`."""
+        return self._sent(url, {"content-type": JSON, "accept": JSON}, strict_json(body).encode())
+
     def explain(self, address: Address, body: dict[str, Any]) -> Plain:
         """Explanations, as the server answered; errors as :meth:`invoke`."""
         return self._post(address, "explain", strict_json(body).encode(), JSON)
@@ -162,8 +166,10 @@ class HttpScorer:
                 response.close()
 
     def _post(self, address: Address, route: str, content: bytes, content_type: str) -> Plain:
-        url = address.url(route)
         headers = {**address.headers, "content-type": content_type, "accept": JSON}
+        return self._sent(address.url(route), headers, content)
+
+    def _sent(self, url: str, headers: dict[str, str], content: bytes) -> Plain:
         with self._client() as client:
             response = self._send(client, lambda: client.post(url, content=content, headers=headers), url)
         if not response.is_success:

@@ -57,6 +57,8 @@ class Doors:
     """Takes a report into MLflow."""
     score: "Callable[[Deployment, DataFrame], Sequence[Any]]" = field(default_factory=lambda: _unscored)
     """Asks a deployment's Bento, started for it, about every row."""
+    score_at: "Callable[[str, Deployment, DataFrame], Sequence[Any]]" = field(default_factory=lambda: _score_at)
+    """Asks the server at an address, which serves a deployment, about every row."""
     open_prometheus: "Callable[[str], Prometheus]" = field(default_factory=lambda: _prometheus)
     open_registry: "Callable[[str], ModelRegistry]" = field(default_factory=lambda: _registry)
 
@@ -126,6 +128,13 @@ def _score(deployment: "Deployment", rows: "DataFrame", environment: Mapping[str
     from pipelines.commands.version_before import score  # noqa: PLC0415
 
     return score(deployment, rows, home=Home.from_environment(environment))
+
+
+def _score_at(url: str, deployment: "Deployment", rows: "DataFrame") -> Sequence[Any]:
+    from mlflow_deploy_plugin.scoring import HttpScorer  # noqa: PLC0415
+    from pipelines.commands.version_elsewhere import score  # noqa: PLC0415
+
+    return score(url, deployment, rows, scorer=HttpScorer())
 
 
 def _unscored(deployment: "Deployment", _rows: "DataFrame") -> Sequence[Any]:

@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="where all users have one version: ask the one before about the logged inputs (auto: where inputs moved)",
     )
+    parser.add_argument(
+        "--before-at",
+        default="",
+        metavar="URL",
+        help="where the version before still answers: a gateway (http://HOST:PORT), or a model's own address that ends"
+        " in /invocations or /v2/models/NAME/infer (default: its Bento is started here)",
+    )
     parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
     parser.add_argument("--out", metavar="DIR", help="folder of the report (default: HOME/reports/ENDPOINT/TIME)")
     parser.add_argument("--no-report", action="store_true", help="decide only; do not wait for Evidently")

@@ -13,7 +13,7 @@ from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ModelserveE
 from mlflow_deploy_plugin.manifests.model import Deployment
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
-from pipelines.commands import drift_apply, endpoints, exposing, summary, version_before
+from pipelines.commands import drift_apply, endpoints, exposing, summary, version_before, version_elsewhere
 from pipelines.commands.committing import Applied
 from pipelines.commands.doors import Doors
 from pipelines.commands.durations import duration, moment
@@ -57,6 +57,8 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     Raises:
         ModelserveError: something outside failed, or an argument is wrong.
     """
+    if options.before_at:
+        version_elsewhere.check(options.before_at)  # before the minutes
     now = doors.now()
     target = doors.open_target(options.target)
     standing = endpoints.read(target, options.endpoint)
@@ -70,7 +72,7 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
         )
         decided = record(gathered.evidence, policy)
         if _wants_the_version_before(options, standing, decided):
-            shadow = version_before.found(standing, log, doors, maturity=question.maturity)
+            shadow = version_before.found(standing, log, doors, maturity=question.maturity, at=options.before_at)
             gathered = replace(gathered, evidence=replace(gathered.evidence, shadow=shadow))
             decided = record(gathered.evidence, policy)
         exposing.labels(doors, log, whose, now=now)

@@ -1,6 +1,7 @@
 """The control where all users have one version: the version before scores the logged inputs of the present one.
 
-Its Bento is started on this machine, without a log, for as long as it is asked, and ended whatever happens.
+It is asked at the address that somebody named (:mod:`.version_elsewhere`), else its Bento is started on this machine,
+without a log, for as long as it is asked, and ended whatever happens.
 """
 
 import math
@@ -40,8 +41,13 @@ STOP_S: Final = 10.0
 POLL_S: Final = 0.2
 
 
-def found(standing: Standing, store: "EventStore", doors: "Doors", *, maturity: timedelta | None) -> Shadow | None:
-    """What the version before says of the labelled inputs; ``None`` where that cannot be known, which is told."""
+def found(
+    standing: Standing, store: "EventStore", doors: "Doors", *, maturity: timedelta | None, at: str = ""
+) -> Shadow | None:
+    """What the version before says of the labelled inputs; ``None`` where that cannot be known, which is told.
+
+    ``at`` is an address where it answers; empty: it is started here.
+    """
     since = endpoints.stable_since(standing)
     before_it = _before(standing) if since is not None else None
     if since is None or before_it is None:
@@ -52,10 +58,12 @@ def found(standing: Standing, store: "EventStore", doors: "Doors", *, maturity: 
             f"labels have come for {len(rows)} users of {standing.stable.name}: too few to ask the version before"
         )
         return None
+    inputs = rows.drop(columns=list(before.LOGGED)).dropna(axis="columns", how="all")
     try:
-        answers = doors.score(before_it, rows.drop(columns=list(before.LOGGED)).dropna(axis="columns", how="all"))
+        answers = doors.score_at(at, before_it, inputs) if at else doors.score(before_it, inputs)
     except ModelserveError as error:
-        doors.warn(f"the version before could not be asked: {error}")
+        way = "" if at else "; where it still answers elsewhere, give --before-at URL"
+        doors.warn(f"{before_it.name}, the version before, could not be asked: {error}{way}; this look can only alert")
         return None
     return before.compared(rows, answers, deployment=before_it.name, model_digest=before_it.model.digest)
 

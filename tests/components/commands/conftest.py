@@ -76,6 +76,7 @@ class World:
     """What the model says of everybody, in place of a class; 0: it says classes."""
     truths: dict[float, float] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    asked_at: list[tuple[str, str]] = field(default_factory=list)
     before_is_wrong: float = 0.1
     """Share of wrong answers of a version that is started to be asked."""
     kept: list[Any] = field(default_factory=list)
@@ -196,6 +197,7 @@ class World:
             say=self.said.append,
             warn=self.warned.append,
             score=self.score,
+            score_at=self.score_at,
             draw=draw,
             keep=self.kept.append,
         )
@@ -208,6 +210,13 @@ class World:
             1 - self.truths[age] if is_wrong else self.truths[age]
             for age, is_wrong in zip(rows["age"], wrong, strict=True)
         ]
+
+    def score_at(self, url: str, deployment: Deployment, rows: pd.DataFrame) -> list[float]:
+        """A version that answers at an address."""
+        self.asked_at.append((url, deployment.name))
+        answers = self.score(deployment, rows)
+        self.asked.pop()
+        return answers
 
     def run(self, *arguments: str) -> int:
         self.said.clear()

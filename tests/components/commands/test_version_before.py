@@ -74,7 +74,22 @@ def test_a_version_that_cannot_be_started_leaves_an_alert(alone: World, monkeypa
     alone.traffic(alone.people(700, age=55.0), wrong={"churn-v2": 0.4})
     assert alone.drift("--reference", alone.reference) == 0
     assert "alert only" in alone.text
-    assert alone.warned == ["the version before could not be asked: Bento churn:1 is not in the store"]
+    (told,) = alone.warned
+    assert told.startswith("churn, the version before, could not be asked: Bento churn:1 is not in the store; ")
+    assert told.endswith("give --before-at URL; this look can only alert")
+
+
+def test_a_version_that_answers_elsewhere_is_asked_there_and_nothing_is_started(alone: World) -> None:
+    alone.traffic(alone.people(700, age=55.0), wrong={"churn-v2": 0.4})
+    gateway = "http://old.example:8080"
+    assert alone.drift("--revert", "--reference", alone.reference, "--before-at", gateway) == 1
+    assert (alone.asked, alone.asked_at) == ([], [(gateway, "churn")])
+    assert "churn-v2 is worse than churn on the same logged inputs" in alone.text
+
+
+def test_what_is_no_address_is_refused_before_anything_is_read(alone: World) -> None:
+    assert alone.drift("--reference", alone.reference, "--before-at", "old.example:8080") == 2
+    assert "'old.example:8080' is no address" in alone.warned[0]
 
 
 def test_an_endpoint_that_never_had_another_version_only_alerts(world: World) -> None:

@@ -12,7 +12,9 @@ from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import AgentError
 from mlflow_deploy_plugin.manifests.model import Deployment, ModelIdentity
 from mlflow_deploy_plugin.packaging import PackagingOptions, package
-from pipelines.commands.version_before import score
+from mlflow_deploy_plugin.scoring import HttpScorer
+from pipelines.commands.version_before import _serving, score
+from pipelines.commands.version_elsewhere import score as score_at
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SAVE = """
@@ -50,6 +52,10 @@ def test_a_bento_is_started_asked_and_ended(own_home: Path, tmp_path: Path) -> N
     answers = score(deployment(made.tag), rows, home=home)
     assert answers == pytest.approx([2.0 * n for n in range(450)])
     assert not list(home.events.rglob("*.parquet"))
+    with _serving(deployment(made.tag), home) as address:  # as somebody else keeps it warm
+        for route in ("endpoints/twice/invocations", "v2/models/twice/infer"):
+            elsewhere = score_at(f"{address}/{route}", deployment(made.tag), rows[:201], scorer=HttpScorer())
+            assert elsewhere == pytest.approx([2.0 * n for n in range(201)])
     assert launched() <= before
     with pytest.raises(AgentError, match="is not in the store"):
         score(deployment("twice:0"), rows, home=home)
