@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 CLOCK_SKEW: Final = timedelta(hours=1)
 """A label may seem to precede its prediction by this much, since two machines' clocks wrote them."""
 
+ROWS_OF_A_SLICE: Final = 12_500_000
+"""Predictions whose distinct ones are counted at once."""
 BINS: Final = 10
 """Points of a calibration curve."""
 FEW: Final = 20
@@ -132,7 +134,16 @@ class LabelReader:
         """Predictions beside labels by deployment, stretch of time and segment."""
         parts, _ = self._lay(window, cut, segment=self._segment(window, choice.segment))
         given = {"maturity": cut.maturity, "every": choice.every.total_seconds()}
-        return tuple(Scored(**row) for row in self._scanner.rows(sql.SCORED.format(**parts), given))
+        logged = self._added(sql.LOGGED_BY_TIME, parts, given, by=("arm", "began", "segment"))
+        found = {_key(row, ("arm", "began", "segment")): row for row in self._scanner.rows(sql.SCORED, given)}
+        names = self._names(parts)
+        rows = (
+            Scored(
+                deployment=names[key[0]], began=key[1], segment=key[2], **{**_UNSCORED, **found.get(key, {}), **sums}
+            )
+            for key, sums in logged.items()
+        )
+        return tuple(sorted(rows, key=lambda row: (row.deployment, row.began, row.segment or "")))
 
     def bins(self, window: Window, cut: LabelCut, choice: ScoreChoice) -> tuple[Bin, ...]:
         """Points of the calibration curve by deployment, stretch of time and segment."""
@@ -154,16 +165,37 @@ class LabelReader:
         self, window: Window, cut: LabelCut, splits: Sequence[datetime]
     ) -> tuple[tuple[Mapping[str, ArmLabels], ...], tuple[str, ...]]:
         parts, unreadable = self._lay(window, cut)
-        found: dict[tuple[int, str], dict[str, int]] = {}
-        for question in (sql.ROWS_LOGGED, sql.USERS_MATURE, sql.USERS_LABELLED):
-            query = question.format(**parts, period=_period(splits))
-            for row in self._scanner.rows(query, {"maturity": cut.maturity}):
-                found.setdefault((row.pop("period"), row.pop("deployment")), {}).update(row)
-        spans = tuple(
-            {arm: ArmLabels(**counts) for (period, arm), counts in sorted(found.items()) if period == place}
-            for place in range(len(splits) + 1)
-        )
+        by, given, names = ("arm", "period"), {"maturity": cut.maturity}, self._names(parts)
+        timed = {**parts, "period": _period(splits)}
+        labelled = self._scanner.rows(sql.USERS_LABELLED.format(**timed))
+        found = [
+            self._added(sql.LOGGED_BY_PERIOD, timed, given, by=by),
+            self._added(sql.USERS_MATURE, timed, given, by=by),
+            {_key(row, by): row for row in labelled},
+        ]
+        spans: tuple[dict[str, ArmLabels], ...] = tuple({} for _ in range(len(splits) + 1))
+        for arm, period in sorted(found[0], key=lambda key: names[key[0]]):
+            counts = {name: count for part in found for name, count in part.get((arm, period), {}).items()}
+            spans[period][names[arm]] = ArmLabels(**counts)
         return spans, unreadable
+
+    def _added(
+        self, question: str, parts: Mapping[str, str], given: Mapping[str, Any], *, by: tuple[str, ...]
+    ) -> dict[tuple[Any, ...], dict[str, int]]:
+        """What all slices of the predictions answer to ``question``, added up for each ``by``."""
+        (counted,) = self._scanner.rows(sql.SIZE.format(**parts))
+        slices = max(1, -(-counted["size"] // ROWS_OF_A_SLICE))
+        sums: dict[tuple[Any, ...], dict[str, int]] = {}
+        for number in range(slices):
+            for row in self._scanner.rows(question.format(**parts, slices=slices, number=number), given):
+                held = sums.setdefault(_key(row, by), dict.fromkeys(row, 0))
+                for name, count in row.items():
+                    held[name] += count
+        return sums
+
+    def _names(self, parts: Mapping[str, str]) -> dict[int, str]:
+        """Deployments by their hash."""
+        return {row["arm"]: row["deployment"] for row in self._scanner.rows(sql.ARMS.format(**parts))}
 
     def _lay(
         self, window: Window, cut: LabelCut, *, segment: str = sql.NO_SEGMENT
@@ -209,6 +241,16 @@ class LabelReader:
 
     def _scan(self, table: Table, window: Window) -> Scan:
         return self._scanner.scan(table, window.span)
+
+
+_UNSCORED: Final[Mapping[str, Any]] = {
+    "labelled": 0, "wrong": 0, "wrong_half": 0, "absolute": None, "root_mean_square": None, "bias": None,
+}  # fmt: skip
+
+
+def _key(row: dict[str, Any], by: tuple[str, ...]) -> tuple[Any, ...]:
+    """Take the values of ``by`` out of a row."""
+    return tuple(row.pop(name) for name in by)
 
 
 def _period(splits: Sequence[datetime]) -> str:

@@ -62,34 +62,46 @@ FROM matched CROSS JOIN watermark GROUP BY key, deployment, watermark.moment
 STEPS: Final = {"watermark": WATERMARK, "label": LABEL, "matched": MATCHED, "joined": JOINED}
 """Tables by name, in order; ``matched`` is needed for ``joined`` alone."""
 
-# -- questions ---------------------------------------------------------------------------------------------------
-
 _LOGGED: Final = f"""(
-    SELECT {KEY} AS key, deployment, min(time) AS time, {{first_segment}} AS segment
+    SELECT {KEY} AS key, hash(deployment) AS arm, min(time) AS time, {{first_segment}} AS segment
     FROM (SELECT *, {{segment}} AS segment FROM {{predictions}} WHERE status = 'success' AND {{population}})
-    GROUP BY key, deployment
+    WHERE key % {{slices}} = {{number}} GROUP BY key, arm
 )"""  # noqa: S608
-"""Every prediction once, though it was logged twice."""
+"""Every prediction once, though it was logged twice: those of one slice."""
 
 WRONG: Final = "(prediction IS DISTINCT FROM label OR prediction_text IS DISTINCT FROM label_text)"
 
-ROWS_LOGGED: Final = f"""
-SELECT deployment, {{period}} AS period, count(*) AS predicted, count(*) FILTER ({_mature("time")}) AS mature
+# -- of all predictions, slice by slice: what slices answer is added up, and each fits into little memory ------------
+
+SIZE: Final = "SELECT count(*) AS size FROM {predictions}"
+
+LOGGED_BY_PERIOD: Final = f"""
+SELECT arm, {{period}} AS period, count(*) AS predicted, count(*) FILTER ({_mature("time")}) AS mature
+FROM {_LOGGED} CROSS JOIN watermark GROUP BY ALL
+"""  # noqa: S608
+
+LOGGED_BY_TIME: Final = f"""
+SELECT arm, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS predicted,
+       count(*) FILTER ({_mature("time")}) AS mature
 FROM {_LOGGED} CROSS JOIN watermark GROUP BY ALL
 """  # noqa: S608
 
 # Users are grouped before they are counted: no set of users is kept for each arm.
 USERS_MATURE: Final = f"""
-SELECT deployment, period, count(*) AS users_mature FROM (
-    SELECT deployment, {{period}} AS period, hash({UNIT}) AS unit FROM {{predictions}} CROSS JOIN watermark
-    WHERE status = 'success' AND {{population}} AND {_mature("time")} GROUP BY ALL
+SELECT arm, period, count(*) AS users_mature FROM (
+    SELECT hash(deployment) AS arm, {{period}} AS period, hash({UNIT}) AS unit FROM {{predictions}} CROSS JOIN watermark
+    WHERE status = 'success' AND {{population}} AND {_mature("time")} AND unit % {{slices}} = {{number}} GROUP BY ALL
 ) GROUP BY ALL
 """  # noqa: S608
 
+ARMS: Final = "SELECT DISTINCT deployment, hash(deployment) AS arm FROM {predictions}"
+
+# -- of the labelled ones ----------------------------------------------------------------------------------------
+
 USERS_LABELLED: Final = f"""
-SELECT deployment, period, sum(labelled)::BIGINT AS labelled, sum(mature_labelled)::BIGINT AS mature_labelled,
-       sum(late)::BIGINT AS late, count(*) FILTER (mature_labelled > 0) AS users_labelled,
-       count(*) FILTER (is_wrong) AS users_wrong
+SELECT hash(deployment) AS arm, period, sum(labelled)::BIGINT AS labelled,
+       sum(mature_labelled)::BIGINT AS mature_labelled, sum(late)::BIGINT AS late,
+       count(*) FILTER (mature_labelled > 0) AS users_labelled, count(*) FILTER (is_wrong) AS users_wrong
 FROM (
     SELECT deployment, {{period}} AS period, unit, count(*) AS labelled,
            count(*) FILTER (is_mature AND is_in_time) AS mature_labelled, count(*) FILTER (NOT is_in_time) AS late,
@@ -136,23 +148,12 @@ FROM chosen JOIN logged USING (key, deployment) JOIN told USING (key) ORDER BY t
 
 # One row per deployment, stretch of time and segment; every task's figures at once, :mod:`.accuracy` takes the fitting.
 SCORED: Final = f"""
-WITH logged AS (
-    SELECT deployment, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS predicted,
-           count(*) FILTER ({_mature("time")}) AS mature
-    FROM {_LOGGED} CROSS JOIN watermark GROUP BY ALL
-), scored AS (
-    SELECT deployment, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS labelled,
-           count(*) FILTER ({WRONG}) AS wrong,
-           count(*) FILTER ((prediction >= 0.5) IS DISTINCT FROM (label >= 0.5)) AS wrong_half,
-           avg(abs(prediction - label)) AS absolute,
-           sqrt(avg((prediction - label) * (prediction - label))) AS root_mean_square, avg(prediction - label) AS bias
-    FROM joined WHERE is_mature AND is_in_time GROUP BY ALL
-)
-SELECT logged.*, coalesce(labelled, 0) AS labelled, coalesce(wrong, 0) AS wrong, coalesce(wrong_half, 0) AS wrong_half,
-       absolute, root_mean_square, bias
-FROM logged LEFT JOIN scored ON scored.deployment = logged.deployment AND scored.began = logged.began
-     AND scored.segment IS NOT DISTINCT FROM logged.segment
-ORDER BY logged.deployment, logged.began, logged.segment
+SELECT hash(deployment) AS arm, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS labelled,
+       count(*) FILTER ({WRONG}) AS wrong,
+       count(*) FILTER ((prediction >= 0.5) IS DISTINCT FROM (label >= 0.5)) AS wrong_half,
+       avg(abs(prediction - label)) AS absolute,
+       sqrt(avg((prediction - label) * (prediction - label))) AS root_mean_square, avg(prediction - label) AS bias
+FROM joined WHERE is_mature AND is_in_time GROUP BY ALL
 """  # noqa: S608
 
 BINS: Final = """

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mlflow_deploy_plugin.errors import EventStoreError
-from pipelines.monitoring import accuracy, validity
+from pipelines.monitoring import accuracy, event_labels, validity
 from pipelines.monitoring.event_labels import LabelCut, ScoreChoice
 from pipelines.monitoring.event_summaries import ArmLabels, Oddities, Window
 from pipelines.monitoring.events import EventStore
@@ -99,6 +99,20 @@ def arms(*labelled: int) -> dict[str, ArmLabels]:
         name: ArmLabels(users_mature=1000, users_labelled=count)
         for name, count in zip(("churn", "v2"), labelled, strict=True)
     }
+
+
+def test_slices_add_up_to_what_one_piece_says(
+    build: Any, store: EventStore, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"request_id": str(n), "user_id": f"u{n % 7}", "prediction": n % 2} for n in range(40)]
+    build.predictions(*rows[:25])
+    build.predictions(*rows[20:], deployment="v4")
+    build.labels(*({"request_id": str(n)} for n in range(0, 40, 3)))
+    splits = [window.begin + timedelta(minutes=30)]
+    whole = (store.coverage(window, EVENING, splits), store.scored(window, EVENING))
+    monkeypatch.setattr(event_labels, "ROWS_OF_A_SLICE", 9)
+    assert (store.coverage(window, EVENING, splits), store.scored(window, EVENING)) == whole
+    assert sum(row.predicted for row in whole[1]) == 45
 
 
 def test_labels_for_one_arm_only_are_a_fault() -> None:
