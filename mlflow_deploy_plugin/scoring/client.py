@@ -167,13 +167,20 @@ class HttpScorer:
 
     def _post(self, address: Address, route: str, content: bytes, content_type: str) -> Plain:
         headers = {**address.headers, "content-type": content_type, "accept": JSON}
-        return self._sent(address.url(route), headers, content)
+        return self._sent(address.url(route), headers, content, wanted=address.deployment)
 
-    def _sent(self, url: str, headers: dict[str, str], content: bytes) -> Plain:
+    def _sent(self, url: str, headers: dict[str, str], content: bytes, *, wanted: str = "") -> Plain:
+        """The answer, which no other deployment than ``wanted`` may have given."""
         with self._client() as client:
             response = self._send(client, lambda: client.post(url, content=content, headers=headers), url)
         if not response.is_success:
             raise _refusal(response.status_code, response.text, url)
+        if wanted and (answered := response.headers.get(MODEL_VERSION, wanted)) != wanted:
+            raise ScoringError(
+                f"{url} was asked for {wanted} and answered by {answered}: the endpoint lets nobody pick a deployment;"
+                " allow it (-C override=on), or name the deployment's own address",
+                status=HTTPStatus.CONFLICT,
+            )
         return _document(response.text, url)
 
     def _client(self) -> "httpx.Client":

@@ -146,3 +146,12 @@ def test_metadata_that_is_not_there_is_none() -> None:
 def test_the_fake_is_a_scorer() -> None:
     fake: Scorer = FakeScorer()
     assert list(fake.stream(CHURN, {})) == [fake.invoke(CHURN, {})]
+
+
+def test_an_answer_of_another_deployment_than_the_one_asked_is_none() -> None:
+    served = httpx.Response(200, json={"predictions": [1]}, headers={"x-model-version": "churn-v2"})
+    ours = Address(gateway="http://gate:8080", endpoint="churn", deployment="churn-v2")
+    assert scorer(lambda _: served).invoke(ours, {}) == {"predictions": [1]}
+    other = Address(gateway="http://gate:8080", endpoint="churn", deployment="churn-v1")
+    with pytest.raises(ScoringError, match="asked for churn-v1 and answered by churn-v2"):
+        scorer(lambda _: served).invoke(other, {})
