@@ -91,7 +91,10 @@ def _advance(move: Advance, context: Context) -> Effect:
     if not one.weight:  # nobody has it yet, so nobody moves: other users than the last rollout's meet it first
         notes[annotations.SALT] = context.operation[:SALT_DIGITS]
     copied = "" if state.baseline else move.baseline
-    return Effect(weights=weights, notes=notes, action="step", news="canary", copied=copied)
+    removed: tuple[str, ...] = ()
+    if state.baseline and not move.baseline:
+        notes[annotations.BASELINE], removed = None, (state.baseline.deployment,)
+    return Effect(weights=weights, notes=notes, action="step", news="canary", copied=copied, removed=removed)
 
 
 def _set_weights(move: SetWeights, context: Context) -> Effect:

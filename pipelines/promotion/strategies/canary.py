@@ -16,7 +16,7 @@ Rules, in this order:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain
 from typing import Final, Literal
@@ -160,8 +160,11 @@ def judge(terms: Terms, observed: Observed) -> tuple[GateResult, ...]:
     alpha = share_of_alpha(gates, terms.alpha)
     *controls, seen = observed
     tests = [gate for gate in gates if not isinstance(gate.gate, GpuGate)]
-    found = [each for one in controls for each in judged(tests, one, alpha=alpha, arm=one.canary.name)]
-    return (*judged(gates, seen, alpha=alpha), *found)
+    of_controls = [each for one in controls for each in judged(tests, one, alpha=alpha, arm=one.canary.name)]
+    found = judged(gates, seen, alpha=alpha)
+    if controls:
+        found = tuple(replace(each, reason=f"{each.reason} (here {seen.stable.name} is stable)") for each in found)
+    return (*found, *of_controls)
 
 
 def settle(canary: Canary, situation: Situation) -> Decision:
@@ -222,10 +225,9 @@ def _adopted(canary: Canary, situation: Situation, candidate: Candidate) -> Deci
 
 
 def _advance(canary: Canary, situation: Situation, step: int, reason: str) -> Advance:
-    """A step; the baseline, where there is one, takes it too."""
-    baseline = situation.state.baseline
-    name = baseline.deployment if baseline else ""
-    weight = canary.steps[step].weight
+    """A step; the baseline, where there is one, takes it too, or leaves where the plan wants it no more."""
+    baseline, weight = situation.state.baseline, canary.steps[step].weight
+    name = baseline.deployment if baseline and canary.has_baseline else ""
     return Advance(step=step, weight=weight, reason=reason, baseline=name, gates=situation.found.gates)
 
 

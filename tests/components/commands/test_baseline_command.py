@@ -90,6 +90,15 @@ def test_a_proven_canary_grows_with_its_baseline_and_takes_over_without_it(begun
     assert FILE not in begun.repository.files(begun.head)
 
 
+def test_a_plan_that_wants_it_no_more_removes_the_baseline_with_the_next_step(begun: World) -> None:
+    plan = PLAN.replace("  baseline: true\n", "").replace("{weight: 40}", "{weight: 70}")
+    begun.change(lambda files: {**files, "stages/production/churn/rollout.yaml": plan})
+    serve(begun, 1500, "a")
+    tick(begun)
+    assert begun.weights == {"churn-v2": 700, "churn": 300}
+    assert (set(begun.endpoint.deployments), begun.endpoint.route.baseline) == ({"churn", "churn-v2"}, "")
+
+
 def test_users_move_from_stable_alone_while_both_grow(begun: World) -> None:
     serve(begun, 1500, "a")
     said = tick(begun, "plan")
