@@ -126,9 +126,7 @@ class ThisMachine:
                 allowed, used = _number(folder / limit), _number(folder / use)
                 if allowed is None or used is None or allowed >= _UNLIMITED:
                     continue
-                stat = _fields(folder / "memory.stat")
-                reclaimable = stat.get("total_inactive_file", stat.get("inactive_file", 0))
-                yield Free(max(0, allowed - used + reclaimable), f"the cgroup's {limit}")
+                yield Free(max(0, allowed - used + _cached(folder)), f"the cgroup's {limit}")
 
     def _own_cgroups(self, top: Path) -> Iterator[Path]:
         """The cgroup of version 2 that this process is in, and those above it."""
@@ -141,6 +139,12 @@ class ThisMachine:
 
     def _resident(self, pid: int) -> int:
         return _fields(self.root / f"proc/{pid}/status").get("VmRSS", 0) * _KIB
+
+
+def _cached(cgroup: Path) -> int:
+    """Files in a cgroup's memory: the kernel gives that back before it refuses any."""
+    stat = _fields(cgroup / "memory.stat")
+    return sum(stat.get(f"total_{name}", stat.get(name, 0)) for name in ("active_file", "inactive_file"))
 
 
 def _free(library: object, name: str) -> int:

@@ -28,7 +28,7 @@ def test_the_tightest_cgroup_counts_and_its_cache_can_be_had_back(tmp_path: Path
     write(tmp_path, proc__meminfo="MemAvailable: 999999 kB\n", proc__self__cgroup="0::/a/b\n")
     top = "sys__fs__cgroup__a"
     write(tmp_path, **{f"{top}__memory_DOT_max": f"{10 * MIB}\n", f"{top}__memory_DOT_current": f"{9 * MIB}\n"})
-    write(tmp_path, **{f"{top}__memory_DOT_stat": f"anon 5\ninactive_file {3 * MIB}\n"})
+    write(tmp_path, **{f"{top}__memory_DOT_stat": f"anon 5\ninactive_file {2 * MIB}\nactive_file {MIB}\n"})
     write(tmp_path, **{f"{top}__b__memory_DOT_max": "max\n", f"{top}__b__memory_DOT_current": "1\n"})
     assert machine(tmp_path).host() == Free(4 * MIB, "the cgroup's memory.max")
 
