@@ -1,4 +1,4 @@
-"""Reading a request's body within its limits: bytes (413), time (408), and what it is compressed with (415)."""
+"""Reading a request's body within its limits: bytes and values (413), time (408), what it is compressed with (415)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
 WINDOWS: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 """zlib's window for each Content-Encoding that is understood."""
+BYTES_PER_VALUE: Final = 8
+LEAST_VALUES: Final = 100_000
+BINARY_KINDS: Final = (b"application/octet-stream", b"application/vnd.apache.parquet", b"image/", b"multipart/")
+"""Content types in which a comma is any byte."""
+HEADER_LENGTH: Final = b"inference-header-content-length"
+"""Says where the text of an Open Inference body ends, and its binary tensors begin."""
+
+
+def _text_length(header: bytes | None, size: int) -> int:
+    """How much of a body is text; a header that is none of the protocol's is its codec's to refuse."""
+    is_length = header is not None and header.isdigit() and len(header) < len(str(2**63))
+    return min(int(header), size) if header is not None and is_length else size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +36,13 @@ class BodyLimits:
 
     max_bytes: int
     timeout_s: float
+    max_values: int = 0
+    """Commas of a text, about the values that it holds; 0: as :data:`BYTES_PER_VALUE` allows. A value of one digit
+    weighs two bytes on the wire and a hundred times that once it is read, with the interpreter's lock held."""
+
+    def __post_init__(self) -> None:
+        if not self.max_values:
+            object.__setattr__(self, "max_values", max(LEAST_VALUES, self.max_bytes // BYTES_PER_VALUE))
 
     def plain(self, body: bytes, headers: Mapping[bytes, bytes]) -> bytes:
         """A body that has arrived whole, decompressed.
@@ -32,8 +51,7 @@ class BodyLimits:
             RequestError: TOO_LARGE, UNSUPPORTED_TYPE or MALFORMED.
         """
         self._check_size(len(body))
-        encoding = headers.get(b"content-encoding")
-        return body if encoding is None else self._decompress(body, encoding)
+        return self._counted(body, headers)
 
     async def read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
         """The whole body, decompressed, as it arrives.
@@ -42,7 +60,28 @@ class BodyLimits:
             RequestError: TOO_LARGE, SLOW_BODY, CLIENT_GONE, UNSUPPORTED_TYPE or MALFORMED.
         """
         self._check_length(headers.get(b"content-length"))
-        return self.plain(await self._read_in_time(receive), headers)
+        return self._counted(await self._read_in_time(receive), headers)
+
+    def _counted(self, body: bytes, headers: Mapping[bytes, bytes]) -> bytes:
+        """The plain body, unless it is a text of too many values."""
+        plain = self._inflated(body, headers)
+        if len(plain) <= self.max_values:  # it cannot have so many
+            return plain
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        text = _text_length(headers.get(HEADER_LENGTH), len(plain))
+        if not kind.startswith(BINARY_KINDS) or text < len(plain):
+            values = plain.count(b",", 0, text)
+            if values > self.max_values:
+                raise RequestError(
+                    Fault.TOO_LARGE,
+                    f"the body has {values} values; at most {self.max_values} are read at once (one for each"
+                    f" {BYTES_PER_VALUE} bytes of max_body_bytes): send it in parts, or as binary tensors or Parquet",
+                )
+        return plain
+
+    def _inflated(self, body: bytes, headers: Mapping[bytes, bytes]) -> bytes:
+        encoding = headers.get(b"content-encoding")
+        return body if encoding is None else self._decompress(body, encoding)
 
     async def _read_in_time(self, receive: Receive) -> bytes:
         try:

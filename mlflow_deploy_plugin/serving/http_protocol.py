@@ -93,6 +93,8 @@ class ShortProtocol(HttpToolsProtocol):  # type: ignore[misc]  # mypy does not f
         self._match: InferMatch | None = None
         """Of the request that is being read, while it may go the short way."""
         self._body = b""
+        self.owes: object | None = self
+        """What stands for the request line and headers that have not arrived whole; None: nothing is owed."""
         self._heard = 0.0
         self._idle: asyncio.TimerHandle | None = None
 
@@ -131,11 +133,13 @@ class ShortProtocol(HttpToolsProtocol):  # type: ignore[misc]  # mypy does not f
         """A request begins; its scope is made where it is needed."""
         self.url = b""
         self.headers: Headers = []
+        self.owes = self.headers
         self.expect_100_continue = False
         self._body = b""
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
+        self.owes = None
         self._match = self._short_match()
         if self._match is None:
             self._go_the_long_way()

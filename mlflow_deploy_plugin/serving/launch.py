@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mlflow_deploy_plugin.errors import EXIT_DONE, EXIT_PROGRAM, ModelserveError
 from mlflow_deploy_plugin.serving import logs
+from mlflow_deploy_plugin.serving.slow_heads import SlowHeads
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 from mlflow_deploy_plugin.spec.sockets import SOCKET, abstract
 
@@ -153,6 +154,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave)
     _watch(loop, settings.timeout_s + WATCHDOG_S)
+    SlowHeads(loop, lambda: tuple(server.server_state.connections)).watch()
     _logger.info("listening on %s", " and ".join(map(_address, listeners)))
     await server.serve(sockets=listeners)
     faulthandler.cancel_dump_traceback_later()

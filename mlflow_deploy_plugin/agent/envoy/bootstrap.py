@@ -118,6 +118,7 @@ def _connection_manager(gateway: Gateway) -> Json:
         local_reply_config={"mappers": [_own_errors_as_json()]},
         # The Bento's own limit answers 504; a stream may idle for long between two tokens.
         stream_idle_timeout="0s",
+        request_headers_timeout="30s",  # a client that sends a byte now and then would hold its connection for ever
         common_http_protocol_options={"idle_timeout": "3600s"},
         http2_protocol_options={"max_concurrent_streams": 1024},
         http_filters=[{"name": "envoy.filters.http.router", "typed_config": _router(gateway)}],

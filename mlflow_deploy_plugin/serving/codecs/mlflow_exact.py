@@ -30,6 +30,15 @@ CSV_TYPE: Final = "text/csv"
 PARQUET_TYPE: Final = "application/vnd.apache.parquet"
 MOST_INPUTS: Final = 10_000
 """Named inputs of one body. MLflow makes an array of each and quotes all of them in a refusal, which takes seconds."""
+MOST_COLUMNS: Final = 20_000
+MOST_BESIDE: Final = 2_000
+MOST_REPEATED: Final = 500
+"""Columns of one table where the model has no signature, and where it has one of fewer; and how many may bear a name
+that another has: pandas looks those up in quadratic time."""
+MOST_CELLS: Final = 1 << 25
+"""Cells of one Parquet file, which may hold far more than it weighs."""
+BLANK_LINES: Final = 1000
+"""Lines among which the header of a CSV is looked for."""
 QUOTED: Final = 1000
 """Entries of a list or an object that a refusal quotes."""
 SCORING_SERVER: Final = "mlflow.pyfunc.scoring_server"
@@ -94,6 +103,12 @@ class Reader:
 
         return Model.load(str(self._folder))
 
+    @cached_property
+    def _most_columns(self) -> int:
+        """Columns of a table: many where the model takes any, few beyond those that it takes."""
+        schema = self._metadata.get_input_schema()
+        return MOST_COLUMNS if schema is None else max(MOST_BESIDE, 2 * len(schema.inputs))
+
     def read(self, body: bytes, kind: str) -> Read:
         """The body as MLflow's server reads it.
 
@@ -108,6 +123,8 @@ class Reader:
             if kind == PARQUET_TYPE:
                 return Read(_payload(_parquet(body)))
             return self._json(body)
+        except RequestError:
+            raise
         except MlflowException as error:
             raise RequestError(Fault.MALFORMED, error.message) from error
         except RecursionError as error:
@@ -124,19 +141,20 @@ class Reader:
             raise error(
                 f"Invalid input. Ensure that input is a valid UTF-8 encoded string. Error: '{reason!r}'", "BAD_REQUEST"
             ) from reason
+        _check_names(_header(text), self._most_columns)
         return scoring_server.parse_csv_input(io.StringIO(text), schema=self._metadata.get_input_schema())
 
     def _json(self, body: bytes) -> Read:
         from mlflow.pyfunc import scoring_server  # noqa: PLC0415
 
-        document = _document(body)
+        document = _document(body, self._most_columns)
         parsed = scoring_server._parse_json_data(document, self._metadata, self._metadata.get_input_schema())  # noqa: SLF001
         is_raw = parsed.is_unified_llm_input or self._metadata._is_signature_from_type_hint()  # noqa: SLF001
         payload = Raw(value=parsed.data) if is_raw else _payload(parsed.data)
         return Read(payload, parsed.params, parsed.is_unified_llm_input)
 
 
-def _document(body: bytes) -> Any:  # noqa: ANN401
+def _document(body: bytes, most_columns: int) -> Any:  # noqa: ANN401
     """The JSON object, once it is known not to be far larger as a table; else the bytes, for MLflow to refuse."""
     try:
         document = json.loads(body)
@@ -145,6 +163,8 @@ def _document(body: bytes) -> Any:  # noqa: ANN401
     if not isinstance(document, dict):
         return body
     for data in document.values():
+        if isinstance(data, dict) and isinstance(data.get("columns"), list):
+            _check_names(data["columns"], most_columns)
         if isinstance(data, list):
             check_density(data)
         elif isinstance(data, dict) and len(data) > MOST_INPUTS:
@@ -154,9 +174,43 @@ def _document(body: bytes) -> Any:  # noqa: ANN401
     return document
 
 
+def _header(text: str) -> list[str]:
+    """The names in the first line of a CSV that is not blank, but for quotes."""
+    lines = islice(io.StringIO(text, newline=None), BLANK_LINES)
+    return next((line for line in lines if line.strip()), "").split(",")
+
+
+def _check_names(names: list[Any], most: int) -> None:
+    """Refuse a table whose names alone would take minutes: pandas makes a column of each, and looks it up."""
+    repeated = len(names) - len(set(map(str, names)))
+    if len(names) > most or repeated > MOST_REPEATED:
+        raise RequestError(
+            Fault.MALFORMED,
+            f"the table has {len(names)} columns, {repeated} of them with a name that another has; at most {most} and"
+            f" {MOST_REPEATED} are read",
+        )
+
+
+def _check_cells(body: bytes) -> None:
+    """Refuse a Parquet file that would be far larger as a table; one that is damaged is MLflow's to refuse."""
+    import pyarrow as pa  # noqa: PLC0415  what reads the file
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        told = pq.read_metadata(io.BytesIO(body))
+    except (pa.ArrowException, OSError, ValueError):
+        return
+    if told.num_rows * told.num_columns > MOST_CELLS:
+        raise RequestError(
+            Fault.MALFORMED,
+            f"the file has {told.num_rows} rows of {told.num_columns} columns; at most {MOST_CELLS} cells are read",
+        )
+
+
 def _parquet(body: bytes) -> Any:  # noqa: ANN401
     from mlflow.pyfunc import scoring_server  # noqa: PLC0415
 
+    _check_cells(body)
     return scoring_server.parse_parquet_input(io.BytesIO(body))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from mlflow_deploy_plugin.serving.body import HEADER_LENGTH
 from mlflow_deploy_plugin.serving.codecs import oip_tensors
 from mlflow_deploy_plugin.serving.codecs.base import JSON, Answer, Call, Infer, Reply
 from mlflow_deploy_plugin.serving.codecs.blame import status_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.codecs.base import Host, Route
     from mlflow_deploy_plugin.serving.request import Request, Response
 
-HEADER_LENGTH: Final = b"inference-header-content-length"
 BINARY: Final = b"application/octet-stream"
 _MODELS: Final = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 

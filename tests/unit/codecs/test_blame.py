@@ -1,9 +1,13 @@
 """Whose fault a failed prediction is, and bodies that would cost far more than they weigh."""
 
+import contextlib
+import io
 import json
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlflow_deploy_plugin.serving.codecs import mlflow_exact
@@ -59,12 +63,38 @@ def test_rows_that_share_no_names_are_refused_before_they_fill_the_memory() -> N
     [
         {"dataframe_records": [{str(n): 1} for n in range(3000)]},
         {"inputs": {str(n): [1] for n in range(mlflow_exact.MOST_INPUTS + 1)}},
+        {"dataframe_split": {"columns": ["a"] * 1000, "data": [[1] * 1000]}},
+        {"dataframe_split": {"columns": [str(n) for n in range(2001)], "data": []}},
     ],
 )
 def test_mlflow_is_not_given_bodies_that_it_would_take_minutes_to_refuse(document: Any) -> None:
     with pytest.raises(RequestError) as told:
-        mlflow_exact._document(json.dumps(document).encode())
+        mlflow_exact._document(json.dumps(document).encode(), 2000)
     assert told.value.fault is Fault.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "is_read"),
+    [
+        ("a,b\n1,2\n", 2, True),
+        ("\n\n  \na,b,c\n", 2, False),
+        ("a" + ",a" * 400, 1000, True),
+        ("a" + ",a" * 600, 1000, False),
+        ("", 1, True),
+    ],
+)
+def test_a_header_of_csv_is_counted_before_it_is_read(text: str, most: int, *, is_read: bool) -> None:
+    with contextlib.nullcontext() if is_read else pytest.raises(RequestError, match="the table has"):
+        mlflow_exact._check_names(mlflow_exact._header(text), most)
+
+
+def test_a_parquet_file_that_is_far_larger_than_it_weighs_is_refused() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"a": pa.nulls(mlflow_exact.MOST_CELLS + 1, pa.int8())}), file)
+    assert len(file.getvalue()) < 10**5
+    with pytest.raises(RequestError, match="33554433 rows of 1 columns"):
+        mlflow_exact._check_cells(file.getvalue())
+    mlflow_exact._check_cells(b"PAR1 and nothing more")
 
 
 def test_a_refusal_quotes_the_beginning_of_a_long_input() -> None:
