@@ -1,7 +1,8 @@
 """A model server of the standard library alone, started the way the agent starts a Bento.
 
 Header ``x-fake`` makes it misbehave: ``sleep=S`` answers late, ``status=N`` answers N, ``exit-of=D`` dies before
-it answers where it is deployment D, ``hang-of=D`` then never answers. Address ``…/seen`` tells what came before.
+it answers where it is deployment D, ``hang-of=D`` then never answers, ``brief`` answers two bytes and forgets.
+Address ``…/seen`` tells what came before.
 Variable ``FAKE`` misbehaves from the start: ``crash`` exits at once, ``never-ready`` answers 503 to /readyz,
 ``slow=S`` is ready after S seconds.
 """
@@ -52,6 +53,8 @@ async def answer(path: str, headers: dict[str, str], body: bytes) -> tuple[int, 
     fake, _, value = headers.get("x-fake", "").partition("=")
     if path.endswith("/seen"):
         return 200, json.dumps(SEEN).encode()
+    if fake == "brief":
+        return 200, b"{}"
     SEEN.append(headers)
     if fake == "exit-of" and value == DEPLOYMENT:
         os._exit(9)
