@@ -49,10 +49,11 @@ class Application(Protocol):
 class ShortCycle:
     """One request on the short way; to uvicorn's code it looks like a cycle of its own."""
 
-    __slots__ = ("_protocol", "disconnected", "keep_alive", "response_complete")
+    __slots__ = ("_protocol", "disconnected", "headers", "keep_alive", "response_complete")
 
-    def __init__(self, protocol: ShortProtocol) -> None:
+    def __init__(self, protocol: ShortProtocol, headers: Headers) -> None:
         self._protocol = protocol
+        self.headers = headers
         self.disconnected = False
         self.keep_alive = True
         self.response_complete = False
@@ -157,7 +158,7 @@ class ShortProtocol(HttpToolsProtocol):  # type: ignore[misc]  # mypy does not f
         if match is None:
             super().on_message_complete()
             return
-        cycle = ShortCycle(self)
+        cycle = ShortCycle(self, self.headers)
         self.cycle = cycle
         self._application.begin(match, dict(self.headers), self._body, cycle.is_gone, cycle.say)
 
@@ -227,7 +228,7 @@ class ShortProtocol(HttpToolsProtocol):  # type: ignore[misc]  # mypy does not f
     def _stream(self, cycle: ShortCycle, reply: StreamReply, headers: Headers) -> None:
         """An answer in pieces needs what uvicorn knows of flow."""
         long = RequestResponseCycle(
-            scope={"method": "POST"},  # all that it asks for
+            scope={"method": "POST", "headers": cycle.headers},  # all that it asks for
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
