@@ -23,13 +23,15 @@ LOOKS = 15
 SHARE = 0.3
 BURN_IN = 1000
 STABLE, CANARY = 0.05, 0.08
+KNOWN = 0.7
+"""Share of the users who were seen before."""
 
 
 def coverage(*, repetitions: int, seed: int, alpha: float = 0.05) -> list[Alarms]:
     """Count streams in which an interval ever misses the truth.
 
     >>> len(coverage(repetitions=2, seed=1))
-    8
+    9
     """
     missed = {
         "rate of one arm (1 %), every user": _rate_misses(0.01, repetitions, seed, alpha=alpha),
@@ -40,6 +42,7 @@ def coverage(*, repetitions: int, seed: int, alpha: float = 0.05) -> list[Alarms
         f"difference of means in [0, 1], betting, {LOOKS} looks": _bounded_misses(repetitions, seed + 5, alpha=alpha),
         "ratio of sums by user, asymptotic, from 1,000 users": _ratio_misses(repetitions, seed + 4, alpha=alpha),
         "mean of a skewed metric, asymptotic, from 1,000 users": _skewed_misses(repetitions, seed + 6, alpha=alpha),
+        "the same, adjusted by the users' own past": _adjusted_misses(repetitions, seed + 7, alpha=alpha),
     }
     return [
         Alarms(
@@ -107,6 +110,28 @@ def _skewed_misses(repetitions: int, seed: int, *, alpha: float) -> int:
             for look in np.geomspace(BURN_IN, 2 * USERS, LOOKS).astype(int)
         )
     return misses
+
+
+def _adjusted_misses(repetitions: int, seed: int, *, alpha: float) -> int:
+    """The same metric, half of whose logarithm the past explains; three users in ten have none, and get the average."""
+    rng = np.random.default_rng(seed)
+    gate = MeanGate(margin=0.0, minimum_users=2)
+    misses = 0
+    for _ in range(repetitions):
+        own, is_canary = rng.normal(0.0, 1.06, 2 * USERS), rng.random(2 * USERS) < SHARE
+        past, values = (np.exp(own + rng.normal(0.0, 1.06, 2 * USERS)) for _ in range(2))
+        is_known = rng.random(2 * USERS) < KNOWN
+        past = np.where(is_known, past, past[is_known].mean())
+        misses += any(
+            isinstance(_adjusted(values[:look], past[:look], is_canary[:look], gate, alpha=alpha), Failed | Successful)
+            for look in np.geomspace(BURN_IN, 2 * USERS, LOOKS).astype(int)
+        )
+    return misses
+
+
+def _adjusted(values: Floats, past: Floats, is_canary: Flags, gate: MeanGate, *, alpha: float) -> Verdict:
+    stable, canary = (metric(values[arm], before=past[arm]) for arm in (~is_canary, is_canary))
+    return compare_mean(stable, canary, gate, alpha=alpha)
 
 
 def _ratio_misses(repetitions: int, seed: int, *, alpha: float) -> int:
