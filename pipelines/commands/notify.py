@@ -72,24 +72,32 @@ def _notices(paths: list[str]) -> "Iterator[tuple[Notice, str]]":
     from pipelines.promotion.replaying import read  # noqa: PLC0415
 
     known: set[str] = set()
-    for path in _files(paths):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"record {str(path)!r} cannot be read ({error}); give what --records wrote") from error
+    for text in _records(paths):
         notice = notice_of(read(text))
         if notice is not None and notice.fingerprint not in known:
             known.add(notice.fingerprint)
             yield notice, text
 
 
-def _files(paths: list[str]) -> "Iterator[Path]":
-    """Records that were named, and those in folders: an empty or absent folder is a tick that decided nothing."""
+def _records(paths: list[str]) -> "Iterator[str]":
+    """Records that were named, and those in folders, where other files may lie too.
+
+    An empty or absent folder is a tick that decided nothing.
+    """
+    from pipelines.promotion.replaying import is_record  # noqa: PLC0415
+
     for path in map(Path, paths):
         if path.suffix == ".json":
-            yield path
+            yield _text(path)
         else:
-            yield from sorted([*path.glob("*.json"), *path.glob("*/decision.json")])
+            yield from filter(is_record, map(_text, sorted(path.rglob("*.json"))))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"record {str(path)!r} cannot be read ({error}); give what --records wrote") from error
 
 
 def _is_first(notice: "Notice", text: str, uri: str, doors: "Doors") -> bool:

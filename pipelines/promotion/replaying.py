@@ -19,6 +19,15 @@ def replay(text: str) -> tuple[DriftRecord | PromotionRecord, bool]:
     return drift_record.replay(text)
 
 
+def is_record(text: str) -> bool:
+    """Whether it says of itself that it is a record of ours; that it is a sound one, :func:`read` says.
+
+    >>> is_record('{"kind": "modelserve.io/drift-decision.v1"}'), is_record("[]")
+    (True, False)
+    """
+    return _kind(text).startswith(("modelserve.io/promotion-decision", "modelserve.io/drift-decision"))
+
+
 def read(text: str) -> DriftRecord | PromotionRecord:
     """The record that was written.
 
