@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 INPUT: Final = "input"
 INPUT_JSON: Final = "input_json"
-PIECE_BYTES: Final = 256 * 1024
 
 _ARROW_TYPES: Final = {
     "double": pa.float64(),
@@ -97,8 +96,7 @@ def _joined(payloads: Sequence[Payload], rows: Sequence[int]) -> tuple[Sequence[
     if len(tables) == len(payloads) and _are_alike([table.values for table in tables], rows):
         columns = tables[0].columns
         if all(table.columns is columns or table.columns == columns for table in tables):
-            pieces = _pieces([table.values for table in tables])
-            return [Matrix(columns=columns, values=piece) for piece in pieces], [*map(len, pieces)]
+            return [Matrix(columns=columns, values=_turned([table.values for table in tables]))], [sum(rows)]
     arrays = [payload.array for payload in payloads if isinstance(payload, Tensor)]
     if len(arrays) == len(payloads) and _are_alike(arrays, rows):
         return [Tensor(array=np.concatenate(arrays))], [sum(rows)]
@@ -114,22 +112,8 @@ def _are_alike(arrays: Sequence[np.ndarray[Any, Any]], rows: Sequence[int]) -> b
     )
 
 
-def _pieces(matrices: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-    """The rows of all in pieces of about :data:`PIECE_BYTES`, each column of which lies in one place as Arrow wants it.
-
-    Pieces fit into the processor's cache, where turning rows into columns costs little; the whole does not.
-    """
-    pieces, waiting, size = [], [], 0
-    for matrix in matrices:
-        waiting.append(matrix)
-        size += matrix.nbytes
-        if size >= PIECE_BYTES:
-            pieces.append(_turned(waiting))
-            waiting, size = [], 0
-    return [*pieces, _turned(waiting)] if waiting else pieces
-
-
 def _turned(matrices: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """The rows of all, each column of which lies in one place as Arrow takes it without a copy."""
     first = matrices[0]
     turned = np.empty((sum(map(len, matrices)), first.shape[1]), dtype=first.dtype, order="F")
     return np.concatenate(matrices, out=turned)
