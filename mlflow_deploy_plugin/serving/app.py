@@ -175,7 +175,7 @@ class Application:
     async def _warm(self, engine: Engine) -> None:
         """Answer one request before the first client's: lazy imports and caches are paid for here."""
         description = self._model.description
-        examples = [description.example, samples.invocation(description.signature)]
+        examples = [description.example, samples.warm_up(description.signature)]
         match = self._router.match("POST", "/invocations")
         error: RequestError | None = AsleepError(lambda: None)  # what is asleep needs no warm-up: take the next
         for example in examples:

@@ -2,13 +2,13 @@
 
 Pure: takes the parsed file, gives values. Names of types are MLflow's own (``double``, ``long``, …); what a type
 means to NumPy is in :data:`NUMPY_TYPES`. Types that are no plain column (array, object, map, any) are kept as
-``complex``, since nobody here looks inside them: MLflow's enforcement does.
+``complex``, since nobody here enforces what is inside them: MLflow does.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Column:
     name: str
     type: str
     is_required: bool = True
+    detail: Mapping[str, Any] | None = field(default=None, compare=False)
+    """What MLflow says of a type that is ``complex`` here; for examples and schemas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ def parse_signature(mlmodel: Mapping[str, Any]) -> Signature:
     """The signature in a parsed MLmodel file.
 
     >>> parse_signature({"signature": {"inputs": '[{"type": "double", "name": "x", "required": true}]'}}).columns
-    (Column(name='x', type='double', is_required=True),)
+    (Column(name='x', type='double', is_required=True, detail=None),)
     """
     fields = mlmodel.get("signature") or {}
     return Signature(
@@ -123,7 +125,8 @@ def _spec(item: Mapping[str, Any]) -> Spec:
         tensor = item["tensor-spec"]
         return TensorSpec(name=name, dtype=tensor["dtype"], shape=tuple(tensor["shape"]))
     kind = item["type"] if item["type"] in NUMPY_TYPES else "complex"
-    return Column(name=name, type=kind, is_required=item.get("required", True))
+    detail = item if kind == "complex" else None
+    return Column(name=name, type=kind, is_required=item.get("required", True), detail=detail)
 
 
 def _param(item: Mapping[str, Any]) -> Param:

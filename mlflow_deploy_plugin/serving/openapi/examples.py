@@ -25,14 +25,27 @@ def rows(model: ModelDescription) -> list[Any]:
     """Rows as plain REST takes them, by name where there are names; empty where nothing says what the model takes."""
     saved = _rows(model.example, model.signature) if isinstance(model.example, dict) else []
     found = saved or _rows(samples.invocation(model.signature) or {}, model.signature)
-    return found[:MOST_ROWS]
+    return found if _is_fixed(model.signature) else found[:MOST_ROWS]
+
+
+def one(model: ModelDescription) -> Any:  # noqa: ANN401  any JSON value
+    """One row; None where there is none, or the model takes another number of them."""
+    found = rows(model)
+    return found[0] if len(found) == 1 or (found and not _is_fixed(model.signature)) else None
+
+
+def _is_fixed(signature: Signature) -> bool:
+    """Whether the model takes a certain number of rows alone."""
+    return any(spec.shape[:1] != (-1,) for spec in signature.tensors)
 
 
 def columns(found: list[Any], signature: Signature) -> dict[str, list[Any]]:
     """The same by input, as protocols of tensors take them; an optional one that is missing somewhere is left out."""
-    if signature.has_names and found and all(isinstance(one, dict) for one in found):
-        by_name = {spec.name: [one.get(spec.name) for one in found] for spec in signature.inputs}
+    if signature.has_names and found and all(isinstance(row, dict) for row in found):
+        by_name = {spec.name: [row.get(spec.name) for row in found] for spec in signature.inputs}
         return {name: values for name, values in by_name.items() if None not in values}
+    if signature.is_from_type_hint and any(column.detail for column in signature.columns):
+        return {}  # a tensor has no such elements
     return {"input-0": found} if found and signature.inputs else {}
 
 
@@ -40,7 +53,8 @@ def _rows(body: dict[str, Any], signature: Signature) -> list[Any]:
     if "dataframe_split" in body:
         table = body["dataframe_split"]
         names = table.get("columns")
-        return [_named(dict(zip(names, one, strict=False)), signature) for one in table["data"]] if names else []
+        named = names and signature.has_names
+        return [_named(dict(zip(names, row, strict=False)), signature) if named else row for row in table["data"]]
     for key in ("dataframe_records", "instances", "inputs"):
         if key in body:
             return _of_value(body[key], signature)
@@ -48,8 +62,10 @@ def _rows(body: dict[str, Any], signature: Signature) -> list[Any]:
 
 
 def _of_value(value: Any, signature: Signature) -> list[Any]:  # noqa: ANN401  any JSON value
+    if isinstance(value, list) and signature.is_from_type_hint:
+        return value
     if isinstance(value, list):
-        return [_named(one, signature) if isinstance(one, dict) else one for one in value]
+        return [_named(row, signature) if isinstance(row, dict) else row for row in value]
     is_table = isinstance(value, dict) and signature.has_names and all(isinstance(v, list) for v in value.values())
     if not is_table:
         return []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import orjson
 
 from mlflow_deploy_plugin.serving.codecs.oip_tensors import NUMPY, datatype_of
 from mlflow_deploy_plugin.serving.openapi import examples, schemas
@@ -46,7 +47,7 @@ def _rest(model: ModelDescription, route: Route) -> Operation:
     one, rows = schemas.row(model.signature), examples.rows(model)
     told: dict[str, Schema] = {"model_version": {"type": "string"}, "latency_ms": {"type": "number"}}
     if route.verb == "predict":
-        features, example = one, rows[0] if rows else None
+        features, example = one, examples.one(model)
         answer = record({"prediction": ANYTHING, **told}, optional={"probability": {"type": "number"}})
         summary = "Predict one row"
     else:
@@ -75,7 +76,8 @@ def _mlflow(model: ModelDescription, route: Route) -> Operation:
         "oneOf": [{"required": [shape]} for shape in shapes],
     }
     if route.path == "/explain":
-        return _explanation("What moved each prediction, column by column", body={JSON: body})
+        summary = "What moved each prediction, column by column"
+        return _explanation(summary, model, body={JSON: body}, key="dataframe_records")
     answer: dict[str, Schema] = {JSON: ANYTHING}
     if model.is_streamable:
         answer["text/event-stream"] = {"type": "string"}
@@ -87,9 +89,12 @@ def _mlflow(model: ModelDescription, route: Route) -> Operation:
     )
 
 
-def _explanation(summary: str, *, body: Mapping[str, Schema]) -> Operation:
-    """Slow, few at a time, and only where SHAP is installed."""
-    return Operation(summary=summary, body=body, answer={JSON: ANYTHING}, errors=(422, 429, 500, 501, 503, 504))
+def _explanation(summary: str, model: ModelDescription, *, body: Mapping[str, Schema], key: str) -> Operation:
+    """Slow, few at a time, and only where SHAP is installed; a lone row has none to be compared with."""
+    errors = (422, 429, 500, 501, 503, 504)
+    rows = examples.rows(model) if model.signature.matrix_type else []
+    example = {key: rows} if len(rows) > 1 else None
+    return Operation(summary=summary, body=body, example=example, answer={JSON: ANYTHING}, errors=errors)
 
 
 def _oip(model: ModelDescription, route: Route) -> Operation:
@@ -122,8 +127,10 @@ def _oip_example(model: ModelDescription) -> Any:  # noqa: ANN401  any JSON valu
 
 def _oip_tensor(name: str, values: list[Any], spec: Spec | None) -> dict[str, Any]:
     if isinstance(spec, Column):
-        kind, shape = NUMPY_TYPES.get(spec.type, "object"), [len(values)]
+        kind = NUMPY_TYPES.get(spec.type, "object")
         dtype = np.dtype("object") if spec.type == "datetime" else np.dtype(kind)
+        values = values if spec.detail is None else [orjson.dumps(value).decode() for value in values]
+        shape = list(np.shape(values))  # rows of columns without names are one matrix
     else:
         dtype = np.dtype("float64") if spec is None else np.dtype(spec.dtype)
         shape = list(np.shape(values))
@@ -141,7 +148,8 @@ def _tensorflow(model: ModelDescription, route: Route) -> Operation:
             "properties": {"instances": array_of(ANYTHING), "inputs": ANYTHING, "signature_name": {"type": "string"}},
             "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
         }
-        example = {"instances": rows} if rows else None
+        is_sayable = rows and not any(column.detail for column in model.signature.columns)
+        example = {"instances": rows} if is_sayable else None
         answer = {"type": "object", "minProperties": 1, "maxProperties": 1}
     else:
         body = record(
@@ -157,15 +165,20 @@ def _tensorflow(model: ModelDescription, route: Route) -> Operation:
 
 def _torchserve(model: ModelDescription, route: Route) -> Operation:
     if route.path.startswith("/explanations"):
-        return _explanation("TorchServe: what moved the prediction of each item", body={JSON: ANYTHING})
+        summary = "TorchServe: what moved the prediction of each item"
+        return _explanation(summary, model, body={JSON: ANYTHING}, key="data")
     if route.verb != "predictions":
         return Operation(summary="TorchServe: what is served; git alone changes it", answer={JSON: ANYTHING})
-    rows = examples.rows(model)
     return Operation(
         summary="TorchServe: one item or an array of items, or files of a form",
         body={JSON: ANYTHING, "multipart/form-data": {"type": "object"}},
-        example={"data": rows[0]} if rows else None,
+        example=_item(model),
     )
+
+
+def _item(model: ModelDescription) -> Any:  # noqa: ANN401  any JSON value
+    item = examples.one(model)
+    return None if item is None else {"data": item}
 
 
 def _own(model: ModelDescription, route: Route) -> Operation:  # noqa: ARG001  every model has the same

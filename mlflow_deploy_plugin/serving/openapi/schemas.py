@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mlflow_deploy_plugin.serving.signature import Column, TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlflow_deploy_plugin.serving.signature import Signature, Spec
 
 Schema = dict[str, Any]
@@ -28,8 +30,10 @@ OBJECT: Final[Schema] = {"type": "object"}
 
 def row(signature: Signature) -> Schema:
     """One row of plain REST and of TorchServe."""
-    if signature.is_from_type_hint or not signature.inputs:
+    if not signature.inputs:
         return ANYTHING
+    if signature.is_from_type_hint:
+        return _field(signature.inputs[0])
     if signature.tensors and not signature.has_names:
         return tensor(signature.tensors[0])
     names = {spec.name: _field(spec) for spec in signature.inputs}
@@ -84,8 +88,27 @@ def record(properties: dict[str, Schema], *, optional: dict[str, Schema] | None 
 def _field(spec: Spec) -> Schema:
     if isinstance(spec, TensorSpec):
         return tensor(spec)
-    schema = COLUMNS[spec.type]
+    schema = COLUMNS[spec.type] if spec.detail is None else of_type(spec.detail)
     return schema if spec.is_required or "type" not in schema else {**schema, "type": [schema["type"], "null"]}
+
+
+def of_type(kind: Mapping[str, Any]) -> Schema:
+    """One of MLflow's nested types, as its JSON describes them."""
+    match kind["type"]:
+        case "array":
+            return {"type": "array", "items": of_type(kind["items"])}
+        case "map":
+            return {"type": "object", "additionalProperties": of_type(kind["values"])}
+        case "object":
+            properties: Mapping[str, Any] = kind["properties"]
+            needed = [name for name, one in properties.items() if one.get("required", True)]
+            return {
+                "type": "object",
+                "properties": {name: of_type(one) for name, one in properties.items()},
+                "required": needed,
+            }
+        case name:
+            return COLUMNS.get(name, ANYTHING)
 
 
 def _param(kind: str) -> Schema:

@@ -9,8 +9,10 @@ import numpy as np
 from mlflow_deploy_plugin.serving.request import Matrix, Tensor, Tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlflow_deploy_plugin.serving.request import Payload
-    from mlflow_deploy_plugin.serving.signature import Signature, TensorSpec
+    from mlflow_deploy_plugin.serving.signature import Column, Signature, TensorSpec
 
 ROWS = 8
 
@@ -53,16 +55,46 @@ EXAMPLES: dict[str, Any] = {
 def invocation(signature: Signature) -> dict[str, Any] | None:
     """A body for ``/invocations`` with one generated row; None where the signature does not say enough."""
     columns = signature.columns
-    if columns and signature.has_names and not signature.is_from_type_hint:
-        if not all(column.type in EXAMPLES for column in columns):
-            return None
-        row = [EXAMPLES[column.type] for column in columns]
+    if columns:
+        row = [_value(column) for column in columns]
+        if signature.is_from_type_hint:
+            return {"inputs": row}
+        if not signature.has_names:
+            return {"dataframe_split": {"data": [row]}}
         return {"dataframe_split": {"columns": [column.name for column in columns], "data": [row]}}
     tensors = signature.tensors
     if tensors and all(np.dtype(spec.dtype).kind in "fiubU" for spec in tensors):
         arrays = {spec.name: _tensor(spec).tolist() for spec in tensors}
         return {"inputs": arrays if signature.has_names else next(iter(arrays.values()))}
     return None
+
+
+def warm_up(signature: Signature) -> dict[str, Any] | None:
+    """The same, where a made-up value costs only time: what takes nested values may be an agent, which acts by them."""
+    is_nested = signature.is_from_type_hint or any(column.detail for column in signature.columns)
+    return None if is_nested else invocation(signature)
+
+
+def _value(column: Column) -> Any:  # noqa: ANN401  any JSON value
+    return EXAMPLES[column.type] if column.detail is None else value_of(column.detail)
+
+
+def value_of(kind: Mapping[str, Any]) -> Any:  # noqa: ANN401  any JSON value
+    """A value of one of MLflow's types, as its JSON describes them.
+
+    >>> value_of({"type": "array", "items": {"type": "object", "properties": {"a": {"type": "long"}}}})
+    [{'a': 1}]
+    """
+    match kind["type"]:
+        case "array":
+            return [value_of(kind["items"])]
+        case "map":
+            return {"key": value_of(kind["values"])}
+        case "object":
+            properties: Mapping[str, Any] = kind["properties"]
+            return {name: value_of(one) for name, one in properties.items() if one.get("required", True)}
+        case name:
+            return EXAMPLES.get(name, "anything")
 
 
 def _tensor(spec: TensorSpec) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The OpenAPI document: every route is in it, and every example in it is answered by the model."""
 
+import json
 from typing import Any
 
 import httpx
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from mlflow_deploy_plugin.serving.openapi import schemas
-from mlflow_deploy_plugin.serving.signature import Column, Param, Signature, TensorSpec
+from mlflow_deploy_plugin.serving.predictors import samples
+from mlflow_deploy_plugin.serving.signature import Column, Param, Signature, TensorSpec, parse_signature
 from mlflow_deploy_plugin.serving.swagger import SwaggerPage
 
 Serving = Any  # of conftest.py, which is no module
@@ -26,8 +28,27 @@ SIGNATURES = {
     "tensors": Signature(
         inputs=(TensorSpec(name="x", dtype="float32", shape=(-1, 2)), TensorSpec(name="k", dtype="int64", shape=(-1,)))
     ),
+    "text": Signature(inputs=(TensorSpec(name="words", dtype="str", shape=(-1,)),)),
+    "unnamed": Signature(inputs=(Column(name="", type="double"), Column(name="", type="double"))),
+    "hinted": parse_signature({"is_signature_from_type_hint": True, "signature": {"inputs": '[{"type": "string"}]'}}),
     "unsigned": Signature(),
 }
+MESSAGE = {
+    "type": "object",
+    "properties": {"role": {"type": "string"}, "weight": {"type": "double", "required": False}},
+}
+NESTED = parse_signature(
+    {
+        "signature": {
+            "inputs": json.dumps(
+                [
+                    {"name": "talk", "type": "array", "items": MESSAGE},
+                    {"name": "scores", "type": "map", "values": {"type": "double"}, "required": False},
+                ]
+            )
+        }
+    }
+)
 
 
 def fetch(talk: Any, served: Any, path: str = "/openapi.json") -> httpx.Response:
@@ -42,15 +63,14 @@ def fetch(talk: Any, served: Any, path: str = "/openapi.json") -> httpx.Response
 def test_every_example_of_the_document_is_answered(talk: Any, serving: Serving, name: str) -> None:
     serving.signature = SIGNATURES[name]
     serving.predictor.answer = lambda column: [1.0] * len(np.atleast_1d(column))
+    read_by_mlflow = {"mixed", "text", "unnamed", "hinted"}  # of a model, which is not here
     document = fetch(talk, serving.application()).json()
 
     async def conversation(client: httpx.AsyncClient) -> dict[str, int]:
         statuses = {}
         for path, item in document["paths"].items():
             example = item.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
-            if "example" in example and (
-                name != "mixed" or path != "/invocations"
-            ):  # MLflow reads that one, of a model
+            if "example" in example and (name not in read_by_mlflow or path != "/invocations"):
                 filled = path.replace("{model}", "churn").replace("{version}", "4").replace("{label}", "churn-v4")
                 answer = await client.post(document["servers"][0]["url"] + filled, json=example["example"])
                 assert answer.status_code in {200, 202}, (path, example, answer.text)
@@ -60,6 +80,47 @@ def test_every_example_of_the_document_is_answered(talk: Any, serving: Serving, 
     asked = talk(serving.application(), conversation)
     assert {"/predict", "/predict_batch", "/feedback"} <= asked.keys()
     assert {"/v2/models/{model}/infer", "/v1/models/{model}:predict", "/predictions/{model}"} <= asked.keys()
+
+
+def test_nested_types_are_described_and_have_an_example(talk: Any, serving: Serving) -> None:
+    serving.signature = NESTED
+    paths = fetch(talk, serving.application()).json()["paths"]
+    content = {
+        path: paths[path]["post"]["requestBody"]["content"]["application/json"] for path in paths_of_bodies(paths)
+    }
+    assert content["/predict"]["example"] == {"features": {"talk": [{"role": "text"}], "scores": {"key": 0.5}}}
+    by_name = content["/predict"]["schema"]["properties"]["features"]["anyOf"][0]
+    assert by_name["required"] == ["talk"]
+    assert by_name["properties"]["talk"]["items"]["required"] == ["role"]
+    assert by_name["properties"]["scores"] == {
+        "type": ["object", "null"],
+        "additionalProperties": {"type": "number"},
+    }
+    told = content["/v2/models/{model}/infer"]["example"]["inputs"][0]
+    assert (told["datatype"], told["shape"], told["data"]) == ("BYTES", [1], ['[{"role":"text"}]'])
+    assert "example" not in content["/v1/models/{model}:predict"]
+
+
+def paths_of_bodies(paths: dict[str, Any]) -> list[str]:
+    return [path for path, item in paths.items() if "requestBody" in item.get("post", {})]
+
+
+def test_a_model_of_a_fixed_number_of_rows_is_shown_that_many(talk: Any, serving: Serving) -> None:
+    serving.signature = Signature(inputs=(TensorSpec(name="", dtype="float32", shape=(3, 2)),))
+    paths = fetch(talk, serving.application()).json()["paths"]
+
+    def content(path: str) -> dict[str, Any]:
+        told: dict[str, Any] = paths[path]["post"]["requestBody"]["content"]["application/json"]
+        return told
+
+    assert len(content("/predict_batch")["example"]["features"]) == 3
+    assert "example" not in content("/predict")
+
+
+def test_made_up_input_is_not_given_to_what_may_act_by_it() -> None:
+    assert samples.warm_up(NESTED) is None
+    assert samples.warm_up(SIGNATURES["hinted"]) is None
+    assert samples.warm_up(SIGNATURES["text"]) == {"inputs": {"words": ["text"]}}
 
 
 def test_every_route_is_in_the_document_with_its_errors(talk: Any, serving: Serving) -> None:
