@@ -14,6 +14,7 @@ import pandas as pd
 import pydantic
 import pytest
 import torch
+import xgboost
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -70,6 +71,16 @@ class HintedMaps(PythonModel):
         return [sum(numbers.values()) for numbers in model_input]
 
 
+class Streaming(PythonModel):
+    """Answers whole, and piece by piece."""
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:  # noqa: ARG002
+        return {"rows": len(model_input)}
+
+    def predict_stream(self, context: Any, model_input: Any, params: Any = None) -> Iterator[Any]:  # noqa: ARG002
+        yield from ({"row": at} for at in range(len(model_input)))
+
+
 class Strange(PythonModel):
     """Returns odd things and raises on request."""
 
@@ -92,6 +103,7 @@ class Strange(PythonModel):
             "numpy": np.array([[0.1, 0.2]], dtype="float32"),
             "object": np.array(["a", None], dtype=object),
             "columns": pd.DataFrame([[1, 2]]),
+            "set": {1, 2},
             "nan": [float("nan"), float("inf"), 1.0],
         }[wish]
 
@@ -131,6 +143,8 @@ NESTED = Schema(
         ColSpec(Map(DataType.double), "m", required=False),
     ]
 )
+EVERY = Schema([ColSpec(kind, kind.name) for kind in DataType])
+"""A column of each type, named by it."""
 HINTED: dict[str, type[PythonModel]] = {"hinted": Hinted, "objects": HintedObjects, "maps": HintedMaps}
 
 
@@ -157,12 +171,20 @@ def _save(name: str, folder: Path) -> None:
         "one_named_tensor": ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, 2), "x")])),
         "optional": ModelSignature(inputs=OPTIONAL),
         "nested": ModelSignature(inputs=NESTED),
+        "every": ModelSignature(inputs=EVERY),
         "chatty": ModelSignature(inputs=Schema([ColSpec(DataType.string, "prompt")]), params=PARAMS),
     }
     if name == "torch":
         torch.manual_seed(0)
         options = {"signature": signatures["tensor"], "serialization_format": "pickle", "pip_requirements": ["torch"]}
         mlflow.pytorch.save_model(torch.nn.Linear(2, 2).eval(), folder, **options)
+    elif name == "boosted":
+        frame = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 3)), columns=["a", "b", "c"])
+        model = xgboost.XGBRegressor(n_estimators=5).fit(frame, frame["a"] - frame["b"])
+        signature = infer_signature(frame, np.zeros(2))
+        mlflow.xgboost.save_model(model, folder, signature=signature, pip_requirements=["xgboost"])
+    elif name == "streaming":
+        mlflow.pyfunc.save_model(python_model=Streaming(), **python)
     elif name in HINTED:
         mlflow.pyfunc.save_model(python_model=HINTED[name](), **python)
     elif name == "strange":
@@ -190,14 +212,14 @@ class Pair:
         self.ours = create_app(bento, ServingSettings())
 
     def ask(self, body: bytes, content_type: str) -> tuple[httpx.Response, httpx.Response]:
+        headers = {"content-type": content_type} if content_type else {}
+
         async def both() -> tuple[httpx.Response, httpx.Response]:
             answers = []
             for app in (self.theirs, self.ours):
                 transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
                 async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                    answers.append(
-                        await client.post("/invocations", content=body, headers={"content-type": content_type})
-                    )
+                    answers.append(await client.post("/invocations", content=body, headers=headers))
             return answers[0], answers[1]
 
         return self.loop.run_until_complete(both())
