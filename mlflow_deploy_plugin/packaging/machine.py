@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from mlflow_deploy_plugin.packaging.gpu import VISIBLE
 from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER
@@ -83,6 +83,8 @@ class ThisMachine:
     pids: Callable[[str], tuple[int, ...]]
     """Processes of a Bento."""
     root: Path = Path("/")
+    library: Any = None
+    """pynvml, or what stands for it in a test."""
 
     def host(self) -> Free | None:
         """The least that the kernel and the cgroups say."""
@@ -91,18 +93,15 @@ class ThisMachine:
 
     def gpus(self) -> tuple[int, ...]:
         """By NVML, of those that ``CUDA_VISIBLE_DEVICES`` lets us use."""
-        try:
-            import pynvml  # type: ignore[import-untyped]  # noqa: PLC0415  nvidia-ml-py, an extra
-        except ImportError:
+        if (library := self.library or _nvml()) is None:
             return ()
         try:
-            pynvml.nvmlInit()
+            library.nvmlInit()
             listed = self.environment.get(VISIBLE)
-            names = (
-                [str(index) for index in range(pynvml.nvmlDeviceGetCount())] if listed is None else listed.split(",")
-            )
-            return tuple(_free(pynvml, name.strip()) for name in names if name.strip())
-        except pynvml.NVMLError:
+            count = int(library.nvmlDeviceGetCount())
+            names = [str(index) for index in range(count)] if listed is None else listed.split(",")
+            return tuple(_free(library, name.strip()) for name in names if name.strip())
+        except library.NVMLError:
             return ()
 
     def model_bytes(self, bento: str) -> int:
@@ -147,10 +146,20 @@ def _cached(cgroup: Path) -> int:
     return sum(stat.get(f"total_{name}", stat.get(name, 0)) for name in ("active_file", "inactive_file"))
 
 
-def _free(library: object, name: str) -> int:
-    by = "nvmlDeviceGetHandleByIndex" if name.isdecimal() else "nvmlDeviceGetHandleByUUID"
-    handle = getattr(library, by)(int(name) if name.isdecimal() else name)
-    return int(getattr(library, "nvmlDeviceGetMemoryInfo")(handle).free)  # noqa: B009  the library has no types
+def _nvml() -> Any:  # noqa: ANN401  a library without types
+    try:
+        import pynvml  # type: ignore[import-untyped]  # noqa: PLC0415  nvidia-ml-py, an extra
+    except ImportError:
+        return None
+    return pynvml
+
+
+def _free(library: Any, name: str) -> int:  # noqa: ANN401
+    if name.isdecimal():
+        handle = library.nvmlDeviceGetHandleByIndex(int(name))
+    else:
+        handle = library.nvmlDeviceGetHandleByUUID(name)
+    return int(library.nvmlDeviceGetMemoryInfo(handle).free)
 
 
 def _fields(path: Path) -> dict[str, int]:

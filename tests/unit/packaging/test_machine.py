@@ -2,6 +2,9 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from mlflow_deploy_plugin.packaging.machine import Free, ThisMachine
 
@@ -53,6 +56,36 @@ def test_a_model_is_as_large_as_its_files(tmp_path: Path) -> None:
 def test_the_largest_process_speaks_for_its_bento(tmp_path: Path) -> None:
     write(tmp_path, proc__7__status="Name: python\nVmRSS:     64 kB\n", proc__8__status="VmRSS: 32 kB\n")
     assert machine(tmp_path, pids=(7, 8, 9)).worker_bytes("churn") == 64 * 1024
+
+
+class NvmlError(Exception):
+    """As the library's."""
+
+
+def device(index: int) -> int:
+    if index > 1:
+        raise NvmlError
+    return index
+
+
+NVML = SimpleNamespace(
+    NVMLError=NvmlError,
+    nvmlInit=lambda: None,
+    nvmlDeviceGetCount=lambda: 2,
+    nvmlDeviceGetHandleByIndex=device,
+    nvmlDeviceGetHandleByUUID=lambda uuid: device(int(uuid.removeprefix("GPU-"))),
+    nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(free=(handle + 1) * MIB),
+)
+
+
+@pytest.mark.parametrize(
+    ("visible", "free"),
+    [(None, (MIB, 2 * MIB)), ("1", (2 * MIB,)), ("GPU-0, GPU-1", (MIB, 2 * MIB)), ("", ()), ("7", ())],
+)
+def test_nvml_says_what_the_devices_that_we_may_use_have_left(visible: str | None, free: tuple[int, ...]) -> None:
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    here = ThisMachine(environment=environment, bento=Path, pids=lambda _: (), library=NVML)
+    assert here.gpus() == free
 
 
 def test_this_machine_knows_its_own_memory() -> None:
