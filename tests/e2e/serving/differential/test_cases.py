@@ -153,6 +153,7 @@ def test_a_stream_is_told_by_events_and_refused_where_there_is_none(pairs: Calla
 
     loop = pairs("streaming").loop
     told = loop.run_until_complete(ask("streaming"))
-    assert told.text == 'data: {"row":0}\n\ndata: [DONE]\n\n'
+    pieces = ['{"piece":0,"of":5}', '{"piece":1,"of":5}', "[DONE]"]
+    assert told.text == "".join(f"data: {piece}\n\n" for piece in pieces)
     refused = loop.run_until_complete(ask("none"))
     assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
