@@ -36,11 +36,7 @@ class Prediction(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Requests of one row each that one call of the model answered: what else would be as many :class:`Prediction`.
-
-    Lists of values wait for the disk at a fraction of what as many objects would cost to make, to keep and to walk
-    over by the garbage collector.
-    """
+    """Requests of one row each that one call of the model answered: what else would be as many :class:`Prediction`."""
 
     callers: Sequence[Caller]
     times: Sequence[float]

@@ -16,7 +16,8 @@ from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.sampling import is_sampled
-from mlflow_deploy_plugin.serving.record import Batch, Prediction, singly
+from mlflow_deploy_plugin.serving.events.waiting import Waiting
+from mlflow_deploy_plugin.serving.record import Prediction, singly
 from mlflow_deploy_plugin.serving.request import Frame, Matrix, Payload, Raw, Tensor, Tensors
 from mlflow_deploy_plugin.spec.events import partition
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlflow_deploy_plugin.serving.events.features import FeatureColumns
+    from mlflow_deploy_plugin.serving.record import Batch
     from mlflow_deploy_plugin.serving.signature import Signature
     from mlflow_deploy_plugin.spec.settings import ServingSettings
 
@@ -49,7 +51,7 @@ class PredictionFiles:
     redaction: Redaction
     has_features: bool
 
-    def __call__(self, events: Sequence[Prediction | Batch]) -> None:
+    def __call__(self, events: Sequence[Prediction | Waiting]) -> None:
         """Write them, one file per day.
 
         Raises:
@@ -64,7 +66,7 @@ class PredictionFiles:
             )
             write_whole(table, self.root / folder / file_name())
 
-    def table(self, events: Sequence[Prediction | Batch]) -> pa.Table:
+    def table(self, events: Sequence[Prediction | Waiting]) -> pa.Table:
         """The columns of ``spec.events``, and the features."""
         from mlflow_deploy_plugin.serving.events import tables  # noqa: PLC0415  brings pyarrow
 
@@ -72,7 +74,7 @@ class PredictionFiles:
         digest, parts = self.model_digest, []
         if single := [event for event in events if isinstance(event, Prediction)]:
             parts.append(tables.prediction_table(single, model_digest=digest, features=features))
-        if batches := [event for event in events if isinstance(event, Batch)]:
+        if batches := [event for event in events if isinstance(event, Waiting)]:
             parts.append(tables.batch_table(batches, model_digest=digest, features=features))
         return tables.joined(parts)
 
@@ -86,7 +88,7 @@ class PredictionFiles:
 class PredictionLog:
     """The :class:`..record.Recorder` that writes files."""
 
-    queue: FlushedQueue[Prediction | Batch]
+    queue: FlushedQueue[Prediction | Waiting]
     sample: float
     has_features: bool
 
@@ -107,7 +109,7 @@ class PredictionLog:
             has_features=has_features,
         )
         drops = Drops("predictions", on_drop)
-        queue: FlushedQueue[Prediction | Batch] = FlushedQueue(
+        queue: FlushedQueue[Prediction | Waiting] = FlushedQueue(
             files, drops, settings.log_flush_s, weigh=weight, part=parted
         )
         return cls(queue=queue, sample=settings.log_sample, has_features=has_features)
@@ -128,7 +130,7 @@ class PredictionLog:
         if isinstance(batch.output, np.ndarray):
             batch = batch._replace(output=batch.output.copy())  # a model may keep its buffer for the next call
         size = _EVENT_BYTES * len(batch.callers) + (payload_bytes(batch.payload) if self.has_features else 0)
-        self.queue.put(batch, size=size)
+        self.queue.put(Waiting.of(batch), size=size)
 
     def close(self) -> None:
         """Write what waits."""
@@ -154,21 +156,21 @@ def payload_bytes(payload: Payload) -> int:
             assert_never(payload)
 
 
-def weight(event: Prediction | Batch) -> int:
+def weight(event: Prediction | Waiting) -> int:
     """How many events one is."""
-    return len(event.callers) if isinstance(event, Batch) else 1
+    return event.rows if isinstance(event, Waiting) else 1
 
 
-def parted(event: Prediction | Batch) -> Sequence[Prediction]:
+def parted(event: Prediction | Waiting) -> Sequence[Prediction]:
     """Each of a batch by itself; of what is one already, none."""
-    return singly(event) if isinstance(event, Batch) and len(event.callers) > 1 else ()
+    return singly(event.batch()) if isinstance(event, Waiting) and event.rows > 1 else ()
 
 
-def by_day(events: Sequence[Prediction | Batch]) -> list[tuple[datetime, list[Prediction | Batch]]]:
+def by_day(events: Sequence[Prediction | Waiting]) -> list[tuple[datetime, list[Prediction | Waiting]]]:
     """Events by the UTC day on which their request arrived; a batch of midnight is taken apart."""
-    days: dict[int, list[Prediction | Batch]] = {}
+    days: dict[int, list[Prediction | Waiting]] = {}
     for event in events:
-        times = event.times if isinstance(event, Batch) else (event.time,)
+        times = event.times if isinstance(event, Waiting) else (event.time,)
         day = int(min(times) // DAY_S)
         if max(times) // DAY_S == day:
             days.setdefault(day, []).append(event)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from itertools import chain
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
 from mlflow_deploy_plugin.serving.events.answers import cells_of, joined_numbers
+from mlflow_deploy_plugin.serving.events.waiting import SEPARATOR, Waiting
 from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, PREDICTION_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Mapping, Sequence
 
     from mlflow_deploy_plugin.serving.events.features import FeatureColumns
-    from mlflow_deploy_plugin.serving.record import Arrived, Batch, Prediction
+    from mlflow_deploy_plugin.serving.record import Arrived, Prediction
+
+
+T = TypeVar("T")
 
 
 def arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
@@ -53,38 +54,42 @@ def prediction_table(events: Sequence[Prediction], *, model_digest: str, feature
     return _with_features(columns, features.build([event.payload for event in events], rows) if features else {})
 
 
-def batch_table(batches: Sequence[Batch], *, model_digest: str, features: FeatureColumns | None) -> pa.Table:
+def batch_table(batches: Sequence[Waiting], *, model_digest: str, features: FeatureColumns | None) -> pa.Table:
     """The rows of all batches; the same columns as :func:`prediction_table` makes of the same predictions."""
-    counts = [len(batch.callers) for batch in batches]
+    counts = [batch.rows for batch in batches]
     count = sum(counts)
-    callers = [*chain.from_iterable(batch.callers for batch in batches)]
-    request_ids, users, assigned, traces = (list(map(itemgetter(at), callers)) for at in range(4))
+    request_ids = SEPARATOR.join([batch.request_ids for batch in batches]).split(SEPARATOR)
+    users = _spread([batch.user_ids for batch in batches], counts, "")
+    traces = _spread([batch.traces for batch in batches], counts, None)
     columns: dict[str, Any] = {
         "request_id": pa.array(request_ids, pa.string()),
         "row": np.zeros(count, dtype=np.int32),
-        "time": (_numbers(batch.times for batch in batches) * 1e6).astype(np.int64),
-        "user_id": _texts([_named(*pair) for pair in zip(users, request_ids, strict=True)] if any(users) else users),
-        "assigned": _texts(assigned),
-        "trace_id": _texts([one.trace_id if one else "" for one in traces] if any(traces) else [""] * count),
-        "span_id": _texts([one.span_id if one else "" for one in traces] if any(traces) else [""] * count),
+        "time": (np.frombuffer(b"".join([batch.times for batch in batches])) * 1e6).astype(np.int64),
+        "user_id": _texts([_named(*pair) for pair in zip(users, request_ids, strict=True)] if users else (), count),
+        "assigned": _texts(_spread([batch.assigned for batch in batches], counts, ""), count),
+        "trace_id": _texts([one.trace_id if one else "" for one in traces], count),
+        "span_id": _texts([one.span_id if one else "" for one in traces], count),
         "model_digest": pa.repeat(model_digest, count),
-        "protocol": _texts([*chain.from_iterable(batch.protocols for batch in batches)]),
+        "protocol": _texts([*chain.from_iterable(batch.protocols for batch in batches)], count),
         "status": pa.repeat("success", count),
-        "latency_ms": _numbers(batch.latencies_ms for batch in batches),
+        "latency_ms": np.frombuffer(b"".join([batch.latencies_ms for batch in batches])),
     }
     columns["prediction"], columns["prediction_text"] = _answers([batch.output for batch in batches], counts)
     return _with_features(columns, features.build([batch.payload for batch in batches], counts) if features else {})
 
 
-def _numbers(lists: Iterable[Sequence[float]]) -> NDArray[np.float64]:
-    return np.fromiter(chain.from_iterable(lists), dtype=np.float64)
+def _spread(parts: Sequence[Sequence[T]], counts: Sequence[int], none: T) -> list[T]:
+    """Values of all rows; none at all where no batch has any."""
+    if not any(parts):
+        return []
+    return [value for part, count in zip(parts, counts, strict=True) for value in part or (none,) * count]
 
 
-def _texts(values: Sequence[str]) -> pa.Array:
-    """Text, most often all the same."""
-    first = values[0]
-    is_one = values.count(first) == len(values)
-    return pa.repeat(first, len(values)) if is_one else pa.array(values, pa.string())
+def _texts(values: Sequence[str], count: int) -> pa.Array:
+    """Text, most often all the same; empty where none is given."""
+    first = values[0] if values else ""
+    is_one = not values or values.count(first) == count
+    return pa.repeat(first, count) if is_one else pa.array(values, pa.string())
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mlflow_deploy_plugin.serving.events import open_recorder
 from mlflow_deploy_plugin.serving.events.predictions import PredictionFiles
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.sampling import is_sampled
+from mlflow_deploy_plugin.serving.events.waiting import Waiting
 from mlflow_deploy_plugin.serving.payloads import join
 from mlflow_deploy_plugin.serving.record import Batch, Prediction, singly
 from mlflow_deploy_plugin.serving.request import Caller, Matrix, Tensor
@@ -61,6 +63,10 @@ def batch_of(*predictions: Prediction, output: Any = None) -> Batch:
     )
 
 
+def waiting(batches: Iterable[Batch]) -> list[Waiting]:
+    return [Waiting.of(batch) for batch in batches]
+
+
 TRACED = Caller("t", "bob", "", read_trace({b"traceparent": b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"}))
 
 
@@ -80,7 +86,7 @@ def test_batches_are_written_as_their_events_would_be(tmp_path: Path, changes: d
     predictions.append(plain(8, payload=Matrix(values=np.array([[np.nan, 1.0]]), columns=COLUMNS)))
     writer = files(tmp_path, **changes)
     batches = [batch_of(*predictions[:64]), batch_of(*predictions[64:200]), *map(batch_of, predictions[200:])]
-    assert writer.table(batches).equals(writer.table(predictions))
+    assert writer.table(waiting(batches)).equals(writer.table(predictions))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,7 @@ def test_batches_are_written_as_their_events_would_be(tmp_path: Path, changes: d
 def test_whatever_a_model_answers_is_written_alike(tmp_path: Path, output: Any) -> None:
     batch = batch_of(plain(1), plain(2), output=output)
     writer = files(tmp_path)
-    assert writer.table([batch]).equals(writer.table(singly(batch)))
+    assert writer.table(waiting([batch])).equals(writer.table(singly(batch)))
 
 
 def test_tensors_and_tables_of_other_columns_may_follow_each_other(tmp_path: Path) -> None:
@@ -110,12 +116,12 @@ def test_tensors_and_tables_of_other_columns_may_follow_each_other(tmp_path: Pat
     ]
     writer = files(tmp_path)
     singles = [one for batch in batches for one in singly(batch)]
-    assert writer.table(batches).equals(writer.table(singles))
+    assert writer.table(waiting(batches)).equals(writer.table(singles))
 
 
 def test_a_batch_of_midnight_lies_in_the_folders_of_both_days(tmp_path: Path) -> None:
     midnight = datetime(2026, 3, 5, tzinfo=UTC).timestamp()
-    files(tmp_path)([batch_of(plain(1, time=midnight - 0.001), plain(2, time=midnight + 0.001))])
+    files(tmp_path)(waiting([batch_of(plain(1, time=midnight - 0.001), plain(2, time=midnight + 0.001))]))
     days = {path.parent.parent.name: pq.ParquetFile(path).read().num_rows for path in tmp_path.rglob("*.parquet")}
     assert days == {"date=2026-03-04": 1, "date=2026-03-05": 1}
 

@@ -1,0 +1,74 @@
+"""What a batch of answers keeps while it waits for the disk: few objects, however many requests.
+
+A second's worth of ids, times and callers as objects of their own is memory that nobody else uses again soon, and that
+the writing thread would have to walk over when it is no longer in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+from mlflow_deploy_plugin.serving.record import Batch
+from mlflow_deploy_plugin.serving.request import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlflow_deploy_plugin.serving.request import Payload
+    from mlflow_deploy_plugin.serving.trace import Trace
+
+SEPARATOR: Final = "\0"
+"""No header of HTTP, nor gRPC's metadata, has it in a value."""
+
+
+class Waiting(NamedTuple):
+    """One batch. Sequences are empty where each of their values would be."""
+
+    rows: int
+    request_ids: str
+    """Joined by :data:`SEPARATOR`."""
+    user_ids: Sequence[str]
+    assigned: Sequence[str]
+    traces: Sequence[Trace | None]
+    protocols: Sequence[str]
+    times: array[float]
+    latencies_ms: array[float]
+    payload: Payload
+    output: Any
+
+    @classmethod
+    def of(cls, batch: Batch) -> Self:
+        """What is kept of a batch."""
+        request_ids, user_ids, assigned, traces = zip(*batch.callers, strict=True)
+        return cls(
+            rows=len(request_ids),
+            request_ids=SEPARATOR.join(request_ids),
+            user_ids=user_ids if any(user_ids) else (),
+            assigned=assigned if any(assigned) else (),
+            traces=traces if any(traces) else (),
+            protocols=batch.protocols,
+            times=array("d", batch.times),
+            latencies_ms=array("d", batch.latencies_ms),
+            payload=batch.payload,
+            output=batch.output,
+        )
+
+    def batch(self) -> Batch:
+        """The batch again."""
+        no_texts = ("",) * self.rows
+        callers = zip(
+            self.request_ids.split(SEPARATOR),
+            self.user_ids or no_texts,
+            self.assigned or no_texts,
+            self.traces or (None,) * self.rows,
+            strict=True,
+        )
+        return Batch(
+            callers=[Caller(*caller) for caller in callers],
+            times=self.times,
+            protocols=self.protocols,
+            latencies_ms=self.latencies_ms,
+            payload=self.payload,
+            output=self.output,
+        )
