@@ -6,5 +6,6 @@ example, generated rows, and rows at the model's own edges (the thresholds of it
 labels, and numbers within the tolerance, is written, with the record of that comparison beside it. The verdict says
 which path serves, and why.
 
-This imports MLflow, scikit-learn and, for trees, skl2onnx; serving imports none of it.
+This imports MLflow, scikit-learn and, for what is neither linear nor made of trees, skl2onnx; serving imports none of
+it.
 """
