@@ -33,11 +33,14 @@ class Whose:
 
 
 def of_drift(record: "DriftRecord", *, now: datetime) -> Evidence:
-    """The effect of every column of every arm against the training sample, the strongest where there are many."""
+    """Effect and q-value of every column against the training sample, by arm; the strongest where there are many."""
     seen = record.evidence
     against = sorted((s for s in seen.shifts if s.against == "reference"), key=lambda s: -s.effect)
-    scores = {(shift.arm, shift.feature, shift.method): shift.effect for shift in against[:MAX_SAMPLES]}
-    samples = {"feature_drift_score": list(scores.items())}
+    told = {(shift.arm, shift.feature, shift.method): shift for shift in against[:MAX_SAMPLES]}
+    samples = {
+        "feature_drift_score": [(labels, shift.effect) for labels, shift in told.items()],
+        "feature_drift_q_value": [(labels, shift.q) for labels, shift in told.items()],
+    }
     return Evidence(source="drift", stage=seen.stage, endpoint=seen.endpoint, time=now, samples=samples)
 
 

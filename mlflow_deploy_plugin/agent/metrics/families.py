@@ -87,6 +87,11 @@ OF_EVIDENCE: Final = _by_name(
         "Effect from 0 to 1 between the logged inputs and the training sample",
         *("model_version", "feature_name", "method"),
     ),
+    _gauge(
+        "feature_drift_q_value",
+        "Whether chance alone makes such an effect: the p-value after the false-discovery-rate correction",
+        *("model_version", "feature_name", "method"),
+    ),
     _gauge("model_absolute_error", "Mean absolute error of matured labels", "model_version", "time_window"),
     _gauge("model_evidence_timestamp_seconds", "When the job last looked", "endpoint", "source"),
 )

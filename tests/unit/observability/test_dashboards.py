@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,30 @@ def test_commits_are_annotations(name: str) -> None:
     (decisions,) = BOARDS[name]["annotations"]["list"]
     assert decisions["useValueForTime"] is True
     assert "modelserve_last_decision_timestamp_seconds" in decisions["expr"]
+
+
+OF_PROMETHEUS = {"step", "titleFormat", "textFormat", "tagKeys", "useValueForTime"}
+"""What Prometheus' data source adds to an annotation; Grafana's schema leaves it to each source."""
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_grafanas_own_schema_knows_every_field(name: str) -> None:
+    """Read and written by the library that Grafana generates from its schemas; what that does not know gets lost."""
+    dashboard = pytest.importorskip("grafana_foundation_sdk.models.dashboard", reason="Grafana's library is missing")
+    encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder")
+    pytest.importorskip("grafana_foundation_sdk.cog.plugins").register_default_plugins()
+    again = json.loads(json.dumps(dashboard.Dashboard.from_json(BOARDS[name]), cls=encoder.JSONEncoder))
+    kept = dict(leaves(again))
+    lost = {path for path, value in leaves(BOARDS[name]) if value is not None and kept.get(path) != value}
+    assert {path[-1] for path in lost} == OF_PROMETHEUS
+    assert {path[:3] for path in lost} == {("annotations", "list", 0)}
+
+
+def leaves(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every plain value with the way to it."""
+    if isinstance(document, dict | list):
+        pairs = document.items() if isinstance(document, dict) else enumerate(document)
+        for key, value in pairs:
+            yield from leaves(value, (*path, key))
+    else:
+        yield path, document

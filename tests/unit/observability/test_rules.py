@@ -19,7 +19,7 @@ RULES = [
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 SELECTED = re.compile(r"\b(?:model_|modelserve_|feature_|envoy_|model:|deployment:)[a-zA-Z0-9_:]+")
-LABELS = {"model_version"}
+LABELS = {"model_version", "feature_name"}
 
 
 def scenarios() -> list[dict[str, Any]]:
