@@ -8,7 +8,7 @@ meets all of them alike; ratios are of one turn. The order of subjects turns by 
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
@@ -23,6 +23,8 @@ from pipelines.benchmark.works import Prepared
 
 TURN_S: Final = 1.0
 """Seconds of one load; wrk takes whole ones."""
+SETTLE_S: Final = 1.5
+"""After the last turn, for what a server does later, such as writing its log: that is once a second."""
 _MEGA: Final = 10**6
 
 
@@ -150,17 +152,21 @@ class Course:
 
     def _take_turns(self, seats: Sequence[_Seat], place: _Place) -> None:
         """Each in its turn, and back again; who fails is left out."""
-        first = len(self.samples)
+        taken: dict[str, list[tuple[float, Sample]]] = {seat.name: [] for seat in seats}
         for turn in range(self.schedule.turns):
             for seat in seats if turn % 2 == 0 else reversed(seats):
                 if {(place.work, seat.name), (place.work, place.of)} & self.absences.keys():
                     continue
+                began_s = seat.up.family.cpu_s()
                 try:
-                    self.samples.append(_sample(seat, place, turn))
+                    taken[seat.name].append((began_s, _sample(seat, place, turn)))
                 except (ModelserveError, OSError) as error:
                     self.miss(place.work, seat.name, str(error))
-        if taken := self.samples[first:]:
-            self._tell_of(place, taken)
+        self.stage.sleep(SETTLE_S)
+        samples = [sample for seat in seats for sample in taken_whole(taken[seat.name], seat.up.family.cpu_s())]
+        self.samples.extend(samples)
+        if samples:
+            self._tell_of(place, samples)
 
     def _tell_of(self, place: _Place, samples: Sequence[Sample]) -> None:
         each = {
@@ -169,6 +175,16 @@ class Course:
         }
         told = ", ".join(f"{name} {cpu_s:.3f}" for name, cpu_s in each.items())
         self.tell(f"round {place.round + 1}: {place.work} {place.format} c{place.connections}, CPU-s per 1,000: {told}")
+
+
+def taken_whole(taken: Sequence[tuple[float, Sample]], ended_s: float) -> Iterator[Sample]:
+    """Samples with all the CPU that their requests cost: until the server's next turn, since some of it comes later.
+
+    ``taken`` is the server's CPU when each turn began, and what was measured in it; ``ended_s`` its CPU in the end.
+    """
+    ends_s = [*(began_s for began_s, _ in taken[1:]), *([ended_s] if taken else [])]
+    for (began_s, sample), end_s in zip(taken, ends_s, strict=True):
+        yield replace(sample, cpu_s=max(end_s - began_s, sample.cpu_s))
 
 
 def _together(name: str, subjects: Mapping[str, Subject]) -> list[str]:
