@@ -159,16 +159,16 @@ def _kinds(rng: np.random.Generator, count: int, rows: int) -> "np.ndarray[tuple
 
 
 def together(found: Sequence[Calm]) -> str:
-    """What both tests may do at each load, as a sentence.
+    """What the tests that were measured may do in sum at each load, as a sentence.
 
     >>> rare = Calm(test="columns", users_per_hour=1, days=9000, looks=216_000, above=0, alarms=0)
     >>> together([rare])
-    'Both together, 95 % sure of each: at most 0.03 in 90 days at 1 users an hour.'
+    'In sum, 95 % sure of each test: at most 0.03 in 90 days at 1 users an hour.'
     """
     loads = dict.fromkeys(each.users_per_hour for each in found)
     sums = {load: sum(each.bound for each in found if each.users_per_hour == load) for load in loads}
     told = ", ".join(f"{bound:.2f} in 90 days at {load:g} users an hour" for load, bound in sums.items())
-    return f"Both together, 95 % sure of each: at most {told}."
+    return f"In sum, 95 % sure of each test: at most {told}."
 
 
 def table(found: Sequence[Calm]) -> str:
