@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,10 @@ from mlflow_deploy_plugin.serving.record import MemoryLabels, MemoryRecorder
 from mlflow_deploy_plugin.serving.signature import Column, Signature
 from mlflow_deploy_plugin.spec.bento import BentoSpec
 from mlflow_deploy_plugin.spec.settings import ServingSettings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # MLflow warns of itself when it is imported, and a worker's thread would import it
+    import mlflow.pyfunc.scoring_server  # noqa: F401
 
 TWO_DOUBLES = Signature(inputs=(Column(name="a", type="double"), Column(name="b", type="double")))
 

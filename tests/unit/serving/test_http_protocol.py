@@ -5,7 +5,6 @@ import gzip
 import json
 import re
 import threading
-import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -13,10 +12,6 @@ import uvicorn
 
 from mlflow_deploy_plugin.serving.http_protocol import protocol
 from mlflow_deploy_plugin.serving.predictors.fake import EchoPredictor
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # MLflow warns of itself when it is imported
-    import mlflow.pyfunc.scoring_server  # noqa: F401  before two servers do it at once
 
 Served = Serving = Any  # of conftest.py, which is no module
 
