@@ -213,6 +213,8 @@ class LabelReader:
         wanted = (tuple(parts.values()), cut)
         if self._laid != wanted:
             self._laid = ()
+            for name in sql.STEPS:
+                self._scanner.drop(name)  # before the next is made: two of them would not fit
             for name, query in sql.STEPS.items():
                 self._scanner.keep(name, query.format(**parts), cut.given)
             self._scanner.drop("matched")

@@ -95,8 +95,8 @@ class Scanner:
         self.fetch(f"CREATE OR REPLACE TEMP TABLE {identifier(name)} AS {query}", given)
 
     def drop(self, name: str) -> None:
-        """Forget a table that was kept."""
-        self.fetch(f"DROP TABLE {identifier(name)}")
+        """Forget a table, where one was kept."""
+        self.fetch(f"DROP TABLE IF EXISTS {identifier(name)}")
 
     @contextmanager
     def holding(self, name: str, table: "pa.Table") -> Iterator[None]:
