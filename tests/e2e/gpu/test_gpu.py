@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from mlflow_deploy_plugin.packaging.gpu import detect
+from mlflow_deploy_plugin.packaging.machine import ThisMachine
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.gpus import open_reader
 from mlflow_deploy_plugin.serving.predictors.accelerators import CudaAccelerator
@@ -128,6 +130,22 @@ def test_the_metrics_read_the_device() -> None:
     readings = open_reader(os.environ).read()
     assert len(readings) == torch.cuda.device_count()
     assert all(0 < one.used_bytes < one.total_bytes and 0 <= one.utilization <= 1 for one in readings)
+
+
+def machine(**environment: str) -> ThisMachine:
+    return ThisMachine(environment=environment, bento=lambda _: Path(), pids=lambda _: ())
+
+
+def test_what_a_device_has_left_is_read_by_number_and_by_name() -> None:
+    pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
+    assert detect({}).count == torch.cuda.device_count()
+    assert len(machine().gpus()) == torch.cuda.device_count()
+    name = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+    (before,) = machine(CUDA_VISIBLE_DEVICES=name).gpus()
+    held = torch.empty(4 << 30, dtype=torch.uint8, device=DEVICE)
+    (after,) = machine(CUDA_VISIBLE_DEVICES="0").gpus()
+    assert before - after > held.numel() // 2, "others may give some back meanwhile, but not as much"
+    assert machine(CUDA_VISIBLE_DEVICES="").gpus() == ()
 
 
 @pytest.mark.timeout(600)
