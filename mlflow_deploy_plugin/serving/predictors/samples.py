@@ -56,6 +56,8 @@ def invocation(signature: Signature) -> dict[str, Any] | None:
     """A body for ``/invocations`` with one generated row; None where the signature does not say enough."""
     columns = signature.columns
     if columns:
+        if not all(column.detail or column.type in EXAMPLES for column in columns):
+            return None
         row = [_value(column) for column in columns]
         if signature.is_from_type_hint:
             return {"inputs": row}
