@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipelines.monitoring.columns import Columns, aligned, kinds_of
 from pipelines.monitoring.gather import Gathered
+from pipelines.monitoring.preface import preface
 from pipelines.monitoring.report import Comparison, render
 from pipelines.promotion.drift.record import DriftRecord
 
@@ -33,7 +34,7 @@ def draw(gathered: Gathered, decided: DriftRecord, folder: Path) -> tuple[Path, 
         path
         for comparison in _comparisons(gathered, decided)
         if len(comparison.current) and len(comparison.baseline) and comparison.columns.compared
-        for path in render(comparison, folder, tags=tags)
+        for path in render(comparison, folder, tags=tags, preface=preface(decided, comparison))
     )
 
 
@@ -45,19 +46,33 @@ def _comparisons(gathered: Gathered, decided: DriftRecord) -> list[Comparison]:
     found = []
     if gathered.reference is not None:
         everybody = pd.concat(list(gathered.frames.values()), ignore_index=True)
-        found.append(_comparison(MAIN, everybody, gathered.reference, gathered.columns, threshold))
+        found.append(
+            Comparison(
+                name=MAIN,
+                current=everybody,
+                baseline=gathered.reference,
+                columns=gathered.columns,
+                threshold=threshold,
+                current_is="the inputs of all versions in the window",
+                baseline_is="the model's training sample",
+            )
+        )
     for canary in (arm.deployment for arm in decided.evidence.canaries):
         name = MAIN if gathered.reference is None and not found else f"{canary}-beside-{stable}"
         columns = _with_prediction(gathered, stable)
         ours, theirs = (_answered(gathered, arm, columns) for arm in (canary, stable))
-        found.append(_comparison(name, ours, theirs, columns, threshold))
+        found.append(
+            Comparison(
+                name=name,
+                current=ours,
+                baseline=theirs,
+                columns=columns,
+                threshold=threshold,
+                current_is=f"the users of {canary}",
+                baseline_is=f"the users of {stable} at the same time",
+            )
+        )
     return found
-
-
-def _comparison(
-    name: str, current: "pd.DataFrame", baseline: "pd.DataFrame", columns: Columns, threshold: float
-) -> Comparison:
-    return Comparison(name=name, current=current, baseline=baseline, columns=columns, threshold=threshold)
 
 
 def _with_prediction(gathered: Gathered, stable: str) -> Columns:

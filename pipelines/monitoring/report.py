@@ -10,7 +10,7 @@ false alarms depend on the sample size.
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,10 +36,14 @@ class Comparison:
     columns: Columns
     threshold: float
     """Distance from which a column is called drifted."""
+    current_is: str = "rows of today"
+    baseline_is: str = "rows that they are compared with"
 
 
-def render(comparison: Comparison, folder: Path, *, tags: Mapping[str, str]) -> tuple[Path, Path]:
+def render(comparison: Comparison, folder: Path, *, tags: Mapping[str, str], preface: str = "") -> tuple[Path, Path]:
     """Write ``NAME.html`` and ``NAME.json`` into ``folder``, which exists; their paths.
+
+    ``preface`` is HTML that stands above the drawing.
 
     Raises:
         ModelserveError: Evidently is not installed, or fails.
@@ -53,12 +57,20 @@ def render(comparison: Comparison, folder: Path, *, tags: Mapping[str, str]) -> 
             snapshot = _snapshot(drawn, tags)
             snapshot.save_html(str(html))
             snapshot.save_json(str(json))
+            _put_above(html, preface)
         except ImportError as error:
             raise ModelserveError(f"the report needs Evidently ({error}); pip install 'modelserve[drift]'") from error
         except Exception as error:  # Evidently raises bare ones of every kind
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelserveError(f"Evidently could not draw {comparison.name} ({first})") from error
     return html, json
+
+
+def _put_above(page: Path, preface: str) -> None:
+    before, body, after = page.read_text(encoding="utf-8").partition("<body>")
+    if not body:
+        raise ModelserveError("its page has no <body> to put the decision into; this Evidently is not known here")
+    page.write_text(before + body + preface + after, encoding="utf-8")
 
 
 def _without_empty(comparison: Comparison) -> Comparison:
@@ -69,9 +81,7 @@ def _without_empty(comparison: Comparison) -> Comparison:
     if not columns.compared:
         raise ModelserveError(f"no column of {comparison.name} has values on both sides; there is nothing to draw")
     current, baseline = (_drawn(frame[list(columns.compared)]) for frame in frames)
-    return Comparison(
-        name=comparison.name, current=current, baseline=baseline, columns=columns, threshold=comparison.threshold
-    )
+    return replace(comparison, current=current, baseline=baseline, columns=columns)
 
 
 def _drawn(frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -40,7 +40,9 @@ def drawn(current: pd.DataFrame, folder: Path) -> dict[str, object]:
         ),
         folder,
         tags={"endpoint": "churn"},
+        preface="<p>why this was done</p>",
     )
+    assert "<body><p>why this was done</p>" in html.read_text()
     assert html.stat().st_size > 1_000_000
     read: dict[str, object] = json.loads(written.read_text())
     return read
