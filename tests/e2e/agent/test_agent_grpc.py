@@ -151,7 +151,7 @@ with InferenceServerClient(sys.argv[1]) as client:
     one.set_data_from_numpy(np.array([[1.0], [2.0]]))
     found = client.infer("churn", [one], outputs=[InferRequestedOutput("output-0")], request_id="7", headers=metadata)
     try:
-        client.get_inference_statistics("churn", headers=metadata)
+        client.unload_model("churn", headers=metadata)
     except InferenceServerException as error:
         refused = error.status()
     print(json.dumps({
@@ -161,6 +161,7 @@ with InferenceServerClient(sys.argv[1]) as client:
         "server": client.get_server_metadata(headers=metadata).name,
         "inputs": [(t.name, t.datatype) for t in client.get_model_metadata("churn", headers=metadata).inputs],
         "id": found.get_response().id, "answer": found.as_numpy("output-0").tolist(), "refused": refused,
+        "counted": client.get_inference_statistics("churn", headers=metadata).model_stats[0].name,
     }))
 """
 
@@ -184,6 +185,7 @@ def test_tritonclient(machine: Any, triton: str) -> None:
         "id": "7",
         "answer": [2.0, 2.0],
         "refused": "StatusCode.UNIMPLEMENTED",
+        "counted": "churn",
     }
 
 

@@ -1,5 +1,6 @@
 """The version before, really started: its Bento answers logged inputs, logs nothing and is gone afterwards."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -37,8 +38,12 @@ def deployment(tag: str) -> Deployment:
 
 
 def launched() -> set[int]:
-    children = psutil.Process().children(recursive=True)
-    return {child.pid for child in children if "serving.launch" in " ".join(child.cmdline())}
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile, whether or not its parent has noticed
+            if "serving.launch" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
 
 
 def test_a_bento_is_started_asked_and_ended(own_home: Path, tmp_path: Path) -> None:
