@@ -27,7 +27,7 @@ def preface(decided: DriftRecord, comparison: Comparison) -> str:
         f"<p>{escape(window)}</p>",
         f"<h1>{escape(verdicts.headline(decision))}</h1>",
         f"<ul>{reasons}</ul>" if reasons else "",
-        f"<p><strong>What to do:</strong> {escape(advice)}.</p>" if advice else "",
+        f"<p><strong>What that means:</strong> {escape(advice)}.</p>" if advice else "",
         f"<p><strong>How to read what follows:</strong> {escape(_legend(comparison))}</p>",
     ]
     return f'<section id="modelserve-decision" style="{_STYLE}">{"".join(parts)}</section>'

@@ -53,4 +53,4 @@ def test_names_of_columns_are_text_and_not_markup() -> None:
     told = text_of(Healthy(reasons=(Reason(gate="world", subject="churn", text=HOSTILE),)))
     assert "<script>" not in told
     assert HOSTILE in unescape(told)
-    assert "What to do" not in told, "nothing is needed"
+    assert "What that means" not in told, "the headline says it all"
