@@ -115,7 +115,7 @@ def join(payloads: Sequence[Payload]) -> Payload:
             named = [payload.arrays for payload in payloads if isinstance(payload, Tensors)]
             return Tensors(arrays={name: np.concatenate([arrays[name] for arrays in named]) for name in first.arrays})
         case Raw():
-            raise TypeError("a raw payload is never joined")
+            raise TypeError("a raw payload has no rows")
         case _:
             assert_never(first)
 
@@ -123,10 +123,15 @@ def join(payloads: Sequence[Payload]) -> Payload:
 def deal(payload: Payload, sizes: Sequence[int]) -> list[Payload]:
     """The rows of one payload as payloads of ``sizes`` rows: what :func:`join` joined. Views where they can be."""
     ends = list(itertools.accumulate(sizes))
-    return [_rows(payload, end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    return [rows_between(payload, end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
-def _rows(payload: Payload, start: int, end: int) -> Payload:
+def rows_between(payload: Payload, start: int, end: int) -> Payload:
+    """The rows from ``start`` to before ``end``; a view where it can be.
+
+    Raises:
+        TypeError: it is a raw payload, which has no rows.
+    """
     match payload:
         case Matrix():
             return Matrix(values=payload.values[start:end], columns=payload.columns)  # noqa: PD011  no frame
@@ -137,7 +142,7 @@ def _rows(payload: Payload, start: int, end: int) -> Payload:
         case Tensors():
             return Tensors(arrays={name: array[start:end] for name, array in payload.arrays.items()})
         case Raw():
-            raise TypeError("a raw payload is never joined")
+            raise TypeError("a raw payload has no rows")
         case _:
             assert_never(payload)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from mlflow_deploy_plugin.serving.outputs import UnsplittableError, split
-from mlflow_deploy_plugin.serving.payloads import row_count
-from mlflow_deploy_plugin.serving.request import Frame, Matrix, Raw, Tensor, Tensors
+from mlflow_deploy_plugin.serving.payloads import row_count, rows_between
 
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.predictors.base import Predictor
@@ -83,25 +81,4 @@ def why_not_batch(predictor: Predictor, payload: Payload) -> str:
 def single_rows(payload: Payload) -> list[Payload]:
     """Each row as a payload of its own, at most eight."""
     count = min(row_count(payload), 8)
-    return [_rows(payload, index, index + 1) for index in range(count)]
-
-
-def first_rows(payload: Payload, count: int) -> Payload:
-    """The first rows."""
-    return _rows(payload, 0, count)
-
-
-def _rows(payload: Payload, start: int, stop: int) -> Payload:
-    match payload:
-        case Matrix():
-            return replace(payload, values=payload.values[start:stop])
-        case Frame():
-            return Frame(frame=payload.frame.iloc[start:stop].reset_index(drop=True))
-        case Tensor():
-            return Tensor(array=payload.array[start:stop])
-        case Tensors():
-            return Tensors(arrays={name: array[start:stop] for name, array in payload.arrays.items()})
-        case Raw():
-            return payload
-        case _:
-            assert_never(payload)
+    return [rows_between(payload, index, index + 1) for index in range(count)]

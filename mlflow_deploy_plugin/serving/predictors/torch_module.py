@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
+from mlflow_deploy_plugin.serving.payloads import rows_between
 from mlflow_deploy_plugin.serving.predictors import samples
 from mlflow_deploy_plugin.serving.predictors.accelerators import accelerator
 from mlflow_deploy_plugin.serving.predictors.base import Loaded, Output
@@ -217,8 +218,8 @@ def _in_buckets(  # noqa: PLR0913, PLR0917  what is known by now
         formed.warm_up(batch, wants_graphs=settings.cuda_graphs == "on")
         if settings.cuda_graphs == "on" and not formed.recorded:
             fallbacks.append(f"cuda_graphs=on: {predictor.device.name} has none")
-        padded = [formed.predict(_first(sample, rows), None, "prediction").prediction for rows in (1, 3)]
-        alone = [predictor.predict(_first(sample, rows), None, "prediction").prediction for rows in (1, 3)]
+        padded = [formed.predict(rows_between(sample, 0, rows), None, "prediction").prediction for rows in (1, 3)]
+        alone = [predictor.predict(rows_between(sample, 0, rows), None, "prediction").prediction for rows in (1, 3)]
     except Exception as error:  # noqa: BLE001  compilers fail in many ways, and the module itself is there
         words = (str(error).splitlines() or [""])[0]
         fallbacks.append(f"buckets: {type(error).__name__}: {words}")
@@ -227,12 +228,6 @@ def _in_buckets(  # noqa: PLR0913, PLR0917  what is known by now
         return formed
     fallbacks.append("buckets: a row is answered otherwise beside rows that fill a batch up")
     return predictor
-
-
-def _first(sample: Tensor | Matrix, rows: int) -> Tensor | Matrix:
-    if isinstance(sample, Tensor):
-        return Tensor(array=sample.array[:rows])
-    return Matrix(values=sample.values[:rows], columns=sample.columns)  # noqa: PD011  no frame
 
 
 def _answers(predictor: TorchPredictor, sample: Tensor | Matrix, expected: Any, tolerance: float) -> bool:  # noqa: ANN401

@@ -15,10 +15,12 @@ from mlflow_deploy_plugin.serving.app import Application
 from mlflow_deploy_plugin.serving.codecs.base import ModelDescription
 from mlflow_deploy_plugin.serving.loading import ServedModel
 from mlflow_deploy_plugin.serving.metrics import Metrics
-from mlflow_deploy_plugin.serving.predictors.base import Loaded, Predictor
+from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
+from mlflow_deploy_plugin.serving.predictors import pyfunc
+from mlflow_deploy_plugin.serving.predictors.base import Loaded, LoadRequest, Predictor
 from mlflow_deploy_plugin.serving.predictors.fake import EchoPredictor
 from mlflow_deploy_plugin.serving.record import MemoryLabels, MemoryRecorder
-from mlflow_deploy_plugin.serving.signature import Column, Signature
+from mlflow_deploy_plugin.serving.signature import Column, Signature, parse_signature
 from mlflow_deploy_plugin.spec.bento import BentoSpec
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 
@@ -87,6 +89,27 @@ class Serving:
 @pytest.fixture
 def serving() -> Serving:
     return Serving()
+
+
+@pytest.fixture
+def loaded() -> Callable[[Path], Loaded]:
+    """Loads a model that MLflow saved into a folder, as a worker does."""
+
+    def load(folder: Path) -> Loaded:
+        mlmodel = read_mlmodel(folder)
+        spec = BentoSpec(model_uri="m", model_name="m", model_digest="d", serving_digest="s", environment_digest="e")
+        request = LoadRequest(
+            folder=folder,
+            compiled=folder / "compiled",
+            mlmodel=mlmodel,
+            signature=parse_signature(mlmodel),
+            spec=spec,
+            settings=ServingSettings(),
+            worker=0,
+        )
+        return pyfunc.load(request)
+
+    return load
 
 
 @contextlib.asynccontextmanager

@@ -1,21 +1,18 @@
 """Boosters on arrays: taken where they answer as MLflow's pyfunc does, with real libraries where they are installed."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
-from mlflow_deploy_plugin.serving.predictors import pyfunc
-from mlflow_deploy_plugin.serving.predictors.base import Loaded, LoadRequest
+from mlflow_deploy_plugin.serving.predictors.base import Loaded
 from mlflow_deploy_plugin.serving.predictors.boosters import straighten
 from mlflow_deploy_plugin.serving.predictors.fake import EchoPredictor
 from mlflow_deploy_plugin.serving.request import Frame, Matrix
-from mlflow_deploy_plugin.serving.signature import Column, Signature, parse_signature
-from mlflow_deploy_plugin.spec.bento import BentoSpec
-from mlflow_deploy_plugin.spec.settings import ServingSettings
+from mlflow_deploy_plugin.serving.signature import Column, Signature
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow warns of itself when it is imported
@@ -23,24 +20,11 @@ with warnings.catch_warnings():
     import pandas as pd
     from mlflow.models import infer_signature
 
+Load = Callable[[Path], Loaded]
+
 X = pd.DataFrame(np.random.default_rng(1).normal(size=(80, 3)), columns=["a", "b", "c"])
 Y = (X["a"] + X["b"] > 0).astype(int)
 TABLE = Signature(inputs=(Column(name="a", type="double"), Column(name="b", type="double")))
-
-
-def loaded(folder: Path) -> Loaded:
-    mlmodel = read_mlmodel(folder)
-    spec = BentoSpec(model_uri="m", model_name="m", model_digest="d", serving_digest="s", environment_digest="e")
-    request = LoadRequest(
-        folder=folder,
-        compiled=folder / "compiled",
-        mlmodel=mlmodel,
-        signature=parse_signature(mlmodel),
-        spec=spec,
-        settings=ServingSettings(),
-        worker=0,
-    )
-    return pyfunc.load(request)
 
 
 def saved(flavor: Any, model: Any, path: Path, kind: str) -> Path:
@@ -62,7 +46,7 @@ def agrees(served: Loaded, folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_lightgbm_booster_is_asked_with_arrays(tmp_path: Path) -> None:
+def test_a_lightgbm_booster_is_asked_with_arrays(loaded: Load, tmp_path: Path) -> None:
     lightgbm = pytest.importorskip("lightgbm", reason="lightgbm is not installed")
     model = lightgbm.train({"verbose": -1, "num_threads": 1}, lightgbm.Dataset(X, Y), 5)
     folder = saved(mlflow.lightgbm, model, tmp_path / "m", "lightgbm")
@@ -73,7 +57,7 @@ def test_a_lightgbm_booster_is_asked_with_arrays(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_an_xgboost_classifier_is_asked_with_arrays_and_has_its_probabilities(tmp_path: Path) -> None:
+def test_an_xgboost_classifier_is_asked_with_arrays_and_has_its_probabilities(loaded: Load, tmp_path: Path) -> None:
     xgboost = pytest.importorskip("xgboost", reason="xgboost is not installed")
     model = xgboost.XGBClassifier(n_estimators=5, n_jobs=1).fit(X, Y)
     folder = saved(mlflow.xgboost, model, tmp_path / "m", "xgboost")
@@ -87,7 +71,7 @@ def test_an_xgboost_classifier_is_asked_with_arrays_and_has_its_probabilities(tm
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_an_xgboost_booster_is_asked_in_place(tmp_path: Path) -> None:
+def test_an_xgboost_booster_is_asked_in_place(loaded: Load, tmp_path: Path) -> None:
     xgboost = pytest.importorskip("xgboost", reason="xgboost is not installed")
     model = xgboost.train({"nthread": 1}, xgboost.DMatrix(X, Y), 5)
     folder = saved(mlflow.xgboost, model, tmp_path / "m", "xgboost")

@@ -1,6 +1,7 @@
 """ONNX models asked without MLflow's wrapper, held against it: tables, tensors, several inputs, what is not proven."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from mlflow_deploy_plugin.serving.faults import RequestError
-from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
-from mlflow_deploy_plugin.serving.predictors import pyfunc
-from mlflow_deploy_plugin.serving.predictors.base import Loaded, LoadRequest
+from mlflow_deploy_plugin.serving.payloads import plain
+from mlflow_deploy_plugin.serving.predictors.base import Loaded
 from mlflow_deploy_plugin.serving.predictors.checks import are_alike
 from mlflow_deploy_plugin.serving.request import Frame, Matrix, Tensor, Tensors
-from mlflow_deploy_plugin.serving.signature import parse_signature
-from mlflow_deploy_plugin.spec.bento import BentoSpec
-from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow warns of itself when it is imported
@@ -66,23 +63,21 @@ def columns() -> Any:
     return graph(nodes, [vector("a", "n"), vector("c", "n")], [vector("less", "n")])
 
 
-def served(folder: Path, model: Any, inputs: Schema | None, **options: Any) -> Loaded:
-    signature = None if inputs is None else ModelSignature(inputs=inputs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.onnx.save_model(model, str(folder), signature=signature, pip_requirements=["onnxruntime"], **options)
-    mlmodel = read_mlmodel(folder)
-    spec = BentoSpec(model_uri="m", model_name="m", model_digest="d", serving_digest="s", environment_digest="e")
-    request = LoadRequest(
-        folder=folder,
-        compiled=folder / "compiled",
-        mlmodel=mlmodel,
-        signature=parse_signature(mlmodel),
-        spec=spec,
-        settings=ServingSettings(),
-        worker=0,
-    )
-    return pyfunc.load(request)
+Serve = Callable[..., Loaded]
+
+
+@pytest.fixture
+def served(loaded: Callable[[Path], Loaded]) -> Serve:
+    """A model as MLflow logs it, loaded from a folder as a worker does."""
+
+    def serve(folder: Path, model: Any, inputs: Schema | None, **options: Any) -> Loaded:
+        signature = None if inputs is None else ModelSignature(inputs=inputs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mlflow.onnx.save_model(model, str(folder), signature=signature, pip_requirements=["onnxruntime"], **options)
+        return loaded(folder)
+
+    return serve
 
 
 ROWS = np.random.default_rng(3).normal(size=(5, 3))
@@ -96,27 +91,27 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_one_thread")
 @pytest.mark.parametrize(
-    ("model", "inputs", "payload", "data"),
+    ("model", "inputs", "payload"),
     [
-        (linear(), SINGLE, Tensor(array=F32), F32),
-        (linear(), DOUBLES, Tensor(array=ROWS), ROWS),
-        (biased(), PAIR, Tensors(arrays={"x": F32, "bias": F32[:, :2]}), {"x": F32, "bias": F32[:, :2]}),
-        (summing(), TABLE, Matrix(values=ROWS, columns=("a", "b", "c")), pd.DataFrame(ROWS, columns=list("abc"))),
-        (columns(), TABLE, Matrix(values=ROWS, columns=("a", "b", "c")), pd.DataFrame(ROWS, columns=list("abc"))),
+        (linear(), SINGLE, Tensor(array=F32)),
+        (linear(), DOUBLES, Tensor(array=ROWS)),
+        (biased(), PAIR, Tensors(arrays={"x": F32, "bias": F32[:, :2]})),
+        (summing(), TABLE, Matrix(values=ROWS, columns=("a", "b", "c"))),
+        (columns(), TABLE, Matrix(values=ROWS, columns=("a", "b", "c"))),
     ],
     ids=["tensor", "doubles", "tensors", "table", "columns"],
 )
 def test_the_session_answers_as_mlflow_does(
-    tmp_path: Path, model: Any, inputs: Schema, payload: Any, data: Any
+    served: Serve, tmp_path: Path, model: Any, inputs: Schema, payload: Any
 ) -> None:
     loaded = served(tmp_path / "m", model, inputs)
     assert loaded.predictor.name == "onnx", loaded.reason
     assert loaded.reason == "the pyfunc's answers on generated rows, to the last bit; 1 threads"
     found = loaded.predictor.predict(payload, None, "prediction").prediction
-    assert are_alike(mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(data), found)
+    assert are_alike(mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(plain(payload)), found)
 
 
-def test_what_is_not_proven_goes_through_mlflow(tmp_path: Path) -> None:
+def test_what_is_not_proven_goes_through_mlflow(served: Serve, tmp_path: Path) -> None:
     loaded = served(tmp_path / "m", linear(), SINGLE)
     for payload in (Tensor(array=ROWS), Tensor(array=F32[:, :2])):
         with pytest.raises(RequestError, match="Failed to enforce schema"):
@@ -125,7 +120,7 @@ def test_what_is_not_proven_goes_through_mlflow(tmp_path: Path) -> None:
         assert len(loaded.predictor.predict(good, None, "prediction").prediction) > 0
 
 
-def test_a_table_whose_answers_are_no_columns_is_mlflows_to_refuse(tmp_path: Path) -> None:
+def test_a_table_whose_answers_are_no_columns_is_mlflows_to_refuse(served: Serve, tmp_path: Path) -> None:
     two = graph(
         [helper.make_node("MatMul", ["x", "w"], ["scores"]), helper.make_node("Identity", ["x"], ["same"])],
         [vector("x", "n", 3)],
@@ -137,7 +132,9 @@ def test_a_table_whose_answers_are_no_columns_is_mlflows_to_refuse(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("_one_thread")
-def test_a_model_without_a_signature_or_with_threads_of_its_own_keeps_its_session(tmp_path: Path) -> None:
+def test_a_model_without_a_signature_or_with_threads_of_its_own_keeps_its_session(
+    served: Serve, tmp_path: Path
+) -> None:
     assert served(tmp_path / "none", linear(), None).predictor.name == "pyfunc"
     options = {"intra_op_num_threads": 2}
     loaded = served(tmp_path / "own", linear(), SINGLE, onnx_session_options=options)
