@@ -239,3 +239,25 @@ def test_a_source_that_is_none_is_refused(planned: World, source: str) -> None:
     tick(planned)
     assert tick(planned, "promote", "--source", source) == 2
     assert "is not known; write events, or prometheus=" in planned.warned[0]
+
+
+def test_the_evidence_has_every_gate_with_its_users_and_the_plan_with_its_thresholds(planned: World) -> None:
+    world = planned
+    path = "stages/production/churn/rollout.yaml"
+    more = (
+        "    latency: [{quantile: 0.99, relative_margin: 20}]\n    labels: {margin: 5}\n"
+        "    metrics: [{metric: label, margin: 0.5}]\n"
+    )
+    world.change(lambda files: {**files, path: files[path].replace("  gates:\n", f"  gates:\n{more}")})
+    tick(world)
+    serve(world, 1500, "a", failing={"churn-v2": 0.6}, wrong={"churn": 0.1, "churn-v2": 0.1})
+    assert tick(world) == 1
+    commit = world.repository.head()
+    evidence = json.loads(world.repository.files(commit.sha)[commit.trailers.evidence])
+    gates = {gate["gate"]: gate["numbers"] for gate in evidence["findings"]["gates"]}
+    assert gates.keys() == {"errors", "p99", "labels", "label"}
+    assert all({"stable_users", "canary_users", "alpha"} <= numbers.keys() for numbers in gates.values())
+    assert gates["errors"]["canary_low"] > gates["errors"]["guardrail"] == 0.2
+    assert gates["labels"]["low"] < gates["labels"]["difference"] < gates["labels"]["high"]
+    assert (gates["p99"]["quantile"], gates["p99"]["canary_ms"]) == (0.99, 5.0)
+    assert json.loads(evidence["plan"])["spec"]["gates"]["labels"] == {"margin": 5}

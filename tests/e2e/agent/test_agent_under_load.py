@@ -27,6 +27,8 @@ def assert_no_failure(told: Mapping[str, Any]) -> None:
 def test_200_weight_changes_an_added_and_a_removed_version_fail_no_request(machine: Any, make_deployment: Make) -> None:
     machine.start()
     machine.create(make_deployment("churn"))
+    (listener,) = machine.home.root.rglob("lds.json")
+    written = listener.stat()
     with machine.load() as told:
         machine.join(make_deployment("churn-v2"), weight=100)
         before = machine.repository.files(machine.said.applied)
@@ -44,6 +46,7 @@ def test_200_weight_changes_an_added_and_a_removed_version_fail_no_request(machi
     assert machine.said.endpoints["churn"].weights == {"churn": 1000}
     assert machine.said.applied == sha
     assert machine.log().count(" applied") > 55
+    assert (listener.stat().st_ino, listener.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
 
 
 def split_of(before: Files, weight: int) -> Files:

@@ -38,6 +38,17 @@ def test_a_proposal_is_the_same_commit_on_a_branch_of_its_own(
     assert head.sha == result.before  # nothing is served that nobody merged
 
 
+def test_a_proposal_and_a_push_have_the_same_tree_and_message(
+    forge: Any, repository: Repository, promote: Promote, tmp_path: Path
+) -> None:
+    promote(repository, "churn", "o1")
+    forge.hook("update", "exit 0")
+    promote(Repository.open(forge.url(), clones=tmp_path / "direct"), "churn", "o1")
+    for what in ("%P", "%T", "%B"):  # parent, tree, and the whole message
+        proposed, pushed = (forge.git("log", "-1", f"--format={what}", name) for name in ("modelserve/o1", "main"))
+        assert proposed == pushed
+
+
 def test_an_operation_is_proposed_once(forge: Any, repository: Repository, promote: Promote, tmp_path: Path) -> None:
     first = promote(repository, "churn", "o1")
     elsewhere = replace(Repository.open(forge.url(), clones=tmp_path / "elsewhere"), mode="pull-request")
