@@ -68,7 +68,8 @@ def _route_lines(name: str, old: Route, new: Route) -> Iterator[str]:
 
 def _hold_lines(name: str, old: Route, new: Route) -> Iterator[str]:
     yield from (f"{name}: hold on {hold.deployment}: {hold.reason}" for hold in new.holds if hold not in old.holds)
-    gone = (hold for hold in old.holds if new.held(hold.model_digest) is None)
+    held = {hold.model_digest for hold in new.holds}
+    gone = (hold for hold in old.holds if hold.model_digest not in held)
     yield from (f"{name}: hold on {hold.deployment} lifted" for hold in gone)
 
 

@@ -3,7 +3,7 @@
 Does not parse or write; :mod:`.parse` and :mod:`.edit` do. A wrong value cannot be built.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -36,6 +36,15 @@ class Hold:
     model_digest: str
     reason: str
     until: datetime | None = None
+
+    def stands(self, now: datetime) -> bool:
+        """Whether its time is not over."""
+        return self.until is None or now < self.until
+
+
+def standing_hold(holds: Iterable[Hold], model_digest: str, now: datetime) -> Hold | None:
+    """The hold on a model, whatever its deployment is called; ``None`` where there is none or its time is over."""
+    return next((hold for hold in holds if hold.model_digest == model_digest and hold.stands(now)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +112,6 @@ class Route:
     def hold(self) -> Hold | None:
         """The newest hold."""
         return next(iter(self.holds), None)
-
-    def held(self, model_digest: str) -> Hold | None:
-        """The hold on a model, whatever its deployment is called; also one whose time is over."""
-        return next((hold for hold in self.holds if hold.model_digest == model_digest), None)
 
     @property
     def deployments(self) -> tuple[str, ...]:

@@ -1,16 +1,17 @@
 """Let an endpoint's rollout go on: a step that waits for a person, or a freeze since the world moved.
 
-With --lift-hold also the hold on a version that was rolled back. A commit says who approved and why. Where the plan
-asks for several people, each approves once; where it says so, whoever brought the version in does not count. An
-approval is for exactly the present state of the endpoint: any later change voids it.
+With --lift-hold also the hold on a version that was rolled back, by its name where there are several. A commit says
+who approved and why. Where the plan asks for several people, each approves once; where it says so, whoever brought the
+version in does not count. An approval is for exactly the present state of the endpoint: any later change voids it.
 """
 
 import argparse
 from typing import TYPE_CHECKING
 
-from mlflow_deploy_plugin.errors import EXIT_DONE, ConflictError
+from mlflow_deploy_plugin.errors import EXIT_DONE, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
+    from mlflow_deploy_plugin.manifests.model import Route
     from pipelines.commands.doors import Doors
     from pipelines.promotion.plan import Plan
 
@@ -21,7 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
     parser.add_argument("--reason", default="approved by a person", metavar="TEXT", help="why; the commit says it")
     parser.add_argument("--by", default="", metavar="WHO", help="who approves (default: the author of your commits)")
-    parser.add_argument("--lift-hold", action="store_true", help="also let a held version be promoted again")
+    parser.add_argument(
+        "--lift-hold",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="also let a held version be promoted again (NAME: which, where several are held)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be committed")
 
 
@@ -29,7 +36,8 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     """Commit the approval.
 
     Raises:
-        ConflictError: the plan lets nobody approve a version of their own.
+        ConflictError: the plan lets nobody approve a version of their own, or several are held and none is named.
+        NotFoundError: the named version is not held.
     """
     from pipelines.commands import endpoints, people  # noqa: PLC0415  a second
     from pipelines.commands.committing import commit  # noqa: PLC0415
@@ -40,7 +48,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     standing = endpoints.read(target, options.endpoint)
     me, word = people.who(options.by) or doors.identity(), endpoints.word(standing)
     _require_other(endpoints.plan_of(target, standing), me, word.author)
-    if me in word.approvers and standing.endpoint.route.phase == APPROVED and not options.lift_hold:
+    if me in word.approvers and standing.endpoint.route.phase == APPROVED and options.lift_hold is None:
         doors.say(f"unchanged: {me} has approved this before")
         return EXIT_DONE
     wish = Approval(
@@ -50,10 +58,23 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         reason=options.reason,
         by=me,
         count=len({*word.approvers, me}),
-        lifts_hold=options.lift_hold,
+        lifts=_lifted(standing.endpoint.route, options.lift_hold),
     )
     doors.say(commit(target, wish, now=doors.now(), is_dry=options.dry_run, done="approved").text)
     return EXIT_DONE
+
+
+def _lifted(route: "Route", named: str | None) -> tuple[str, ...]:
+    """Digests of the models whose hold goes."""
+    if named is None:
+        return ()
+    held = ", ".join(hold.deployment for hold in route.holds) or "none"
+    if not named and len(route.holds) > 1:
+        raise ConflictError(f"endpoint {route.endpoint!r} holds {held}; say which by --lift-hold NAME")
+    found = tuple(hold.model_digest for hold in route.holds if named in {"", hold.deployment})
+    if named and not found:
+        raise NotFoundError(f"endpoint {route.endpoint!r} holds no version {named!r}; held: {held}")
+    return found
 
 
 def _require_other(plan: "Plan | None", me: str, author: str) -> None:

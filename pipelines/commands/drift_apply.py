@@ -11,7 +11,7 @@ from pipelines.promotion import codec, marks, wording
 from pipelines.promotion.drift.decision import Halted, Healthy, HoldRouting, Revert, WorldMoved
 from pipelines.promotion.drift.record import DriftRecord
 from pipelines.promotion.freeze import Freeze
-from pipelines.promotion.notices import notice_of
+from pipelines.promotion.notices import fingerprint_of
 from pipelines.promotion.rollback import Rollback, Why
 
 FREEZES: Final = {
@@ -58,19 +58,14 @@ def _freeze(
         state=standing.changed,
         reason="; ".join(reason.text for reason in decision.reasons if reason.gate == gate),
         evidence=codec.encode(decided),
-        fingerprint=_fingerprint(decided),
+        fingerprint=fingerprint_of(decided),
     )
 
 
 def _rollback(standing: Standing, decided: DriftRecord, decision: Revert) -> Rollback:
     text = decision.reasons[0].text
-    why = Why(reason=text, evidence=codec.encode(decided), fingerprint=_fingerprint(decided))
+    why = Why(reason=text, evidence=codec.encode(decided), fingerprint=fingerprint_of(decided))
     return endpoints.rollback(standing, decision.deployments, why)
-
-
-def _fingerprint(decided: DriftRecord) -> str:
-    notice = notice_of(decided)
-    return notice.fingerprint if notice else ""
 
 
 def _nothing(standing: Standing, *, is_calm: bool) -> str:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final
 from mlflow_deploy_plugin.errors import EXIT_DONE, ConfigError, NotFoundError
 
 if TYPE_CHECKING:
+    from mlflow_deploy_plugin.manifests.model import Endpoint
     from pipelines.commands.doors import Doors
     from pipelines.commands.endpoints import Standing
 
+NOBODY: Final = "unchanged: nobody to take out"
 DEFAULT_REASON: Final = "asked for by a person"
 
 
@@ -52,10 +54,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     standing = endpoints.read(target, options.endpoint)
     faulty = _faulty(standing, options.deployment or None)
     if not faulty:
-        hold = standing.endpoint.route.hold
-        doors.say(
-            f"unchanged: {hold.deployment} is out already ({hold.reason})" if hold else "unchanged: nobody to take out"
-        )
+        doors.say(_nothing(standing.endpoint, options.deployment))
         return EXIT_DONE
     wish = endpoints.rollback(standing, faulty, Why(reason=options.reason, until=until))
     done = f"rolled back {', '.join(faulty)} to {wording.shares(wish.good.weights)}"
@@ -65,6 +64,12 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         told = of_wish(target, standing, wish, now=now, text=applied.text)
         append(options.summary, told.render())
     return EXIT_DONE
+
+
+def _nothing(endpoint: "Endpoint", named: str | None) -> str:
+    digest = endpoint.deployments[named].model.digest if named else ""
+    holds = [hold for hold in endpoint.route.holds if digest in {"", hold.model_digest}]
+    return f"unchanged: {holds[0].deployment} is out already ({holds[0].reason})" if holds else NOBODY
 
 
 def _faulty(standing: "Standing", named: str | None) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
 """``promote --from A --to B``: gathers what the two stages say, asks for one commit, says what happened."""
 
 import argparse
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.config.target import with_stage
 from mlflow_deploy_plugin.errors import EXIT_DONE, ConfigError, ConflictError
-from mlflow_deploy_plugin.manifests.model import Deployment, Files
+from mlflow_deploy_plugin.manifests.model import Deployment, Files, standing_hold
 from mlflow_deploy_plugin.manifests.tree import rollout_file
 from pipelines.analysis import rates
 from pipelines.commands import room
@@ -41,7 +41,8 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
             " of a repository, such as modelserve:/path/to/repo"
         )
     files = target.files()
-    proven = stages.settled(files, options.from_stage, options.endpoint)
+    now = doors.now()
+    proven = stages.settled(files, options.from_stage, options.endpoint, now=now)
     _require_digest(proven, options.digest)
     if not options.override:
         _require_healthy(options, doors, proven)
@@ -56,23 +57,23 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
         override=options.override,
         decided_on=target.head(),
     )
-    if there := _there(files, wish):
+    if there := _there(files, wish, now):
         doors.say(f"unchanged: {proven.model.uri} is in {wish.stage} already, as {there}")
         return EXIT_DONE
     if not options.override:
-        room.require(target, wish, files, now=doors.now())
+        room.require(target, wish, files, now=now)
     done = f"{proven.model.uri} from {wish.source} to {wish.stage}"
-    doors.say(commit(target, wish, now=doors.now(), is_dry=options.dry_run, done=done).text)
+    doors.say(commit(target, wish, now=now, is_dry=options.dry_run, done=done).text)
     return EXIT_DONE
 
 
-def _there(files: Files, wish: StageWish) -> str:
+def _there(files: Files, wish: StageWish, now: datetime) -> str:
     endpoint = manifests.parse_stage(files, wish.stage).endpoints.get(wish.endpoint)
     found = stages.find(endpoint, wish.digest) if endpoint else None
     if endpoint is None or found is None:
         return ""
     weight = endpoint.route.weights.get(found.name, 0)
-    is_held = endpoint.route.held(wish.digest) is not None
+    is_held = standing_hold(endpoint.route.holds, wish.digest, now) is not None
     return f"{found.name} ({weight / 10:g} % of the users{', on hold' if is_held else ''})"
 
 

@@ -57,7 +57,7 @@ def lines(tick: "Tick") -> list[str]:
         told.append(f"baseline: {baseline.deployment}, {percent(baseline.weight)}, a copy of {route.stable}")
     if tick.state.word.approvers:
         told.append(f"approved by: {', '.join(tick.state.word.approvers)}")
-    told += [f"hold: {hold.deployment}: {hold.reason}" for hold in route.holds]
+    told += [f"hold: {hold.deployment}: {hold.reason}" for hold in route.holds if hold.stands(tick.record.now)]
     told += [
         f"gate {' '.join(filter(None, (gate.arm, gate.gate)))}: {gate.verdict}: {gate.reason}" for gate in found.gates
     ]

@@ -28,7 +28,7 @@ from pipelines.promotion.decision import (
     SetWeights,
     Unchanged,
 )
-from pipelines.promotion.notices import notice_of
+from pipelines.promotion.notices import fingerprint_of
 from pipelines.promotion.observation import Observed
 from pipelines.promotion.plan import Plan
 from pipelines.promotion.record import PromotionRecord
@@ -95,17 +95,11 @@ class Tick:
             decided_on=self.standing.changed,
             holdback=self.plan.terms.holdback if self.plan else 0,
             evidence=records.encode(self.record),
-            fingerprint=self._fingerprint,
+            fingerprint=fingerprint_of(self.record),
         )
 
-    @property
-    def _fingerprint(self) -> str:
-        """Of what people are told of it; empty: nothing."""
-        notice = notice_of(self.record)
-        return notice.fingerprint if notice else ""
-
     def _rollback(self, names: tuple[str, ...], reason: str) -> Wish:
-        why = Why(reason=reason, evidence=records.encode(self.record), fingerprint=self._fingerprint)
+        why = Why(reason=reason, evidence=records.encode(self.record), fingerprint=fingerprint_of(self.record))
         return endpoints.rollback(self.standing, names, why)
 
 
@@ -125,6 +119,7 @@ def look(options: Namespace, doors: Doors) -> Tick:
     plan = read_plan(text, path=path) if text else None
     state = state_of(
         standing.endpoint,
+        now=now,
         began=endpoints.rollout_began(standing),
         retired=endpoints.retired(standing),
         word=endpoints.word(standing, override=getattr(options, "override", "")),

@@ -61,8 +61,14 @@ def notice_of(record: PromotionRecord | DriftRecord) -> Notice | None:
             assert_never(record)
 
 
+def fingerprint_of(record: PromotionRecord | DriftRecord) -> str:
+    """The fingerprint of what people are told of a decision; empty: nothing."""
+    notice = notice_of(record)
+    return notice.fingerprint if notice else ""
+
+
 def is_of(record: str, evidence: str) -> bool:
-    """Whether committed evidence is of the decision in ``record``; the evidence may have lost numbers that are many."""
+    """Whether committed evidence is of the decision in ``record``; the evidence may have lost what is too much."""
     return _decided(record) == _decided(evidence)
 
 
@@ -114,4 +120,7 @@ def _decided(text: str) -> object:
         read = json.loads(text)
     except ValueError:
         return None
-    return {key: value for key, value in read.items() if key not in {"findings", "are_numbers_whole"}}
+    kept = {key: value for key, value in read.items() if key not in {"findings", "are_numbers_whole"}}
+    for hold in kept.get("state", {}).get("holds", ()):
+        hold.pop("reason", None)
+    return kept

@@ -143,7 +143,7 @@ def _is_same(endpoint: Endpoint, judged: Candidate) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """A person lets the present step go on; lifts a freeze, and with ``lifts_hold`` the hold."""
+    """A person lets the present step go on; lifts a freeze, and the holds that ``lifts`` names."""
 
     stage: str
     endpoint: str
@@ -153,12 +153,13 @@ class Approval:
     """Who says so; empty: git's own author of the commit."""
     count: int = 1
     """How many people have said so with this one."""
-    lifts_hold: bool = False
+    lifts: tuple[str, ...] = ()
+    """Digests of models that automation may promote again."""
 
     @property
     def operation(self) -> str:
         """The same however often the act is tried."""
-        said = f"approve\n{self.stage}\n{self.endpoint}\n{self.lifts_hold}\n{self.by}\n{self.decided_on}"
+        said = f"approve\n{self.stage}\n{self.endpoint}\n{' '.join(self.lifts)}\n{self.by}\n{self.decided_on}"
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def apply(self, files: Files, *, now: datetime) -> tuple[Files, Message]:  # noqa: ARG002  an approval has no time
@@ -169,11 +170,11 @@ class Approval:
         """
         route = require(files, self.stage, self.endpoint).route
         notes = marks.approved(self.count)
-        if self.lifts_hold:
-            notes[annotations.HOLD] = None
+        if self.lifts:
+            notes |= marks.lifted(self.lifts, route.holds)
         changed = manifests.set_split(files, self.stage, self.endpoint, route.weights, annotations=notes)
         split = wording.shares(route.weights)
-        held = ", ".join(hold.deployment for hold in route.holds) if self.lifts_hold else ""
+        held = ", ".join(hold.deployment for hold in route.holds if hold.model_digest in self.lifts)
         lifted = f", the hold on {held} lifted" if held else ""
         message = Message(
             subject=f"{self.endpoint}: approved{f' by {self.by}' if self.by else ''}{lifted}",

@@ -54,11 +54,10 @@ class Demand:
     arm: str = ""
 
 
-def why_nobody(state: State) -> str:
+def why_nobody(state: State, now: datetime) -> str:
     """Why there is not exactly one version to promote."""
-    held = {hold.model_digest for hold in state.holds}
     names = ", ".join(
-        f"{one.deployment} (held)" if one.model_digest in held else one.deployment for one in state.candidates
+        f"{one.deployment} (held)" if state.hold_on(one, now) else one.deployment for one in state.candidates
     )
     if names:
         return f"{len(state.candidates)} versions stand beside stable {state.stable}: {names}; remove one"

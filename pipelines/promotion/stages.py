@@ -15,7 +15,7 @@ from typing import Final
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import ConfigError, ConflictError, NotFoundError
-from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files
+from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files, standing_hold
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.manifests.tree import evidence_file, rollout_file
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, is_label, lets_clients_pick
@@ -61,7 +61,7 @@ class StageWish:
             ConflictError: the source is not settled, serves another model by now, or the stage holds this one.
             NotFoundError: the source has no such endpoint.
         """
-        proven = settled(files, self.source, self.endpoint)
+        proven = settled(files, self.source, self.endpoint, now=now)
         if proven.model.digest != self.digest:
             raise ConflictError(
                 f"superseded: stage {self.source!r} serves {proven.model.digest} by now, not {self.digest}; run the"
@@ -72,7 +72,7 @@ class StageWish:
             return files, self._message(proven, "", "unchanged")
         if present is None:
             return self._begun(files, proven)
-        self._require_free(present)
+        self._require_free(present, now)
         return self._joined(files, present, proven, now=now)
 
     def _begun(self, files: Files, proven: Deployment) -> tuple[Files, Message]:
@@ -96,9 +96,9 @@ class StageWish:
         trailers = replace(message.trailers, evidence=evidence_file(self.endpoint, step.operation))
         return moved, replace(message, trailers=trailers)
 
-    def _require_free(self, present: Endpoint) -> None:
+    def _require_free(self, present: Endpoint, now: datetime) -> None:
         route = present.route
-        if (hold := route.held(self.digest)) is not None and not self.override:
+        if (hold := standing_hold(route.holds, self.digest, now)) is not None and not self.override:
             raise ConflictError(
                 f"stage {self.stage!r} holds this model: {hold.reason}; --override says why it may come back"
             )
@@ -145,7 +145,7 @@ class StageWish:
         )
 
 
-def settled(files: Files, stage: str, endpoint: str) -> Deployment:
+def settled(files: Files, stage: str, endpoint: str, *, now: datetime) -> Deployment:
     """Stable of an endpoint whose rollout is over.
 
     Raises:
@@ -156,12 +156,12 @@ def settled(files: Files, stage: str, endpoint: str) -> Deployment:
     if endpoint not in found:
         raise NotFoundError(f"endpoint {endpoint!r} not found in stage {stage!r}; known: {', '.join(found) or 'none'}")
     route = found[endpoint].route
-    if obstacle := _unsettled(found[endpoint]):
+    if obstacle := _unsettled(found[endpoint], now):
         raise ConflictError(f"stage {stage!r} is not settled: endpoint {endpoint!r} {obstacle}")
     return found[endpoint].deployments[route.stable]
 
 
-def _unsettled(endpoint: Endpoint) -> str:
+def _unsettled(endpoint: Endpoint, now: datetime) -> str:
     """What is going on; empty: nothing."""
     route = endpoint.route
     others = {name: weight for name, weight in route.weights.items() if weight and name != route.stable}
@@ -173,7 +173,7 @@ def _unsettled(endpoint: Endpoint) -> str:
         return f"has {route.mirror.deployment} in the shadow; let it end"
     if others and (route.phase != marks.SUCCESSFUL or sum(others.values()) >= TOTAL_WEIGHT // 2):
         return f"splits its users: {wording.shares(route.weights)}; let one version take over"
-    if (hold := route.held(endpoint.deployments[route.stable].model.digest)) is not None:
+    if (hold := standing_hold(route.holds, endpoint.deployments[route.stable].model.digest, now)) is not None:
         return f"serves a model that is held: {hold.reason}"
     return ""
 
@@ -189,7 +189,7 @@ def _first_step(  # noqa: PLR0913  everything that a record needs
     """The first step of the stage's plan; ``None`` where it asks for something else first."""
     endpoint = manifests.parse_stage(files, wish.stage).endpoints[wish.endpoint]
     others = [name for name in endpoint.deployments if name not in {endpoint.route.stable, deployment.name}]
-    state = state_of(endpoint, retired=others, word=Word(author=wish.by, override=wish.override))
+    state = state_of(endpoint, now=now, retired=others, word=Word(author=wish.by, override=wish.override))
     decision = decide(plan, state, (), now)
     if not isinstance(decision, Advance | SetMirror):
         return None

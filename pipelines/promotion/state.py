@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from mlflow_deploy_plugin.manifests.model import Endpoint, Hold
+from mlflow_deploy_plugin.manifests.model import Endpoint, Hold, standing_hold
 from pipelines.promotion import marks
 
 
@@ -79,8 +79,7 @@ class State:
 
     def hold_on(self, candidate: Candidate, now: datetime) -> Hold | None:
         """Why automation must leave ``candidate`` alone; ``None``: it need not."""
-        found = (hold for hold in self.holds if hold.model_digest == candidate.model_digest)
-        return next((hold for hold in found if hold.until is None or now < hold.until), None)
+        return standing_hold(self.holds, candidate.model_digest, now)
 
     def find(self, deployment: str) -> Candidate | None:
         """The candidate of that name."""
@@ -116,6 +115,7 @@ def comparisons(state: State) -> Iterator[Comparison]:
 def state_of(
     endpoint: Endpoint,
     *,
+    now: datetime,
     began: datetime | None = None,
     retired: Collection[str] = (),
     word: Word = Word(),
@@ -127,6 +127,7 @@ def state_of(
 
     Args:
         endpoint: as the newest commit says it.
+        now: holds whose time is over by then do not count.
         began: when the rollout began, by the log of commits.
         retired: deployments that were stable before, with the model that they have now.
         word: what people have said.
@@ -138,7 +139,7 @@ def state_of(
     others = [one for one in beside if one.deployment not in retired]
     before = [one for one in beside if one.deployment in retired]
     active = [one for one in others if one.weight or one.mirrored]
-    fresh = [one for one in others if route.held(one.model_digest) is None]
+    fresh = [one for one in others if standing_hold(route.holds, one.model_digest, now) is None]
     candidates = tuple(active or fresh or others)
     return State(
         endpoint=route.endpoint,

@@ -57,7 +57,7 @@ def settle(blue_green: BlueGreen, situation: Situation) -> Decision:
     """What follows."""
     candidate = situation.state.candidate
     if candidate is None:
-        return Unchanged(reason=why_nobody(situation.state))
+        return Unchanged(reason=why_nobody(situation.state, situation.now))
     if obstacle := next(obstacles(situation, candidate), None):
         return Hold(reason=obstacle)
     name = candidate.deployment

@@ -171,7 +171,7 @@ def settle(canary: Canary, situation: Situation) -> Decision:
     """What follows from the verdicts."""
     candidate, found = situation.state.candidate, situation.found
     if candidate is None:
-        return Unchanged(reason=why_nobody(situation.state))
+        return Unchanged(reason=why_nobody(situation.state, situation.now))
     if failed := found.failed():
         reason = f"{failed.gate}: {failed.reason}"
         return Abort(deployments=(candidate.deployment,), reason=reason, gates=found.gates)

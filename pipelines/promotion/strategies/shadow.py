@@ -134,7 +134,7 @@ def settle(shadow: Shadow, situation: Situation) -> Decision:
     state, found = situation.state, situation.found
     candidate = state.candidate
     if candidate is None:
-        return Unchanged(reason=why_nobody(state))
+        return Unchanged(reason=why_nobody(state, situation.now))
     if candidate.weight:
         return canaries.settle(shadow.then, situation) if shadow.then else Hold(reason=MANUAL, gates=found.gates)
     if failed := found.failed():

@@ -1,10 +1,18 @@
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from mlflow_deploy_plugin import manifests
 
 World = Any
+
+PLAN = """
+apiVersion: modelserve.io/v1alpha1
+kind: Rollout
+metadata: {name: churn, annotations: {config.kubernetes.io/local-config: "true"}}
+spec: {steps: [{weight: 10}, {weight: 100}]}
+"""
 
 
 def replace_model(world: World, version: int, name: str = "churn", **fields: Any) -> None:
@@ -157,9 +165,40 @@ def test_every_version_that_goes_is_held_and_earlier_holds_stay(world: World) ->
     world.join(weight=0, name="churn-v5", version=5)
     assert world.run("status", "--endpoint", "churn") == 0
     assert world.text.count("hold: ") == 3
-    world.run("approve", "--endpoint", "churn", "--lift-hold")
-    assert world.endpoint.route.holds == ()
-    assert "the hold on churn-v4, churn-v3, churn-v2 lifted" in world.repository.head().subject
+    assert world.run("approve", "--endpoint", "churn", "--lift-hold") == 2
+    assert "'churn' holds churn-v4, churn-v3, churn-v2; say which by --lift-hold NAME" in world.warned[-1]
+    assert world.run("approve", "--endpoint", "churn", "--lift-hold", "churn-v9") == 2
+    assert "holds no version 'churn-v9'" in world.warned[-1]
+    for name, left in (("churn-v3", {"churn-v4", "churn-v2"}), ("churn-v4", {"churn-v2"}), ("", set())):
+        world.run("approve", "--endpoint", "churn", "--lift-hold", *([name] if name else []))
+        assert {hold.deployment for hold in world.endpoint.route.holds} == left
+    assert "the hold on churn-v2 lifted" in world.repository.head().subject
+
+
+def test_a_version_that_is_out_is_told_of_by_its_own_hold(world: World) -> None:
+    world.join(weight=100)
+    world.run("rollback", "--endpoint", "churn", "--reason", "slow")
+    world.join(weight=100, name="churn-v3", version=3)
+    world.run("rollback", "--endpoint", "churn", "--reason", "wrong")
+    world.run("rollback", "--endpoint", "churn", "--deployment", "churn-v2")
+    assert "unchanged: churn-v2 is out already (slow)" in world.text
+
+
+def test_a_hold_whose_time_is_over_holds_nothing(world: World) -> None:
+    world.join(weight=100)
+    world.run("rollback", "--endpoint", "churn", "--reason", "slow", "--hold", "1h")
+    world.join(weight=100, name="churn-v3", version=3)
+    world.run("rollback", "--endpoint", "churn", "--reason", "wrong")
+    world.change(lambda files: {**files, "stages/production/churn/rollout.yaml": PLAN})
+    world.now += timedelta(minutes=30)
+    world.run("promote", "--endpoint", "churn")
+    assert world.weights == {"churn": 1000}
+    world.now += timedelta(hours=1)
+    assert world.run("status", "--endpoint", "churn") == 0
+    assert "hold: churn-v3: wrong" in world.text
+    assert "hold: churn-v2" not in world.text
+    world.run("promote", "--endpoint", "churn")
+    assert world.weights == {"churn-v2": 100, "churn": 900}
 
 
 def test_a_canary_goes_and_the_model_of_stable_that_was_replaced_meanwhile_stays(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.errors import ManifestError
-from mlflow_deploy_plugin.manifests.model import Files, Hold
+from mlflow_deploy_plugin.manifests.model import Files, Hold, standing_hold
 from mlflow_deploy_plugin.spec import annotations
 
 FOLDER = "stages/production/churn"
@@ -234,8 +234,11 @@ def test_several_versions_may_be_held(canary: Files) -> None:
     files = manifests.set_split(canary, "production", "churn", {"churn": 900, "churn-v4": 100}, annotations=state)
     route = manifests.parse_endpoint(files, "production", "churn").route
     assert route.holds == held
-    assert route.hold == route.held("sha256:4") == held[0]
-    assert route.held("sha256:6") is None
+    before, after = datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    assert route.hold == standing_hold(route.holds, "sha256:4", after) == held[0]
+    assert standing_hold(route.holds, "sha256:5", before) == held[1]
+    assert standing_hold(route.holds, "sha256:5", after) is None, "its time is over"
+    assert standing_hold(route.holds, "sha256:6", before) is None
 
 
 def test_a_baseline_is_one_of_the_backends_beside_stable(canary: Files) -> None:

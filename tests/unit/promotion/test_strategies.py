@@ -31,6 +31,7 @@ from pipelines.promotion.decision import (
     SetWeights,
     Unchanged,
 )
+from pipelines.promotion.notices import is_of
 from pipelines.promotion.observation import Observation
 from pipelines.promotion.plan import Plan
 from pipelines.promotion.record import PromotionRecord
@@ -625,6 +626,8 @@ def test_a_record_of_eight_arms_and_many_gates_fits_a_commit_and_replays() -> No
     assert len(written.encode()) <= codec.MAX_BYTES
     assert '"are_numbers_whole":false' in written
     short = codec.decode(PromotionRecord, written)
+    assert is_of(codec.encode(made), written), "what was left out is no other decision"
+    assert not is_of(codec.encode(replace(made, now=NOW + DAY)), written)
     assert settle(plan, short.state, short.findings, short.now).kind == made.decision.kind
 
 
