@@ -60,8 +60,8 @@ class EventObserver:
         cut = LabelCut(as_of=window.end, maturity=self.maturity)
         labelled = self.log.labelled(window, cut, limit=MAX_LABELLED).frame
         cut_off = {FIRST_LABEL: TOO_MANY} if len(labelled) >= MAX_LABELLED else {}
-        past = self._past(since)
         labels = self._labels(window, cut, (stable, canary), found)
+        past = self._past(since)  # after all others: its labels take the place of this window's
         sample = self.log.latencies(window, arms=(stable, canary))
 
         def arm(name: str) -> Arm:

@@ -97,3 +97,24 @@ def test_events_by_a_clock_that_is_off_are_outside_and_nothing_is_decided(
     users(build, 30, arm="v3", commit="first", at=noon + offset)
     errors = observe(store, since=noon, now=noon + timedelta(minutes=1)).stable.errors
     assert errors == Missing(reason="no users have been seen yet")
+
+
+def test_the_labels_of_each_window_are_looked_up_once(
+    build: Any, store: EventStore, noon: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users(build, 3, arm="v3", commit="first", at=noon)
+    build.predictions({"request_id": "v3first0", "user_id": "v3first0"})
+    build.labels({"request_id": "v3first0"})
+    laid: list[str] = []
+    keep = store.scanner.keep
+
+    def keep_told(name: str, query: str, given: Any = None) -> None:
+        laid.append(name)
+        keep(name, query, given)
+
+    monkeypatch.setattr(store.scanner, "keep", keep_told)
+    before = timedelta(days=7)
+    observer = EventObserver(log=store, stage="production", endpoint="churn", split_of=SPLITS.get, before=before)
+    seen = observer.observe(stable="v3", canary="v4", since=noon, now=noon + timedelta(minutes=5))
+    assert isinstance(seen.stable.labels, UserCounts)
+    assert laid.count("joined") == 2, "one of the rollout, one of the time before"
