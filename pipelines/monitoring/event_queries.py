@@ -53,26 +53,6 @@ ORDER BY began, arm
 """
 """Over a table ``assigned`` of :data:`ASSIGNED`."""
 
-# A request of one attempt is its row; only those of several are gathered by their id.
-REQUESTS: Final = f"""
-WITH retried AS (
-    SELECT DISTINCT hash(request_id) AS id FROM {{attempts}} WHERE attempt > 1
-), attempt AS (
-    SELECT hash(request_id) AS id, assigned, attempt, {FAILED} AS has_failed, flags = 'DC' AS is_abandoned,
-           deployment <> assigned AS is_elsewhere
-    FROM {{attempts}}
-), request AS (
-    SELECT assigned AS arm, has_failed, is_elsewhere, is_abandoned FROM attempt WHERE id NOT IN (SELECT id FROM retried)
-    UNION ALL
-    SELECT min(assigned) AS arm, bool_or(has_failed) AS has_failed, arg_max(is_elsewhere, attempt) AS is_elsewhere,
-           bool_or(is_abandoned) AS is_abandoned
-    FROM attempt WHERE id IN (SELECT id FROM retried) GROUP BY id
-)
-SELECT arm, count(*) AS requests, count(*) FILTER (has_failed) AS failed,
-       count(*) FILTER (is_elsewhere) AS answered_elsewhere, count(*) FILTER (is_abandoned) AS abandoned
-FROM request GROUP BY arm ORDER BY arm
-"""  # noqa: S608
-
 # The sample is drawn from the users of all arms together, so that it keeps the split.
 LATENCIES: Final = f"""
 WITH assigned AS (

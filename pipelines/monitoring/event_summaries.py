@@ -63,12 +63,6 @@ class ArmExposure:
 
     periods: tuple[ExposurePeriod, ...] = ()
     """Oldest first."""
-    requests: int = 0
-    failed: int = 0
-    """Requests with at least one failed attempt."""
-    answered_elsewhere: int = 0
-    abandoned: int = 0
-    """Requests whose client left."""
 
     @property
     def users(self) -> int:
@@ -83,11 +77,12 @@ class ArmExposure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
-    """What the gateway saw of every arm; from table ``attempts``, so a dead canary is in it."""
+    """What the gateway saw of every arm that was anybody's first; from table ``attempts``, so a dead canary is in it.
+
+    Requests that asked for a deployment by header, or that no split assigned, are in no arm.
+    """
 
     arms: Mapping[str, ArmExposure]
-    overrides: int
-    """Requests that asked for a deployment by header, or that no split assigned; in no arm."""
     unreadable: tuple[str, ...] = ()
 
 
@@ -134,8 +129,6 @@ class ArmLabels:
     """Users with a mature row."""
     users_labelled: int = 0
     """Users with a mature row that has a label."""
-    users_wrong: int = 0
-    """Those of them with a mature row whose prediction differs from its label."""
 
     @property
     def coverage(self) -> float | None:

@@ -1,4 +1,4 @@
-"""The event store as decisions read it: users, requests, latencies, features and labels by arm, through DuckDB.
+"""The event store as decisions read it: users, latencies, features and labels by arm, through DuckDB.
 
 Reads ``attempts`` ⋈ ``predictions`` ⋈ ``labels`` (``mlflow_deploy_plugin.spec.events``) of one endpoint and one window
 of time. Aggregates are computed in DuckDB within ``memory_mb`` (more spills to a temporary folder); rows reach Python
@@ -13,6 +13,7 @@ only where they are asked for, and never more than ``limit``. Decides nothing an
 - The unit is the user (the request, where no user was given); a user belongs to the arm that was assigned first.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,7 +96,7 @@ class EventStore:
         self.scanner.close()
 
     def exposure(self, window: Window) -> Exposure:
-        """Users and requests of every arm."""
+        """Users of every arm that was anybody's first."""
         return self.scanner.steady(lambda: self._exposure(window))
 
     def latencies(self, window: Window, *, arms: Sequence[str], limit: int = 200_000) -> LatencySample:
@@ -172,25 +173,15 @@ class EventStore:
         """
         return self.scanner.steady(lambda: self._features(window, choice or FeatureChoice()))
 
-    def feature_types(self, window: Window) -> Mapping[str, str]:
-        """Features that the window's files have, with their DuckDB types."""
-        columns = self.scanner.steady(lambda: self._scan("predictions", window)).columns
-        return {n.removeprefix(FEATURE_PREFIX): kind for n, kind in columns.items() if n.startswith(FEATURE_PREFIX)}
-
     def _exposure(self, window: Window) -> Exposure:
         scan = self._scan("attempts", window)
-        requests = {row.pop("arm"): row for row in self.scanner.rows(sql.REQUESTS.format(attempts=scan.source))}
-        periods: dict[str, list[ExposurePeriod]] = {arm: [] for arm in requests}
+        periods: defaultdict[str, list[ExposurePeriod]] = defaultdict(list)
         self.scanner.keep("assigned", sql.ASSIGNED.format(attempts=scan.source))
         for row in self.scanner.rows(sql.USERS.format(attempts=scan.source)):
             began = datetime.fromtimestamp(row.pop("began"), tz=UTC)  # DuckDB's own conversion asks for pytz
             periods[row.pop("arm")].append(ExposurePeriod(began=began, **row))
-        outside = requests.pop("", {"requests": 0})
-        return Exposure(
-            arms={arm: ArmExposure(periods=tuple(periods[arm]), **row) for arm, row in requests.items()},
-            overrides=outside["requests"],
-            unreadable=scan.unreadable,
-        )
+        arms = {arm: ArmExposure(periods=tuple(found)) for arm, found in sorted(periods.items())}
+        return Exposure(arms=arms, unreadable=scan.unreadable)
 
     def _shadowed(self, window: Window, shadow: str, tolerance: float, limit: int) -> ShadowSample:
         scan = self._scan("predictions", window)

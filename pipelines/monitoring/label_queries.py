@@ -98,17 +98,16 @@ ARMS: Final = "SELECT DISTINCT deployment, hash(deployment) AS arm FROM {predict
 
 # -- of the labelled ones ----------------------------------------------------------------------------------------
 
-USERS_LABELLED: Final = f"""
+USERS_LABELLED: Final = """
 SELECT hash(deployment) AS arm, period, sum(labelled)::BIGINT AS labelled,
        sum(mature_labelled)::BIGINT AS mature_labelled, sum(late)::BIGINT AS late,
-       count(*) FILTER (mature_labelled > 0) AS users_labelled, count(*) FILTER (is_wrong) AS users_wrong
+       count(*) FILTER (mature_labelled > 0) AS users_labelled
 FROM (
-    SELECT deployment, {{period}} AS period, unit, count(*) AS labelled,
-           count(*) FILTER (is_mature AND is_in_time) AS mature_labelled, count(*) FILTER (NOT is_in_time) AS late,
-           bool_or(is_mature AND is_in_time AND {WRONG}) AS is_wrong
+    SELECT deployment, {period} AS period, unit, count(*) AS labelled,
+           count(*) FILTER (is_mature AND is_in_time) AS mature_labelled, count(*) FILTER (NOT is_in_time) AS late
     FROM joined GROUP BY ALL
 ) GROUP BY ALL
-"""  # noqa: S608
+"""
 
 # Of each user the first labelled prediction of any arm, so that outcomes are independent and final.
 OUTCOMES: Final = f"""

@@ -1,6 +1,6 @@
 """An event store that is filled row by row; a test names only what matters."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -78,3 +78,16 @@ def store(build: StoreBuilder) -> Iterator[EventStore]:
 @pytest.fixture
 def window() -> Window:
     return Window(stage="production", endpoint="churn", begin=NOON - timedelta(hours=1), end=NOON + timedelta(hours=1))
+
+
+@pytest.fixture
+def logged(window: Window) -> Callable[[EventStore], int]:
+    """How many attempts a store holds within the window, each file's own."""
+
+    def count_rows(store: EventStore) -> int:
+        scanner = store.scanner
+        query = "SELECT count(*) AS number FROM {}"
+        (row,) = scanner.steady(lambda: scanner.rows(query.format(scanner.scan("attempts", window.span).source)))
+        return int(row["number"])
+
+    return count_rows

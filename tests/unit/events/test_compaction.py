@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,17 @@ def settle(root: Path, moment: float) -> None:
         os.utime(path, (moment, moment))
 
 
-def requests(store: EventStore, window: Window) -> int:
-    return sum(arm.requests for arm in store.exposure(window).arms.values())
-
-
 def test_small_files_become_one_and_go_after_the_grace(
-    build: Any, small_files: list[Path], store: EventStore, window: Window
+    build: Any, small_files: list[Path], store: EventStore, logged: Callable[[EventStore], int]
 ) -> None:
     assert compact(build.root, POLICY, now=SETTLED) == Compacted(merged=6, written=1)
     assert len(visible(build.root)) == 7
-    assert requests(store, window) == 6
+    assert logged(store) == 6
     settle(build.root, SETTLED)
     assert compact(build.root, POLICY, now=SETTLED + 100) == Compacted()
     assert compact(build.root, POLICY, now=SETTLED + 121) == Compacted(removed=6)
     assert [name[:7] for name in visible(build.root)] == ["merged-"]
-    assert requests(store, window) == 6
+    assert logged(store) == 6
     assert not any(file.exists() for file in small_files)
 
 
@@ -104,7 +101,9 @@ def test_files_of_other_columns_are_merged_apart(build: Any, store: EventStore, 
     assert len(store.features(window).frame) == 6
 
 
-def test_merged_files_are_merged_again(build: Any, small_files: list[Path], store: EventStore, window: Window) -> None:
+def test_merged_files_are_merged_again(
+    build: Any, small_files: list[Path], store: EventStore, logged: Callable[[EventStore], int]
+) -> None:
     assert small_files
     now = SETTLED
     for turn in range(4):
@@ -118,7 +117,7 @@ def test_merged_files_are_merged_again(build: Any, small_files: list[Path], stor
         settle(build.root, now)
         now += 200
     assert len(visible(build.root)) <= 2
-    assert requests(store, window) == 6 + 4 * 3
+    assert logged(store) == 6 + 4 * 3
 
 
 class CrashError(BaseException):
@@ -128,7 +127,7 @@ class CrashError(BaseException):
 @pytest.mark.parametrize("step", ["publish", "_write_merged"])
 @pytest.mark.usefixtures("small_files")
 def test_a_crash_leaves_every_row_once(
-    build: Any, store: EventStore, window: Window, monkeypatch: pytest.MonkeyPatch, step: str
+    build: Any, store: EventStore, logged: Callable[[EventStore], int], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     do: Any = getattr(compaction, step)
 
@@ -140,11 +139,11 @@ def test_a_crash_leaves_every_row_once(
         patch.setattr(compaction, step, crash_after)
         with pytest.raises(CrashError):
             compact(build.root, POLICY, now=SETTLED)
-    assert requests(store, window) == 6
+    assert logged(store) == 6
     for later in (200, 400, 4000):
         compact(build.root, POLICY, now=SETTLED + later)
         settle(build.root, SETTLED + later)
-        assert requests(store, window) == 6
+        assert logged(store) == 6
     assert len(visible(build.root)) == 1
 
 

@@ -1,5 +1,6 @@
 """The event store as decisions read it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from mlflow_deploy_plugin.errors import ConfigError, EventStoreError
 from pipelines.monitoring.event_labels import LabelCut
-from pipelines.monitoring.event_summaries import ArmExposure, ArmLabels, Exposure, Window
+from pipelines.monitoring.event_summaries import ArmLabels, Exposure, Window
 from pipelines.monitoring.events import EventStore, FeatureChoice
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -24,8 +25,7 @@ def minutes(number: float) -> timedelta:
 def test_users_are_counted_once_in_the_arm_that_was_assigned(build: Any, store: EventStore, window: Window) -> None:
     build.attempts({"request_id": "1", "user_id": "ann"}, {"request_id": "2", "user_id": "ann"})
     build.attempts({"request_id": "3", "user_id": "bob"}, deployment="v4")
-    exposure = store.exposure(window)
-    assert {name: (arm.users, arm.requests) for name, arm in exposure.arms.items()} == {"v3": (1, 2), "v4": (1, 1)}
+    assert {name: arm.users for name, arm in store.exposure(window).arms.items()} == {"v3": 1, "v4": 1}
 
 
 def test_an_anonymous_request_is_a_user_of_its_own(build: Any, store: EventStore, window: Window) -> None:
@@ -33,11 +33,18 @@ def test_an_anonymous_request_is_a_user_of_its_own(build: Any, store: EventStore
     assert store.exposure(window).arms["v3"].users == 2
 
 
-def test_the_canarys_error_counts_although_stable_answered(build: Any, store: EventStore, window: Window) -> None:
-    build.attempts({"request_id": "1", "user_id": "ann", "status": 500}, deployment="v4")
-    build.attempts({"request_id": "1", "user_id": "ann", "assigned": "v4", "attempt": 2}, deployment="v3")
+@pytest.mark.parametrize(
+    ("tried", "answered"),
+    [({"status": 500}, 2), ({"status": 0, "flags": "UH", "attempt": 0}, 1)],
+    ids=["it failed", "it had no healthy host"],
+)
+def test_the_canarys_error_counts_once_although_stable_answered(
+    build: Any, store: EventStore, window: Window, tried: dict[str, Any], answered: int
+) -> None:
+    build.attempts({"request_id": "1", **tried}, deployment="v4")
+    build.attempts({"request_id": "1", "assigned": "v4", "attempt": answered}, deployment="v3")
     arm = store.exposure(window).arms["v4"]
-    assert (arm.users, arm.users_with_error, arm.failed, arm.answered_elsewhere) == (1, 1, 1, 1)
+    assert (arm.users, arm.users_with_error) == (1, 1)
     assert "v3" not in store.exposure(window).arms
 
 
@@ -64,13 +71,10 @@ def test_a_failure_is_no_answer_a_cut_one_or_a_refusal(
 
 def test_overrides_stay_out_of_the_arms(build: Any, store: EventStore, window: Window) -> None:
     build.attempts({"request_id": "1", "assigned": "", "override": "v3", "status": 500})
-    assert store.exposure(window) == Exposure(arms={}, overrides=1)
-
-
-def test_a_client_that_left_is_counted_apart(build: Any, store: EventStore, window: Window) -> None:
-    build.attempts({"request_id": "1", "status": 0, "flags": "DC"})
+    assert store.exposure(window) == Exposure(arms={})
+    build.attempts({"request_id": "2"}, {"request_id": "3", "assigned": "", "override": "v3", "status": 500})
     arm = store.exposure(window).arms["v3"]
-    assert (arm.requests, arm.failed, arm.abandoned) == (1, 0, 1)
+    assert (arm.users, arm.users_with_error) == (1, 0)
 
 
 def test_periods_follow_the_commits(build: Any, store: EventStore, window: Window) -> None:
@@ -92,19 +96,19 @@ def test_a_user_whom_the_canary_takes_over_stays_where_they_were(build: Any, sto
     exposure = store.exposure(window)
     (period,) = exposure.arms["v3"].periods
     assert (period.users, period.users_with_error, period.users_moved) == (1, 0, 1)
-    assert exposure.arms["v4"].users == 0
+    assert "v4" not in exposure.arms
 
 
 def test_the_window_includes_its_begin_and_not_its_end(build: Any, store: EventStore, window: Window) -> None:
     build.attempts({"request_id": "1"})
     assert store.exposure(replace(window, end=NOON)).arms == {}
-    assert store.exposure(replace(window, begin=NOON)).arms["v3"].requests == 1
+    assert store.exposure(replace(window, begin=NOON)).arms["v3"].users == 1
 
 
 def test_a_window_over_midnight_reads_both_days(build: Any, store: EventStore, window: Window) -> None:
     build.attempts({"request_id": "1", "time": NOON})
     build.attempts({"request_id": "2", "time": NOON + timedelta(hours=13)})
-    assert store.exposure(replace(window, end=NOON + timedelta(days=1))).arms["v3"].requests == 2
+    assert store.exposure(replace(window, end=NOON + timedelta(days=1))).arms["v3"].users == 2
 
 
 def test_other_endpoints_and_stages_are_not_seen(build: Any, store: EventStore, window: Window) -> None:
@@ -119,7 +123,7 @@ def test_a_window_without_a_time_zone_is_refused(window: Window) -> None:
 
 
 def test_an_empty_store_answers_with_nothing(store: EventStore, window: Window) -> None:
-    assert store.exposure(window) == Exposure(arms={}, overrides=0)
+    assert store.exposure(window) == Exposure(arms={})
     assert store.labels(window, EVENING).arms == {}
     assert store.features(window).frame.empty
     assert store.labelled(window, EVENING).frame.empty
@@ -182,12 +186,8 @@ def test_coverage_is_told_per_arm(build: Any, store: EventStore, window: Window)
     build.labels({"request_id": "1"}, {"request_id": "3"})
     labels = store.labels(window, EVENING)
     assert labels.arms == {
-        "v3": ArmLabels(
-            predicted=2, labelled=1, mature=2, mature_labelled=1, users_mature=2, users_labelled=1, users_wrong=0
-        ),
-        "v4": ArmLabels(
-            predicted=1, labelled=1, mature=1, mature_labelled=1, users_mature=1, users_labelled=1, users_wrong=1
-        ),
+        "v3": ArmLabels(predicted=2, labelled=1, mature=2, mature_labelled=1, users_mature=2, users_labelled=1),
+        "v4": ArmLabels(predicted=1, labelled=1, mature=1, mature_labelled=1, users_mature=1, users_labelled=1),
     }
     assert labels.arms["v3"].coverage == 0.5
 
@@ -262,8 +262,8 @@ def test_a_text_answer_is_right_when_its_label_says_the_same(build: Any, store: 
     build.predictions({"request_id": "1", **text}, {"request_id": "2", **text})
     build.labels({"request_id": "1", "label": None, "label_text": '"setosa"'})
     build.labels({"request_id": "2", "label": None, "label_text": '"other"'})
-    arm = store.labels(window, EVENING).arms["v3"]
-    assert (arm.users_labelled, arm.users_wrong) == (2, 1)
+    (scored,) = store.scored(window, EVENING)
+    assert (scored.labelled, scored.wrong) == (2, 1)
 
 
 # -- features ----------------------------------------------------------------------------------------------------
@@ -273,7 +273,6 @@ def test_features_come_by_their_own_names(build: Any, store: EventStore, window:
     build.predictions({"request_id": "1", "feature_age": 30, 'feature_in"come': 5.5})
     frame = store.features(window).frame
     assert list(frame.columns) == ["deployment", "time", "status", "prediction", "prediction_text", "age", 'in"come']
-    assert store.feature_types(window) == {"age": "BIGINT", 'in"come': "DOUBLE"}
 
 
 def test_columns_and_deployments_are_chosen(build: Any, store: EventStore, window: Window) -> None:
@@ -322,22 +321,26 @@ def test_a_column_that_came_later_is_missing_before(build: Any, store: EventStor
 # -- files that are not what they should be ----------------------------------------------------------------------
 
 
-def test_a_torn_file_is_left_out_and_named(build: Any, store: EventStore, window: Window) -> None:
+def test_a_torn_file_is_left_out_and_named(
+    build: Any, store: EventStore, window: Window, logged: Callable[[EventStore], int]
+) -> None:
     whole = build.attempts({"request_id": "1"})
     torn = whole.with_name("torn.parquet")
     torn.write_bytes(whole.read_bytes()[:-100])
-    exposure = store.exposure(window)
-    assert (exposure.arms["v3"].requests, exposure.unreadable) == (1, (str(torn),))
+    assert store.exposure(window).unreadable == (str(torn),)
+    assert logged(store) == 1
 
 
-def test_a_file_that_is_damaged_within_is_left_out_and_named(build: Any, store: EventStore, window: Window) -> None:
+def test_a_file_that_is_damaged_within_is_left_out_and_named(
+    build: Any, store: EventStore, window: Window, logged: Callable[[EventStore], int]
+) -> None:
     whole = build.attempts({"request_id": "1"})
     damaged = whole.with_name("damaged.parquet")
     content = bytearray(whole.read_bytes())
     content[4 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4)
     damaged.write_bytes(content)
-    exposure = store.exposure(window)
-    assert (exposure.arms["v3"].requests, exposure.unreadable) == (1, (str(damaged),))
+    assert store.exposure(window).unreadable == (str(damaged),)
+    assert logged(store) == 1
 
 
 def test_an_empty_file_is_named(build: Any, store: EventStore, window: Window) -> None:
@@ -345,13 +348,14 @@ def test_an_empty_file_is_named(build: Any, store: EventStore, window: Window) -
     assert len(store.exposure(window).unreadable) == 1
 
 
-def test_files_that_are_being_written_are_not_seen(build: Any, store: EventStore, window: Window) -> None:
+def test_files_that_are_being_written_are_not_seen(
+    build: Any, store: EventStore, window: Window, logged: Callable[[EventStore], int]
+) -> None:
     whole = build.attempts({"request_id": "1"})
     whole.with_name(".half.parquet.tmp").write_bytes(b"PAR1")
     whole.with_name(".half.parquet").write_bytes(b"PAR1")
-    assert store.exposure(window) == Exposure(
-        arms={"v3": ArmExposure(periods=store.exposure(window).arms["v3"].periods, requests=1)}, overrides=0
-    )
+    assert store.exposure(window).unreadable == ()
+    assert logged(store) == 1
 
 
 def test_a_file_that_vanishes_under_the_query_makes_it_run_again(
@@ -368,7 +372,7 @@ def test_a_file_that_vanishes_under_the_query_makes_it_run_again(
         return fetch(query, given)
 
     monkeypatch.setattr(store.scanner, "fetch", fetch_late)
-    assert store.exposure(window).arms["v3"].requests == 1
+    assert store.exposure(window).arms["v3"].users == 1
     assert calls > 1
 
 
