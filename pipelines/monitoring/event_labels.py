@@ -76,6 +76,7 @@ class LabelReader:
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._laid: tuple[object, ...] = ()
+        self._slices = 0  # of the predictions of what is laid; 0: they were not counted yet
 
     def coverage(
         self, window: Window, cut: LabelCut, splits: Sequence[datetime] = ()
@@ -183,8 +184,10 @@ class LabelReader:
         self, question: str, parts: Mapping[str, str], given: Mapping[str, Any], *, by: tuple[str, ...]
     ) -> dict[tuple[Any, ...], dict[str, int]]:
         """What all slices of the predictions answer to ``question``, added up for each ``by``."""
-        (counted,) = self._scanner.rows(sql.SIZE.format(**parts))
-        slices = max(1, -(-counted["size"] // ROWS_OF_A_SLICE))
+        if not self._slices:
+            (counted,) = self._scanner.rows(sql.SIZE.format(**parts))
+            self._slices = max(1, -(-counted["size"] // ROWS_OF_A_SLICE))
+        slices = self._slices
         sums: dict[tuple[Any, ...], dict[str, int]] = {}
         for number in range(slices):
             for row in self._scanner.rows(question.format(**parts, slices=slices, number=number), given):
@@ -212,7 +215,7 @@ class LabelReader:
         }
         wanted = (tuple(parts.values()), cut)
         if self._laid != wanted:
-            self._laid = ()
+            self._laid, self._slices = (), 0
             for name in sql.STEPS:
                 self._scanner.drop(name)  # before the next is made: two of them would not fit
             for name, query in sql.STEPS.items():

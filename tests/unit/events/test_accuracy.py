@@ -111,8 +111,31 @@ def test_slices_add_up_to_what_one_piece_says(
     splits = [window.begin + timedelta(minutes=30)]
     whole = (store.coverage(window, EVENING, splits), store.scored(window, EVENING))
     monkeypatch.setattr(event_labels, "ROWS_OF_A_SLICE", 9)
-    assert (store.coverage(window, EVENING, splits), store.scored(window, EVENING)) == whole
+    with EventStore(build.root, memory_mb=128, threads=1) as sliced:
+        assert (sliced.coverage(window, EVENING, splits), sliced.scored(window, EVENING)) == whole
     assert sum(row.predicted for row in whole[1]) == 45
+
+
+def test_predictions_are_counted_once_for_their_slices(
+    build: Any, store: EventStore, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.predictions({"request_id": "1"})
+    asked: list[str] = []
+    fetch = store.scanner.fetch
+
+    def fetch_told(query: str, given: Any = None) -> Any:
+        asked.append(query)
+        return fetch(query, given)
+
+    def counts() -> int:
+        return sum(query.startswith("SELECT count(*) AS size") for query in asked)
+
+    monkeypatch.setattr(store.scanner, "fetch", fetch_told)
+    assert store.coverage(window, EVENING)[0]["v3"].predicted == 1
+    assert counts() == 1
+    build.predictions({"request_id": "2"})
+    assert store.coverage(window, EVENING)[0]["v3"].predicted == 2
+    assert counts() == 2
 
 
 def test_labels_for_one_arm_only_are_a_fault() -> None:
