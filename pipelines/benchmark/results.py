@@ -279,7 +279,8 @@ def layers(report: Report) -> list[Layer]:
     turns = _turns(report)
     found = []
     for subject in LAYERS:
-        for cell in [cell for cell in turns.by_cell if cell.subject == subject]:
+        cells = [cell for cell in turns.by_cell if cell.subject == subject]
+        for cell in sorted(cells, key=lambda cell: (cell.work, cell.format, cell.connections)):
             under = _beside(cell, BASE)
             added = turns.paired(cell, under, lambda ours, theirs: (ours - theirs) * _THOUSAND)
             shares = turns.paired(cell, under, lambda ours, theirs: (ours - theirs) / theirs if theirs else 0.0)

@@ -99,6 +99,11 @@ def test_a_layer_is_told_in_microseconds_of_each_request() -> None:
     assert layer.share == pytest.approx(0.55)
 
 
+def test_layers_are_told_from_few_connections_to_many_whatever_was_measured_first() -> None:
+    measured = [sample(name, connections=many) for many in (64, 1, 16) for name in ("modelserve", "gateway")]
+    assert [layer.cell.connections for layer in layers(report(*measured))] == [1, 16, 64]
+
+
 def test_errors_and_wrong_answers_are_summed_and_shown() -> None:
     text = tables.markdown(report(sample("rival", failed=3, socket_errors=2, wrong=1)))
     (line,) = [line for line in text.splitlines() if line.startswith("| rival") and "3 + 2" in line]
