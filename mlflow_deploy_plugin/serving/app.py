@@ -41,7 +41,7 @@ from mlflow_deploy_plugin.serving.thread import ModelThread
 from mlflow_deploy_plugin.serving.transport import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
     from pathlib import Path
 
     from mlflow_deploy_plugin.serving.codecs.base import Codec
@@ -341,10 +341,6 @@ class Application:
             is_gone,
             lambda reply: say(reply, self._headers(caller, reply)),
         )
-
-    def stream(self, reply: StreamReply, headers: list[tuple[bytes, bytes]], send: Send) -> Coroutine[Any, Any, None]:
-        """Send a reply that comes piece by piece."""
-        return send_stream(reply, headers, send)
 
     async def _answer(
         self, match: AnswerMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from mlflow_deploy_plugin.serving.codecs.base import Reply
+from mlflow_deploy_plugin.serving.replies import send_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from uvicorn.config import Config
     from uvicorn.server import ServerState
@@ -41,9 +42,6 @@ class Application(Protocol):
         self, match: InferMatch, headers: Mapping[bytes, bytes], body: bytes, is_gone: Callable[[], bool], say: Say
     ) -> None:
         """Answer by one call of ``say``, with the reply and the headers that every answer carries."""
-
-    def stream(self, reply: StreamReply, headers: Headers, send: Any) -> Coroutine[Any, Any, None]:  # noqa: ANN401  ASGI's
-        """Send a reply that comes piece by piece."""
 
 
 class ShortCycle:
@@ -181,7 +179,7 @@ class ShortProtocol(HttpToolsProtocol):  # type: ignore[misc]  # mypy does not f
             return self._remember(self.url)
 
     def _remember(self, url: bytes) -> InferMatch | None:
-        is_plain = url.startswith(b"/") and not {b"?", b"%", b"#"} & {url[at : at + 1] for at in range(len(url))}
+        is_plain = url.startswith(b"/") and not any(mark in url for mark in (b"?", b"%", b"#"))
         found = self._application.infers(url.decode("ascii")) if is_plain and url.isascii() else None
         if len(self._routes) >= REMEMBERED:
             self._routes.clear()
@@ -244,7 +242,7 @@ class ShortProtocol(HttpToolsProtocol):  # type: ignore[misc]  # mypy does not f
         long.disconnected = cycle.disconnected
         if self.cycle is cycle:
             self.cycle = long
-        task = self.loop.create_task(self._application.stream(reply, headers, long.send))
+        task = self.loop.create_task(send_stream(reply, headers, long.send))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 

@@ -99,7 +99,7 @@ PIPELINED = [post(body_of(1.0)) + post(body_of(2.0)) + post(body_of(3.0))]
 ASKS: dict[str, tuple[list[bytes], int]] = {
     "whole": ([WHOLE], 1),
     "in two reads": ([WHOLE[:-5], WHOLE[-5:]], 1),
-    "head and body apart": ([post(b"", more=b"")[:0] + WHOLE.partition(b"{")[0], b"{" + WHOLE.partition(b"{")[2]], 1),
+    "head and body apart": ([WHOLE.partition(b"{")[0], b"{" + WHOLE.partition(b"{")[2]], 1),
     "byte by byte at the end": ([WHOLE[:-3], WHOLE[-3:-2], WHOLE[-2:-1], WHOLE[-1:]], 1),
     "several rows": ([post(body_of(1.0, 2.0, 3.0))], 1),
     "one after the other": ([WHOLE, post(body_of(2.5)), post(body_of(3.5))], 3),

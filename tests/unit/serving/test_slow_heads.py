@@ -30,9 +30,6 @@ class LongWay:
     def begin(self, *_: Any) -> None:
         raise AssertionError
 
-    def stream(self, *_: Any) -> Any:
-        raise AssertionError
-
 
 def serve(talk: Callable[[int], Awaitable[None]], *, limit_s: float) -> None:
     """Run ``talk`` with the port of a server that is watched every 50 ms."""
