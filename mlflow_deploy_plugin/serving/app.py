@@ -303,7 +303,7 @@ class Application:
         connection = Connection(receive)
         call = Call(scope["method"], match.route, match.captures, headers, scope["query_string"], b"", caller)
         try:
-            body = await self._body(receive, headers, connection)
+            body = await self._body(receive, headers, connection, has_tail=match.route.has_tail)
         except RequestError as error:
             return self._refuse(match, call, error)
         engine = self._engine or self.start()
@@ -329,7 +329,7 @@ class Application:
         caller = read_caller(headers)
         call = Call("POST", match.route, match.captures, headers, b"", body, caller)
         try:
-            plain = self._limits.plain(body, headers)
+            plain = self._limits.plain(body, headers, has_tail=match.route.has_tail)
         except RequestError as error:
             reply = self._refuse(match, call._replace(body=b""), error)
             say(reply, self._headers(caller, reply))
@@ -355,9 +355,13 @@ class Application:
         self._metrics.requests[RouteKey(match.speaker.name, match.route.path, reply.status)] += 1
         return reply
 
-    async def _body(self, receive: Receive, headers: dict[bytes, bytes], connection: Connection) -> bytes:
+    async def _body(
+        self, receive: Receive, headers: dict[bytes, bytes], connection: Connection, *, has_tail: bool = False
+    ) -> bytes:
         body = connection.whole_body()
-        return await self._limits.read(receive, headers) if body is None else self._limits.plain(body, headers)
+        if body is None:
+            return await self._limits.read(receive, headers, has_tail=has_tail)
+        return self._limits.plain(body, headers, has_tail=has_tail)
 
     async def _explain(
         self, match: ExplainMatch, scope: Scope, headers: dict[bytes, bytes], caller: Caller, receive: Receive

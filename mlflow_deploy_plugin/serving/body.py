@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
@@ -17,11 +18,27 @@ if TYPE_CHECKING:
 WINDOWS: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 """zlib's window for each Content-Encoding that is understood."""
 BYTES_PER_VALUE: Final = 8
+"""One value of a text is read for each so many of ``max_bytes``: what a double weighs as a binary tensor."""
 LEAST_VALUES: Final = 100_000
+"""Values that are read however small ``max_bytes`` is: some ten megabytes of memory."""
 BINARY_KINDS: Final = (b"application/octet-stream", b"application/vnd.apache.parquet", b"image/", b"multipart/")
-"""Content types in which a comma is any byte."""
+"""Content types in which a comma is any byte, unless JSON comes under their name: not every protocol looks at it."""
 HEADER_LENGTH: Final = b"inference-header-content-length"
 """Says where the text of an Open Inference body ends, and its binary tensors begin."""
+
+
+_TEXT: Final = re.compile(rb"\s*[\[{]")
+"""How a JSON text of several values begins."""
+_PART: Final = re.compile(rb"(?:\A|\s)[\[{]")
+"""What a form has, one part of which is such a text."""
+
+
+def _is_binary(kind: bytes, body: bytes) -> bool:
+    """Whether a body is what its content type says, and that is no text; no codec reads JSON from it then."""
+    kind = kind.partition(b";")[0].strip().lower()
+    if not kind.startswith(BINARY_KINDS):
+        return False
+    return (_PART.search(body) if kind.startswith(b"multipart/") else _TEXT.match(body)) is None
 
 
 def _text_length(header: bytes | None, size: int) -> int:
@@ -36,47 +53,44 @@ class BodyLimits:
 
     max_bytes: int
     timeout_s: float
-    max_values: int = 0
-    """Commas of a text, about the values that it holds; 0: as :data:`BYTES_PER_VALUE` allows. A value of one digit
+    max_values: int = field(init=False)
+    """Commas of a text, about the values that it holds, as :data:`BYTES_PER_VALUE` allows. A value of one digit
     weighs two bytes on the wire and a hundred times that once it is read, with the interpreter's lock held."""
 
     def __post_init__(self) -> None:
-        if not self.max_values:
-            object.__setattr__(self, "max_values", max(LEAST_VALUES, self.max_bytes // BYTES_PER_VALUE))
+        object.__setattr__(self, "max_values", max(LEAST_VALUES, self.max_bytes // BYTES_PER_VALUE))
 
-    def plain(self, body: bytes, headers: Mapping[bytes, bytes]) -> bytes:
-        """A body that has arrived whole, decompressed.
+    def plain(self, body: bytes, headers: Mapping[bytes, bytes], *, has_tail: bool = False) -> bytes:
+        """A body that has arrived whole, decompressed; ``has_tail``: its route takes binary tensors after the text.
 
         Raises:
             RequestError: TOO_LARGE, UNSUPPORTED_TYPE or MALFORMED.
         """
         self._check_size(len(body))
-        return self._counted(body, headers)
+        return self._counted(body, headers, has_tail=has_tail)
 
-    async def read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
+    async def read(self, receive: Receive, headers: Mapping[bytes, bytes], *, has_tail: bool = False) -> bytes:
         """The whole body, decompressed, as it arrives.
 
         Raises:
             RequestError: TOO_LARGE, SLOW_BODY, CLIENT_GONE, UNSUPPORTED_TYPE or MALFORMED.
         """
         self._check_length(headers.get(b"content-length"))
-        return self._counted(await self._read_in_time(receive), headers)
+        return self._counted(await self._read_in_time(receive), headers, has_tail=has_tail)
 
-    def _counted(self, body: bytes, headers: Mapping[bytes, bytes]) -> bytes:
+    def _counted(self, body: bytes, headers: Mapping[bytes, bytes], *, has_tail: bool) -> bytes:
         """The plain body, unless it is a text of too many values."""
         plain = self._inflated(body, headers)
         if len(plain) <= self.max_values:  # it cannot have so many
             return plain
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        text = _text_length(headers.get(HEADER_LENGTH), len(plain))
-        if not kind.startswith(BINARY_KINDS) or text < len(plain):
-            values = plain.count(b",", 0, text)
-            if values > self.max_values:
-                raise RequestError(
-                    Fault.TOO_LARGE,
-                    f"the body has {values} values; at most {self.max_values} are read at once (one for each"
-                    f" {BYTES_PER_VALUE} bytes of max_body_bytes): send it in parts, or as binary tensors or Parquet",
-                )
+        text = _text_length(headers.get(HEADER_LENGTH), len(plain)) if has_tail else len(plain)
+        values = plain.count(b",", 0, text)
+        if values > self.max_values and not _is_binary(headers.get(b"content-type", b""), plain):
+            raise RequestError(
+                Fault.TOO_LARGE,
+                f"the body has {values} values; at most {self.max_values} are read at once (one for each"
+                f" {BYTES_PER_VALUE} bytes of max_body_bytes): send it in parts, or as binary tensors or Parquet",
+            )
         return plain
 
     def _inflated(self, body: bytes, headers: Mapping[bytes, bytes]) -> bytes:

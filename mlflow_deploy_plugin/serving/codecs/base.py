@@ -79,6 +79,8 @@ class Infer:
     methods: tuple[str, ...] = ("POST",)
     verb: str = "predict"
     """What the codec calls it, so that ``decode`` and ``encode`` need not read the path again."""
+    has_tail: bool = False
+    """Whether binary tensors may follow the text of a body, which ends where a header says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

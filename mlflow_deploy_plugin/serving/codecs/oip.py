@@ -70,7 +70,7 @@ class OipCodec:
             Answer(path="/v2/models/stats", answer=self._statistics),
         ]
         for path in _MODELS:
-            whole.append(Infer(path=f"{path}/infer", verb="infer"))
+            whole.append(Infer(path=f"{path}/infer", verb="infer", has_tail=True))
             whole.append(Answer(path=f"{path}/ready", answer=self._model_ready))
             whole.append(Answer(path=f"{path}/config", answer=self._configuration))
             whole.append(Answer(path=f"{path}/stats", answer=self._statistics))
