@@ -1,7 +1,8 @@
 """The seam to the prediction log and to the labels: what the engine hands over, and the fakes that ship.
 
 ``record`` and ``accept`` are called on the event loop, between two requests: they take microseconds, never block and
-never raise. Whoever implements them copies nothing, converts later and in a thread of its own.
+never raise. Whoever implements them copies the output at most (a model may use its buffer again), converts
+later and in a thread of its own.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, assert_never
+from typing import TYPE_CHECKING, Any, Final, Self, assert_never
 
 import numpy as np
 
@@ -116,25 +117,34 @@ class PredictionLog:
 
     def record(self, prediction: Prediction) -> None:
         """Queue it, where its request is sampled."""
-        if self.sample < 1.0 and not is_sampled(prediction.caller.request_id, self.sample):
-            return
+        if self.sample >= 1.0 or is_sampled(prediction.caller.request_id, self.sample):
+            self._put(prediction)
+
+    def _put(self, prediction: Prediction) -> None:
         size = _EVENT_BYTES + (payload_bytes(prediction.payload) if self.has_features else 0)
-        self.queue.put(prediction, size=size)
+        self.queue.put(prediction._replace(output=_kept(prediction.output)), size=size)
 
     def record_batch(self, batch: Batch) -> None:
         """Queue those whose requests are sampled."""
         if self.sample < 1.0:
-            for prediction in singly(batch):
-                self.record(prediction)
-            return
-        if isinstance(batch.output, np.ndarray):
-            batch = batch._replace(output=batch.output.copy())  # a model may keep its buffer for the next call
+            are_sampled = [is_sampled(caller.request_id, self.sample) for caller in batch.callers]
+            if not all(are_sampled):
+                for prediction in itertools.compress(singly(batch), are_sampled) if any(are_sampled) else ():
+                    self._put(prediction)
+                return
         size = _EVENT_BYTES * len(batch.callers) + (payload_bytes(batch.payload) if self.has_features else 0)
-        self.queue.put(Waiting.of(batch), size=size)
+        self.queue.put(Waiting.of(batch._replace(output=_kept(batch.output))), size=size)
 
     def close(self) -> None:
         """Write what waits."""
         self.queue.close()
+
+
+def _kept(output: Any) -> Any:  # noqa: ANN401  a model returns anything
+    """An output that stays as it is: a model may keep its buffer for the next call."""
+    if isinstance(output, np.ndarray):
+        return output.copy()
+    return {name: _kept(part) for name, part in output.items()} if isinstance(output, dict) else output
 
 
 def payload_bytes(payload: Payload) -> int:

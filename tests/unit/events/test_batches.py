@@ -25,6 +25,7 @@ from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()
 COLUMNS = ("age", "income")
+ANSWERED = ["prediction", "prediction_text"]
 TYPED = Signature(inputs=(Column(name="age", type="double"), Column(name="income", type="double")))
 
 
@@ -138,15 +139,37 @@ def test_nothing_is_lost_or_doubled_while_the_thread_writes(tmp_path: Path) -> N
     assert sorted(row["request_id"] for row in rows) == sorted(f"r{number}" for number in range(5000))
 
 
-def test_an_answer_is_copied_since_a_model_may_use_its_buffer_again(tmp_path: Path) -> None:
-    settings = ServingSettings(endpoint="churn", events_dir=str(tmp_path), log="full")
+@pytest.mark.parametrize("is_named", [False, True], ids=["array", "named arrays"])
+@pytest.mark.parametrize("way", ["by the batch", "by the request"])
+@pytest.mark.parametrize("log_sample", [1.0, 0.9999, 0.5])
+def test_an_answer_is_copied_since_a_model_may_use_its_buffer_again(
+    tmp_path: Path, log_sample: float, way: str, *, is_named: bool
+) -> None:
+    settings = ServingSettings(endpoint="churn", events_dir=str(tmp_path), log="full", log_sample=log_sample)
     recorder = open_recorder(settings, signature=TYPED, model_digest="")
-    batch = batch_of(plain(3), plain(4), output=np.array([1.0, 0.0]))
-    recorder.record_batch(batch)
-    batch.output[:] = 9
+    buffer = np.arange(20.0)
+    batch = batch_of(*map(plain, range(20)), output={"a": buffer, "b": buffer} if is_named else buffer)
+    sampled = [one for one in singly(batch) if is_sampled(one.caller.request_id, log_sample)]
+    expected = files(tmp_path).table(sampled).select(ANSWERED).to_pylist()
+    if way == "by the batch":
+        recorder.record_batch(batch)
+    else:
+        for one in singly(batch):
+            recorder.record(one)
+    buffer[:] = 99
     recorder.close()
     (path,) = tmp_path.rglob("*.parquet")
-    assert pq.ParquetFile(path).read(columns=["prediction"]).to_pydict() == {"prediction": [1.0, 0.0]}
+    assert pq.ParquetFile(path).read(columns=ANSWERED).to_pylist() == expected
+    assert expected
+
+
+def test_a_batch_of_which_nothing_is_sampled_is_not_even_dealt(tmp_path: Path) -> None:
+    settings = ServingSettings(endpoint="churn", events_dir=str(tmp_path), log="full", log_sample=0.5)
+    recorder = open_recorder(settings, signature=TYPED, model_digest="")
+    unsampled = [plain(n) for n in range(20) if not is_sampled(f"r{n}", 0.5)]
+    recorder.record_batch(batch_of(*unsampled, output="one value, which no rows can be dealt"))
+    recorder.close()
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_of_a_batch_those_are_logged_whose_ids_are_sampled(tmp_path: Path) -> None:
