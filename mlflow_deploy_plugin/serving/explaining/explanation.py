@@ -102,14 +102,14 @@ def _numbers(columns: tuple[str, ...], values: Any) -> Table:  # noqa: ANN401  a
     """Text is taken from frames alone: an array that holds it has no columns of numbers."""
     is_frame = hasattr(values, "dtypes")
     kinds = values.dtypes if is_frame else [values.dtype] * len(columns)
-    odd = [name for name, kind in zip(columns, kinds, strict=True) if kind.kind not in "iufb"]
+    odd = [place for place, kind in enumerate(kinds) if kind.kind not in "iufb"]
     if not odd:
         return Table(columns, np.asarray(values, dtype=float))
     if is_frame:
         values = values.astype(object).where(values.notna(), None)
-        odd = [name for name in odd if not all(isinstance(value, _SIMPLE) for value in values[name])]
+        odd = [place for place in odd if not all(isinstance(value, _SIMPLE) for value in values.iloc[:, place])]
     if odd:
-        raise _refused(f"column {odd[0]!r} is neither number nor text")
+        raise _refused(f"column {columns[odd[0]]!r} is neither number nor text")
     return Table(columns, values.to_numpy(dtype=object))
 
 

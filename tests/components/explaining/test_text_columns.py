@@ -78,3 +78,13 @@ def test_a_column_that_is_text_in_the_sample_alone_is_text() -> None:
 def test_what_is_neither_number_nor_text_is_refused_by_name(value: Any) -> None:
     with pytest.raises(RequestError, match="column 'day' is neither number nor text"):
         table_of(Frame(frame=pd.DataFrame({"age": [1.0], "day": [value]})))
+
+
+def test_columns_are_known_by_their_places_where_names_are_none_or_not_their_own() -> None:
+    unnamed = table_of(Frame(frame=pd.DataFrame({0: [1.0, 2], 1: ["a", "b"]})))
+    assert (unnamed.columns, unnamed.rows.tolist()) == (("0", "1"), [[1.0, "a"], [2.0, "b"]])
+    repeated = table_of(Frame(frame=pd.DataFrame([["a", "b"]], columns=["x", "x"])))
+    assert (repeated.columns, repeated.rows.tolist()) == (("x", "x"), [["a", "b"]])
+    for columns in ([0, 1], ["x", "x"]):
+        with pytest.raises(RequestError, match=f"column '{columns[1]}' is neither number nor text"):
+            table_of(Frame(frame=pd.DataFrame([["a", b"b"]], columns=columns)))
