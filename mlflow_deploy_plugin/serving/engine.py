@@ -304,9 +304,10 @@ class Engine:
 
     async def drain(self) -> None:
         """Wait until nobody waits for the model, or for what follows it."""
-        await self._scheduler.drain()
-        if self._apart:
-            await asyncio.wait(self._apart)
+        while self._scheduler.in_flight or self._apart:  # what is decoded apart asks the model afterwards
+            await self._scheduler.drain()
+            if self._apart:
+                await asyncio.wait(self._apart)
 
     def stop(self) -> None:
         """End the sweeping; nobody waits any more."""

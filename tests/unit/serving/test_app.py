@@ -3,13 +3,18 @@
 import asyncio
 import gzip
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from mlflow_deploy_plugin.serving.codecs.base import Call, Infer, Reply
+from mlflow_deploy_plugin.serving.engine import LARGE_BODY
 from mlflow_deploy_plugin.serving.predictors.fake import EchoPredictor
+from mlflow_deploy_plugin.serving.request import Caller, Matrix, Request
 
 Served = Serving = Any  # of conftest.py, which is no module
 
@@ -101,6 +106,41 @@ def test_readiness_comes_after_the_warm_up_and_ends_with_the_drain(talk: Any, se
 
     assert talk(served, conversation) == [200, 503, 200]
     assert serving.predictor.batches == [1], "the warm-up is the one call"
+
+
+class SlowReader:
+    """A codec that takes its time."""
+
+    name = "slow"
+
+    def routes(self) -> list[Infer]:
+        return []
+
+    def decode(self, call: Call) -> Request:
+        del call
+        time.sleep(0.1)
+        return Request(payload=Matrix(values=np.ones((1, 2)), columns=("a", "b")))
+
+    def encode(self, *_: Any) -> Reply:
+        return Reply(200, b"text/plain", b"answered")
+
+    def encode_error(self, error: Any, *_: Any) -> Reply:
+        return Reply(error.fault.value, b"text/plain", error.message.encode())
+
+
+def test_a_drain_waits_for_the_answer_to_a_large_body_that_is_still_being_read(talk: Any, serving: Serving) -> None:
+    serving.predictor.seconds = 0.1
+    served = serving.application()
+    said: list[Any] = []
+
+    async def conversation(_: httpx.AsyncClient) -> list[tuple[int, bytes]]:
+        engine = served.app.start()
+        call = Call("POST", Infer(path="/"), {}, {}, b"", b" " * LARGE_BODY, Caller(request_id="r"))
+        engine.begin(SlowReader(), call, lambda: False, said.append)
+        await engine.drain()
+        return [(reply.status, reply.body) for reply in said]
+
+    assert talk(served, conversation) == [(200, b"answered")]
 
 
 def test_a_warm_up_leaves_no_trace_in_metrics_and_log(talk: Any, serving: Serving) -> None:
