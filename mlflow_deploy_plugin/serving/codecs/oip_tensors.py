@@ -164,7 +164,7 @@ def _flat(data: list[Any]) -> list[Any]:
 
 def _numbers(values: list[Any], dtype: np.dtype[Any], datatype: str, name: str) -> Array:
     array = floats(values, dtype) if dtype.kind == "f" else None
-    if array is not None and not may_hide_booleans(array):
+    if array is not None and not (may_hide_booleans(array) and bool in set(map(type, values))):
         return _finite(array, datatype, name)
     allowed = _JSON_TYPES[dtype.kind]
     if not set(map(type, values)) <= allowed:

@@ -409,3 +409,11 @@ def test_any_document_is_answered_or_refused_and_nothing_else(
 @given(body=st.binary(max_size=200))
 def test_any_bytes_are_refused(loopback: Any, body: bytes) -> None:
     assert loopback(factory=OipCodec, model=total).ask("POST", INFER, body).status == 400
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
+def test_zeros_and_ones_are_numbers_and_what_only_equals_them_is_not(mirror: Any, datatype: str) -> None:
+    status, answer = mirror.post(INFER, {"inputs": [tensor("x", datatype, [4], [0, 1.0, 0.5, 1])]})
+    assert (status, answer["outputs"][0]["data"]) == (200, [0.0, 1.0, 0.5, 1.0])
+    status, answer = mirror.post(INFER, {"inputs": [tensor("x", datatype, [4], [0, 1.0, True, 1])]})
+    assert (status, answer["error"]) == (400, f"data of 'x' must be {datatype}, and has True")
