@@ -15,6 +15,8 @@ from mlflow_deploy_plugin.serving.explaining.coding import NUMBERS, Coding, codi
 from mlflow_deploy_plugin.serving.explaining.explanation import Table, table_of
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
+from mlflow_deploy_plugin.serving.predictors import sklearn
+from mlflow_deploy_plugin.serving.predictors.boosters import KINDS, booster_of
 from mlflow_deploy_plugin.serving.request import Frame
 from mlflow_deploy_plugin.serving.signature import NUMPY_TYPES, Signature, parse_signature
 from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER, REFERENCE_FILE
@@ -83,7 +85,7 @@ class Loaded:
             RequestError: INVALID; there is nothing to compare with, or the model does not answer numbers.
         """
         inner = getattr(self._model, "_model_impl", None)
-        places = (getattr(inner, name, None) for name in ("sklearn_model", "xgb_model", "lgb_model"))
+        places = (sklearn.estimator_of(self._model), *(booster_of(self._model, loader) for loader in KINDS))
         own: Any = next((found for found in places if found is not None), None)
         background = self._background(table)
         coding = coding_of(background, table.rows)
