@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROBE_SEED: Final = 20260101
 PROBE_ROWS: Final = 64
-INVERSE: Mapping[Op, Op] = {"subtract": "add", "add": "subtract", "multiply": "divide", "divide": "multiply"}
+INVERSE: Final[Mapping[Op, Op]] = {"subtract": "add", "add": "subtract", "multiply": "divide", "divide": "multiply"}
 
 
 def steps_of_scalers(scalers: Iterable[Any], *, kind: str = "float64") -> tuple[Step, ...]:

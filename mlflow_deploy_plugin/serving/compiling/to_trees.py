@@ -51,15 +51,16 @@ def form(estimator: Any, kind: str) -> TreesForm:  # noqa: ANN401  scikit-learn 
     *scalers, head = steps_of(estimator)
     try:
         found = _ensemble(head)
+        return TreesForm(
+            steps=steps_of_scalers(scalers, kind=kind),
+            trees=_joined(found),
+            link=found.link,
+            is_rounded=found.is_rounded,
+            is_zero_second=found.is_zero_second,
+        )
     except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
-        raise RefusedError(f"{type(head).__name__} is not as it was known ({type(error).__name__}: {error})") from error
-    return TreesForm(
-        steps=steps_of_scalers(scalers, kind=kind),
-        trees=_joined(found),
-        link=found.link,
-        is_rounded=found.is_rounded,
-        is_zero_second=found.is_zero_second,
-    )
+        name = type(estimator).__name__
+        raise RefusedError(f"{name} is not as it was known ({type(error).__name__}: {error})") from error
 
 
 def _ensemble(head: Any) -> _Ensemble:  # noqa: ANN401

@@ -122,3 +122,13 @@ def test_what_is_no_such_ensemble_says_why(estimator: Any, y: Any, words: str) -
         estimator.fit(table) if y is None else estimator.fit(table, y)
     with pytest.raises(RefusedError, match=words):
         to_trees.form(estimator, "float64")
+
+
+def test_what_has_other_insides_than_were_known_is_refused() -> None:
+    scaled = make_pipeline(preprocessing.StandardScaler(), tree.DecisionTreeRegressor()).fit(X, VALUES)
+    del scaled[0].mean_
+    empty = ensemble.HistGradientBoostingRegressor(max_iter=2).fit(X, VALUES)
+    empty._predictors.clear()
+    for estimator in (scaled, empty):
+        with pytest.raises(RefusedError, match=f"{type(estimator).__name__} is not as it was known"):
+            to_trees.form(estimator, "float64")
