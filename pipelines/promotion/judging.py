@@ -9,6 +9,7 @@ import numpy as np
 from pipelines.analysis.arms import Missing, UserCounts
 from pipelines.analysis.compare import compare
 from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, Gate, GpuGate, MeanGate, QuantileGate
+from pipelines.analysis.multiple import split_alpha
 from pipelines.analysis.paired import judge_agreement
 from pipelines.analysis.readings import judge_readings
 from pipelines.analysis.srm import judge_split
@@ -26,9 +27,11 @@ def judged(gates: Iterable[NamedGate], seen: Observation, *, alpha: float, arm: 
     return tuple(result(gate.name, verdict(gate.gate, seen, alpha=alpha), arm=arm) for gate in gates)
 
 
-def share_of_alpha(gates: Iterable[NamedGate], alpha: float) -> float:
-    """What each gate that is a test gets of a rollout's alpha; a gauge takes none."""
-    return alpha / max(1, sum(not isinstance(each.gate, GpuGate) for each in gates))
+def share_of_alpha(gates: Iterable[NamedGate], alpha: float, *, besides: int = 0) -> float:
+    """What each gate that is a test gets of a rollout's alpha, with ``besides`` other tests; a gauge takes none."""
+    tests = besides + sum(not isinstance(each.gate, GpuGate) for each in gates)
+    names = [str(number) for number in range(max(1, tests))]
+    return split_alpha(alpha, names)[names[0]]
 
 
 def verdict(gate: Gate | AgreementGate | GpuGate, seen: Observation, *, alpha: float) -> Verdict:

@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from mlflow_deploy_plugin.errors import ConfigError
 from mlflow_deploy_plugin.manifests.split import layout
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT, require_label
-from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, GpuGate, MeanGate
+from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, MeanGate
 from pipelines.analysis.multiple import step_down
 from pipelines.analysis.verdict import Successful, Verdict
 from pipelines.promotion.decision import (
@@ -43,7 +43,7 @@ from pipelines.promotion.decision import (
     Unchanged,
 )
 from pipelines.promotion.forms import BEFORE, BOUNDS, PERCENT, ExpiryForm, Percent, PlanForm, Span, Strict, weight_of
-from pipelines.promotion.judging import judged, result, verdict
+from pipelines.promotion.judging import judged, result, share_of_alpha, verdict
 from pipelines.promotion.observation import Observation, Observed
 from pipelines.promotion.situation import MANUAL, Demand, Situation, obstacles, waits
 from pipelines.promotion.state import Candidate, State
@@ -223,7 +223,7 @@ def judge(ab: Ab, terms: Terms, observed: Observed) -> tuple[GateResult, ...]:
     """Every gate on every arm that was observed, and who is better than stable."""
     seen = {each.canary.name: each for each in observed if each.canary.name in ab.arms}
     gates = [gate for gate in terms.gates if not isinstance(gate.gate, AgreementGate)]
-    share = terms.alpha / (sum(not isinstance(gate.gate, GpuGate) for gate in gates) + 1)
+    share = share_of_alpha(gates, terms.alpha, besides=1)  # the success metric
     guards = [judged(gates, each, alpha=share / len(ab.arms), arm=arm) for arm, each in seen.items()]
     return (*(result for found in guards for result in found), *_successes(ab, seen, alpha=share))
 

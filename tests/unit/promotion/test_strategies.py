@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlflow_deploy_plugin.errors import ConfigError, ManifestError
 from mlflow_deploy_plugin.manifests.model import Hold as HoldMark
 from pipelines.analysis.arms import Arm, metric, user_counts
-from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, MeanGate
+from pipelines.analysis.gates import AgreementGate, ErrorRatioGate, GpuGate, MeanGate
 from pipelines.promotion import codec, record
 from pipelines.promotion.decide import decide, findings, settle
 from pipelines.promotion.decision import (
@@ -31,6 +31,7 @@ from pipelines.promotion.decision import (
     SetWeights,
     Unchanged,
 )
+from pipelines.promotion.judging import share_of_alpha
 from pipelines.promotion.notices import is_of
 from pipelines.promotion.observation import Observation
 from pipelines.promotion.plan import Plan
@@ -51,6 +52,13 @@ ERRORS = NamedGate(name="errors", gate=ErrorRatioGate(margin=0.02, guardrail=0.1
 AGREEMENT = NamedGate(name="agreement", gate=AgreementGate(bound=0.02))
 BY_LABEL = Success(gate=MeanGate(margin=0, metric="label", minimum_users=200), minimum_effect=0.1, deviation=0.5)
 STEPS = (Step(weight=100, pause=HOUR), Step(weight=1000))
+
+
+def test_tests_share_alpha_evenly_with_what_is_besides_and_a_gauge_takes_none() -> None:
+    gpu = NamedGate(name="gpu memory", gate=GpuGate(kind="memory", bound=0.9))
+    assert share_of_alpha([ERRORS, AGREEMENT, gpu], 0.01) == 0.01 / 2
+    assert share_of_alpha([ERRORS, AGREEMENT, gpu], 0.01, besides=1) == 0.01 / 3
+    assert share_of_alpha([gpu], 0.01) == 0.01
 
 
 def candidate(name: str, weight: int = 0, **fields: Any) -> Candidate:
