@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipelines.analysis.arms import Missing
     from pipelines.analysis.readings import Readings
     from pipelines.commands.doors import Doors
+    from pipelines.commands.endpoints import Standing
     from pipelines.monitoring.samples import EventLog
     from pipelines.promotion.observation import Observation, Observed, Observer
     from pipelines.promotion.plan import Plan
@@ -51,8 +52,8 @@ class Sources:
     options: argparse.Namespace
     doors: "Doors"
     target: "DeploymentTarget"
-    commit: str
-    """What was decided on: the newest commit that this tick has seen."""
+    standing: "Standing"
+    """What was decided on: the endpoint at the newest commit that this tick has seen."""
     state: "State"
     plan: "Plan"
 
@@ -90,7 +91,7 @@ class Sources:
 
         address = _address(self.options.source)
         if address and not each.is_shadow:
-            changes = tuple(_changes(self.target, self.state.endpoint, each.since, at=self.commit))
+            changes = tuple(_changes(self.standing, each.since))
             prometheus = self.doors.open_prometheus(address)
             yield CounterObserver(prometheus=prometheus, changes=changes, counters=self.options.counters)
             return
@@ -141,14 +142,12 @@ def _address(source: str) -> str:
     return address
 
 
-def _changes(target: "DeploymentTarget", endpoint: str, since: datetime | None, *, at: str) -> Iterator[datetime]:
+def _changes(standing: "Standing", since: datetime | None) -> Iterator[datetime]:
     """When the weights changed, from the one in force at ``since`` on; newest first."""
-    from pipelines.commands import endpoints  # noqa: PLC0415
-
     if since is None:
         return
     newer: tuple[datetime, object] | None = None
-    for commit, found in endpoints.Past(target, endpoint, target.history(endpoint, at=at)):
+    for commit, found in standing.past:
         if newer is not None and newer[1] != found.route.weights:
             yield newer[0]
         if commit.time <= since:

@@ -127,7 +127,7 @@ def look(options: Namespace, doors: Doors) -> Tick:
     wanted = tuple(comparisons(state))
     seen: Observed = ()
     if plan and wanted:
-        sources = Sources(options=options, doors=doors, target=target, commit=standing.commit, state=state, plan=plan)
+        sources = Sources(options=options, doors=doors, target=target, standing=standing, state=state, plan=plan)
         seen = sources.observe(wanted, now)
     found, decision = _decide(plan, state, seen, now)
     record = PromotionRecord(
