@@ -81,7 +81,7 @@ class Sources:
         address = getattr(self.options, "prometheus", None) or _address(self.options.source)
         if not gates or not address:
             return {}
-        return gpu_readings(self.doors.open_prometheus(address), each.canary, gates, now=now)
+        return gpu_readings(self.doors.open_prometheus(address), each.canary, gates, since=each.since, now=now)
 
     @contextmanager
     def _observer(self, each: "Comparison") -> "Iterator[Observer]":

@@ -40,8 +40,10 @@ def scraped(*shares: float, kind: str = "memory", total: float = 80e9) -> Canned
     return canned
 
 
-def read(canned: CannedPrometheus, gate: GpuGate = GATE) -> Readings | Missing:
-    return gpu_readings(canned.client(), "v4", [gate], now=NOW)[gate.kind]
+def read(
+    canned: CannedPrometheus, gate: GpuGate = GATE, *, since: datetime = NOW - timedelta(hours=1)
+) -> Readings | Missing:
+    return gpu_readings(canned.client(), "v4", [gate], since=since, now=NOW)[gate.kind]
 
 
 def test_the_gauges_are_those_that_a_bento_tells() -> None:
@@ -76,6 +78,31 @@ def test_what_was_not_read_holds() -> None:
     assert isinstance(read(scraped(float("nan"))), Missing)
     few = judge_readings(read(scraped(0.99)), GpuGate(kind="memory", bound=0.9, minimum_readings=99))
     assert isinstance(few, Inconclusive)
+
+
+def test_a_window_that_was_not_read_from_its_beginning_says_nothing() -> None:
+    """Ten minutes of a warm-up at 99 % are no half an hour."""
+    gate = GpuGate(kind="utilization", bound=0.98, window_s=1800.0)
+    found = read(scraped(0.99, kind="utilization"), gate)
+    assert isinstance(found, Missing)
+    assert "do not reach back 30 min on every GPU" in found.reason
+    late = scraped(0.99)
+    late.record(f'{USED}{{model_version="v4"}}', NOW, 79e9, gpu="GPU-new")
+    late.record(f'{TOTAL}{{model_version="v4"}}', NOW, 80e9, gpu="GPU-new")
+    assert isinstance(read(late), Missing)
+
+
+def test_readings_from_before_the_rollout_do_not_count() -> None:
+    young = read(scraped(0.99), since=NOW - timedelta(minutes=2))
+    assert isinstance(young, Missing)
+    assert "do not reach back 5 min: the versions are compared since 2026-01-01T11:58:00+00:00" in young.reason
+    within = read(scraped(0.99), since=NOW - timedelta(minutes=4, seconds=30))
+    assert isinstance(within, Readings)
+    assert within.count == 19
+    canned = scraped(0.99)
+    canned.record(f'{USED}{{model_version="v4"}}', NOW - timedelta(minutes=4, seconds=45), 0.5 * 80e9, gpu="GPU-0")
+    cut = judge_readings(read(canned, since=NOW - timedelta(minutes=4, seconds=30)), GATE)
+    assert isinstance(cut, Failed)
 
 
 PLAN = Plan(
