@@ -79,7 +79,8 @@ class Sources:
 
         gates = [named.gate for named in self.plan.terms.gates if isinstance(named.gate, GpuGate)]
         address = getattr(self.options, "prometheus", None) or _address(self.options.source)
-        if not gates or not address:
+        is_control = self.state.baseline is not None and each.canary == self.state.baseline.deployment
+        if not gates or not address or is_control:  # nobody judges the GPUs of a control
             return {}
         return gpu_readings(self.doors.open_prometheus(address), each.canary, gates, since=each.since, now=now)
 

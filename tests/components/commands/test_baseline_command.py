@@ -1,11 +1,14 @@
 """A canary beside a baseline as people meet it: rollout.yaml, ticks, commits, and both ends."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from mlflow_deploy_plugin.packaging.machine import FakeMachine, Free
+from pipelines.cli import main
+from pipelines.monitoring.prometheus import Vector
 from pipelines.promotion.replaying import replay
 from pipelines.registry.following import wanted
 
@@ -147,6 +150,23 @@ def test_a_baseline_that_does_not_fit_is_refused_before_the_canary_starts(world:
     assert world.head == head
     assert world.run("promote", "--endpoint", "churn", "--override", "the night is quiet") == 0
     assert "override (the night is quiet)" in world.repository.head().trailers.reason
+
+
+def test_nobody_is_asked_about_the_gpus_of_a_baseline(begun: World) -> None:
+    path, asked = "stages/production/churn/rollout.yaml", list[str]()
+
+    class Asked:
+        def query(self, expression: str, at: datetime) -> Vector:  # noqa: ARG002
+            asked.append(expression)
+            return {}
+
+    gpu = PLAN.replace("gates: {", "gates: {gpu: [{guardrail: 90}], ")
+    begun.change(lambda files: {**files, path: gpu})
+    serve(begun, 300, "a")
+    doors = replace(begun.doors, open_prometheus=lambda _: Asked())
+    assert main(["promote", "--endpoint", "churn", "--prometheus", "http://p.invalid"], doors=doors) == 0
+    assert asked
+    assert not [each for each in asked if "churn-baseline" in each]
 
 
 def test_plan_says_what_starts_and_where_nobody_knows_what_is_left(world: World) -> None:
