@@ -34,14 +34,14 @@ def started(before: Mapping[str, Deployment], after: Mapping[str, Deployment]) -
     return tuple(found)
 
 
-def require_room(deployments: Iterable[Deployment], machine: Machine | None) -> None:
-    """Refuse what does not fit.
+def require_room(deployments: Iterable[Deployment], machine: Machine | None, *, way_out: str = "") -> None:
+    """Refuse what does not fit; ``way_out`` ends the message, where there is one more.
 
     Raises:
         ConfigError: it does not; the message says what is needed, what is left, and the way out.
     """
     if obstacle := next(obstacles(tuple(deployments), machine), ""):
-        raise ConfigError(obstacle)
+        raise ConfigError(obstacle + way_out)
 
 
 def obstacles(deployments: tuple[Deployment, ...], machine: Machine | None) -> Iterator[str]:

@@ -49,12 +49,12 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     after, message = wish.apply(before, now=tick.now)
     doors.say(f"commit: {message.subject}")
     doors.say("\n".join(_diff(before, after)))
-    route = manifests.parse_endpoint(after, tick.target.stage_name, options.endpoint).route
-    doors.say(moved(tick.standing.endpoint.route, route))
-    for line in room.lines(tick.target, wish, before, now=tick.now):
+    old, new = tick.standing.endpoint, manifests.parse_endpoint(after, tick.target.stage_name, options.endpoint)
+    doors.say(moved(old.route, new.route))
+    for line in room.lines(tick.target, old, new):
         doors.say(line)
     if not tick.takes_back:
-        room.require(tick.target, wish, before, now=tick.now)
+        room.require_between(tick.target, old, new)
     return EXIT_DONE
 
 

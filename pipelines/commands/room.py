@@ -5,8 +5,7 @@ from datetime import datetime
 
 from mlflow_deploy_plugin import manifests
 from mlflow_deploy_plugin.agent.limits import MIB
-from mlflow_deploy_plugin.errors import ConfigError
-from mlflow_deploy_plugin.manifests.model import Deployment, Files
+from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint, Files
 from mlflow_deploy_plugin.targets import fitting
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from pipelines.commands.committing import Wish
@@ -15,18 +14,36 @@ WAY_OUT = '; `promote --override "why"` goes on all the same, and the commit say
 
 
 def require(target: DeploymentTarget, wish: Wish, files: Files, *, now: datetime) -> None:
-    """Refuse a wish whose processes do not fit.
+    """Refuse a wish whose processes do not fit; nothing is applied where nobody knows the machine.
 
     Raises:
         ConfigError: they do not; the message says what is needed, what is left, and the way out.
     """
-    if obstacle := next(fitting.obstacles(_started(target, wish, files, now), target.machine()), ""):
-        raise ConfigError(obstacle + WAY_OUT)
+    if target.machine() is None:
+        return
+    after, _ = wish.apply(files, now=now)
+    old, new = (manifests.find_endpoint(tree, target.stage_name, wish.endpoint) for tree in (files, after))
+    require_between(target, old, new)
 
 
-def lines(target: DeploymentTarget, wish: Wish, files: Files, *, now: datetime) -> Iterator[str]:
+def require_at(target: DeploymentTarget, wish: Wish, commit: str, *, now: datetime) -> None:
+    """Refuse as :func:`require` does; the tree of ``commit`` is not even read where nobody knows the machine."""
+    if target.machine() is not None:
+        require(target, wish, target.files_at(commit), now=now)
+
+
+def require_between(target: DeploymentTarget, old: Endpoint | None, new: Endpoint | None) -> None:
+    """Refuse a change of an endpoint whose processes do not fit.
+
+    Raises:
+        ConfigError: as :func:`require`.
+    """
+    fitting.require_room(_started(old, new), target.machine(), way_out=WAY_OUT)
+
+
+def lines(target: DeploymentTarget, old: Endpoint | None, new: Endpoint | None) -> Iterator[str]:
     """What starts and what that asks for, for people; nothing where nothing starts."""
-    starting, machine = _started(target, wish, files, now), target.machine()
+    starting, machine = _started(old, new), target.machine()
     if not starting:
         return
     told = ", ".join(f"{one.name} ({one.replicas} x {_asked(one)})" for one in starting)
@@ -38,10 +55,7 @@ def lines(target: DeploymentTarget, wish: Wish, files: Files, *, now: datetime) 
         yield f"starts: {told}; {room}"
 
 
-def _started(target: DeploymentTarget, wish: Wish, files: Files, now: datetime) -> tuple[Deployment, ...]:
-    after, _ = wish.apply(files, now=now)
-    stage, name = target.stage_name, wish.endpoint
-    old, new = (manifests.find_endpoint(tree, stage, name) for tree in (files, after))
+def _started(old: Endpoint | None, new: Endpoint | None) -> tuple[Deployment, ...]:
     return fitting.started(old.deployments if old else {}, new.deployments if new else {})
 
 

@@ -1,5 +1,6 @@
 """A canary beside a baseline as people meet it: rollout.yaml, ticks, commits, and both ends."""
 
+from argparse import Namespace
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from mlflow_deploy_plugin.packaging.machine import FakeMachine, Free
 from pipelines.cli import main
+from pipelines.commands import room, ticks
 from pipelines.monitoring.prometheus import Vector
 from pipelines.promotion.replaying import replay
 from pipelines.registry.following import wanted
@@ -167,6 +169,18 @@ def test_nobody_is_asked_about_the_gpus_of_a_baseline(begun: World) -> None:
     assert main(["promote", "--endpoint", "churn", "--prometheus", "http://p.invalid"], doors=doors) == 0
     assert asked
     assert not [each for each in asked if "churn-baseline" in each]
+
+
+def test_a_tree_is_not_read_for_a_machine_that_nobody_knows(world: World) -> None:
+    world.join(weight=0)
+    world.change(lambda files: {**files, "stages/production/churn/rollout.yaml": PLAN})
+    found = ticks.look(Namespace(target="modelserve", endpoint="churn", source="events", events=None), world.doors)
+
+    class Elsewhere:
+        def machine(self) -> None:
+            return None
+
+    room.require_at(Elsewhere(), found.wish(), found.standing.commit, now=world.now)
 
 
 def test_plan_says_what_starts_and_where_nobody_knows_what_is_left(world: World) -> None:

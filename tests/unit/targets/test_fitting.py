@@ -83,6 +83,8 @@ def test_where_nothing_is_known_nothing_is_refused() -> None:
     fitting.require_room([make(resources=Resources(memory="9Ti"))], FakeMachine())
     with pytest.raises(ConfigError, match="memory: churn"):
         fitting.require_room([make()], machine(GIB))
+    with pytest.raises(ConfigError, match=r"needs; or go on$"):
+        fitting.require_room([make()], machine(GIB), way_out="; or go on")
 
 
 def test_gpus_of_other_deployments_are_taken() -> None:
