@@ -73,11 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, doors: "Doors") -> int:
     """Look, decide once, commit or not, report."""
-    from pipelines.commands import drift_job, each  # noqa: PLC0415  pandas and scipy
+    from pipelines.commands import drift_job, each, version_elsewhere  # noqa: PLC0415  pandas and scipy
 
     if options.endpoint:
         return drift_job.run(options, doors)
-    return each.run(each.rollouts(options.target, doors), options, doors, _one_of_many)
+    names = each.rollouts(options.target, doors)
+    if options.before_at:
+        version_elsewhere.check_for(options.before_at, names)
+    return each.run(names, options, doors, _one_of_many)
 
 
 def _one_of_many(options: argparse.Namespace, doors: "Doors") -> int:

@@ -53,6 +53,19 @@ def check(url: str) -> str:
     )
 
 
+def check_for(url: str, endpoints: Sequence[str]) -> None:
+    """Refuse ``url`` where it cannot answer for all of ``endpoints``: one model's address is no other endpoint's.
+
+    Raises:
+        ConfigError: it is no address, or that of one model.
+    """
+    if len(endpoints) > 1 and _path(check(url)):
+        raise ConfigError(
+            f"{url!r} is the address of one model, and {len(endpoints)} endpoints are looked at; name the --endpoint"
+            " that it belongs to, or give a gateway's address such as http://HOST:8080"
+        )
+
+
 def score(url: str, deployment: Deployment, rows: "pd.DataFrame", *, scorer: Asks) -> Sequence[Any]:
     """Answers of the version before to every row.
 
@@ -82,13 +95,18 @@ def _parts(rows: "pd.DataFrame") -> "Iterator[pd.DataFrame]":
 
 
 def _asked(url: str, deployment: Deployment, rows: "pd.DataFrame", scorer: Asks) -> list[Any]:
-    path = urlsplit(url).path.rstrip("/")
+    path = _path(url)
     if not path:
         address = Address(gateway=url.rstrip("/"), endpoint=deployment.endpoint, deployment=deployment.name)
         return _predictions(scorer.invoke(address, build_payload(rows)), url)
     if path.endswith("/infer"):
         return _first_output(scorer.ask(url, _tensors(rows)), url)
     return _predictions(scorer.ask(url, build_payload(rows)), url)
+
+
+def _path(url: str) -> str:
+    """Empty for a gateway's address."""
+    return urlsplit(url).path.rstrip("/")
 
 
 def _predictions(said: "Plain", url: str) -> list[Any]:

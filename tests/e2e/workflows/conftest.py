@@ -250,12 +250,15 @@ class _Runner:
         return _EXPRESSION.sub(lambda hit: str(self.value(hit[1])), text)
 
     def value(self, expression: str) -> object:
-        """Lookups, literals, ``always()``, ``||``, ``==`` and ``!=``, as far as the workflows go."""
+        """Lookups, literals, ``always()``, ``||``, ``&&``, ``==`` and ``!=``, as far as the workflows go."""
         bare = expression.strip().removeprefix("${{").removesuffix("}}").strip()
         if bare == "always()":
             return True
         if "||" in bare:
             return next((value for part in bare.split("||") if (value := self.value(part))), "")
+        if "&&" in bare:
+            values = [self.value(part) for part in bare.split("&&")]
+            return next((value for value in values if not value), values[-1])
         for sign, is_same in (("==", True), ("!=", False)):
             if sign in bare:
                 left, right = bare.split(sign)

@@ -145,6 +145,13 @@ def test_production_goes_forward_behind_an_environment_and_back_without_one() ->
         assert "needs" not in read(FOLDER / f"{name}.yml")["jobs"][name]
 
 
+def test_the_version_before_is_asked_where_somebody_says_that_it_answers() -> None:
+    step = next(step for place, step in steps() if place == "drift/drift" and step["name"] == "Drift")
+    assert '--before-at "$BEFORE_AT"' in step["run"]
+    variable = "inputs.stage != 'staging' && vars.MODELSERVE_BEFORE_AT"
+    assert step["env"]["BEFORE_AT"] == f"${{{{ inputs.before_at || {variable} || '' }}}}"
+
+
 def needs(job: Mapping[str, Any]) -> set[str]:
     given = job.get("needs", [])
     return {given} if isinstance(given, str) else set(given)
