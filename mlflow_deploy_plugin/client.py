@@ -25,7 +25,6 @@ from mlflow_deploy_plugin.config.keys import (
 from mlflow_deploy_plugin.errors import ConfigError, ScoringError
 from mlflow_deploy_plugin.manifests.model import Deployment, Endpoint
 from mlflow_deploy_plugin.scoring import Address, build_payload
-from mlflow_deploy_plugin.scoring.explain import explain_rows
 from mlflow_deploy_plugin.scoring.rebuild import read_original
 from mlflow_deploy_plugin.spec.bento import REFERENCE_FILE
 from mlflow_deploy_plugin.targets import guidance, intents
@@ -151,7 +150,7 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         df: object = None,
         endpoint: str | None = None,
     ) -> Any:  # noqa: ANN401  whatever the server's explainer says
-        """What made the model answer so: the deployment's own word, else SHAP's from its answers to other rows.
+        """What made the model answer so: the deployment's own word, else from its answers to other rows.
 
         An endpoint is explained by its stable deployment, since one explanation must not mix two versions.
         """
@@ -234,6 +233,8 @@ class ModelserveClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow is
         return address, build_payload(_as_written(inputs), signature)
 
     def _explain_from_outside(self, address: Address, body: Mapping[str, Any]) -> View:
+        from mlflow_deploy_plugin.scoring.explain import explain_rows  # noqa: PLC0415  pandas
+
         through = endpoint_for(self._target.stage(), deployment=None, endpoint=address.endpoint)
         model = through.deployments[address.deployment or through.route.stable]
         signature = signature_of(model, home=self._doors.home, scorer=self._doors.scorer, address=address)

@@ -8,7 +8,7 @@ PACKAGE: Final = Path(__file__).resolve().parents[1]
 """The installed ``mlflow_deploy_plugin``."""
 
 FILES: Final = ("__init__.py", "py.typed", "errors.py", "version.py")
-ROOMS: Final = ("spec", "serving")
+ROOMS: Final = ("spec", "attribution", "serving")
 
 SERVICE_FILE: Final = "service.py"
 SERVICE: Final = '''"""The service of this Bento; what it does lies in mlflow_deploy_plugin.serving beside this file."""

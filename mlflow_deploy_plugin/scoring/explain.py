@@ -1,119 +1,108 @@
-"""Explain a model from outside: by what it answers when features are taken from other rows.
+"""Explain a model from outside: by what it answers when columns are taken from other rows.
 
-SHAP's permutation explainer over the deployment's own answers; a prediction is the base value plus the attributions of
-its columns. Works for any model whose inputs and outputs are numbers, and costs about twenty answers a column and row,
-so it stays outside the predict path. Needs the extra ``modelserve[explain]``.
+Shapley values as our own server computes them (:mod:`mlflow_deploy_plugin.attribution`), of tables of numbers and text,
+for any model that answers numbers. Needs nothing but the deployment's answers: for each row 50 times ``2**columns``, or
+1,000 times ``columns + 1`` where that is less, so it stays outside the predict path.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from mlflow_deploy_plugin.errors import ConfigError, UserError
+import numpy as np
+import pandas as pd
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
+from mlflow_deploy_plugin.attribution import shapley
+from mlflow_deploy_plugin.attribution.coding import Coding, coding_of
+from mlflow_deploy_plugin.attribution.explanation import Explanation, Found
+from mlflow_deploy_plugin.attribution.table import CannotExplainError, background_of, numbers, table_of_rows
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Ask = Callable[[Any], Any]
 """Predictions of a DataFrame's rows: what ``/invocations`` answers under ``predictions``."""
 
-BACKGROUND_ROWS: Final = 50
-ENOUGH_ROWS: Final = 2
-ROUNDS: Final = 10
-SEED: Final = 0
+ROWS_OF_A_REQUEST: Final = 500
+STEADY: Final = 1e-3
+"""By how much two answers to one row may differ, relative to answers above 1: sums in float32 differ with the batch."""
 
 
 def explain_rows(body: Mapping[str, Any], ask: Ask, *, reference: Path) -> dict[str, Any]:
     """Explanations of the table in ``body`` against the training sample at ``reference``, else against its own rows.
 
     Raises:
-        UserError: ``body`` is no table, or there is nothing to compare its one row with; else as :func:`explain`.
+        CannotExplainError: ``body`` is no table; else as :func:`explain`.
     """
-    import pandas as pd  # noqa: PLC0415  light commands import this room
-
     if (split := body.get("dataframe_split")) is not None:
         rows = pd.DataFrame(split["data"], columns=split["columns"])
     elif (records := body.get("dataframe_records")) is not None:
         rows = pd.DataFrame(records)
     else:
-        raise UserError("cannot explain: the input is no table; give rows with column names")
-    if reference.is_file():
-        return explain(rows, pd.read_parquet(reference), ask)
-    if len(rows) < ENOUGH_ROWS:
-        raise UserError(
-            "cannot explain one row without others to compare it with; log the training sample with"
-            " mlflow_deploy_plugin.log_reference, or give more rows"
-        )
-    return explain(rows, rows, ask)
+        raise CannotExplainError("the input is no table; give rows with column names")
+    return explain(rows, pd.read_parquet(reference) if reference.is_file() else None, ask)
 
 
-def explain(rows: "pd.DataFrame", background: "pd.DataFrame", ask: Ask) -> dict[str, Any]:
-    """Shapley values of each row's prediction against ``background`` (at most 50 of its rows are used).
+def explain(rows: pd.DataFrame, reference: pd.DataFrame | None, ask: Ask) -> dict[str, Any]:
+    """Shapley values of each row's answer against ``reference`` (at most 50 of its rows), else against the rows.
 
     Returns:
-        ``columns``; ``attributions`` (rows, columns) in the prediction's unit; ``base`` (rows) and ``predictions``
-        (rows), where ``base + sum(attributions) = prediction`` to floating-point precision.
+        An :class:`~mlflow_deploy_plugin.attribution.explanation.Explanation`, as a server of ours says it. A prediction
+        is what base and attributions add up to.
 
     Raises:
-        ConfigError: SHAP is not installed.
-        UserError: the rows, or what the model answers, are not numbers.
+        CannotExplainError: the rows are neither numbers nor text, one has no others to compare it with, or the model
+            does not answer with numbers, or not twice the same.
     """
-    shap = _shap()
-    import numpy as np  # noqa: PLC0415  light commands import this room
+    names = _names(rows)
+    table = table_of_rows(names, rows)
+    background = background_of(reference, table)
+    coding = coding_of(background, table.rows)
+    coded, others = coding.encoded(table.rows), coding.encoded(background)
+    types = _types(rows, coding, others)
 
-    _require_numbers(rows)
-    known = background[list(rows.columns)]
-    sample = known.sample(BACKGROUND_ROWS, random_state=SEED) if len(known) > BACKGROUND_ROWS else known
+    def answer(values: Array) -> Array:
+        return _answers(ask, coding.framed(values, names, types))
 
-    def answers(values: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-        return _numbers(ask(_table(values, rows)))
+    answers = answer(coded)
+    method, found = _found(answer, coded, others)
+    if not found.adds_up(answers, tolerance=STEADY):
+        raise CannotExplainError("the model answers the same row differently each time, or not with a number")
+    return Explanation.of_largest(found, found.total(), method=method, columns=names)._asdict()
 
-    masker = shap.maskers.Independent(sample.to_numpy(dtype=float), max_samples=BACKGROUND_ROWS)
-    explainer = shap.explainers.Permutation(answers, masker, seed=SEED)
-    width = len(rows.columns)
-    found = explainer(rows.to_numpy(dtype=float), max_evals=ROUNDS * (2 * width + 1), silent=True)
-    attributions = np.asarray(found.values, dtype=float)
-    base = np.broadcast_to(np.asarray(found.base_values, dtype=float), (len(rows),))
-    return {
-        "columns": [str(name) for name in rows.columns],
-        "base": base.tolist(),
-        "attributions": attributions.tolist(),
-        "predictions": (base + attributions.sum(axis=1)).tolist(),
+
+def _found(answer: Callable[[Array], Array], rows: Array, others: Array) -> tuple[str, Found]:
+    """By definition where that asks for no more answers than the estimate."""
+    width = rows.shape[1]
+    if 2**width <= 2 * shapley.ROUNDS * (width + 1):
+        return "exact", Found(*shapley.by_definition(answer, rows, others))
+    return "permutation", Found(*shapley.by_permutations(answer, rows, others))
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    names = [str(name) for name in rows.columns]
+    if rows.empty:
+        raise CannotExplainError("there are no rows; give a table with at least one")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise CannotExplainError(f"column {twice[0]!r} is there twice; give each a name of its own")
+    return names
+
+
+def _types(rows: pd.DataFrame, coding: Coding, others: Array) -> dict[str, str]:
+    """Types of the columns that hold whole numbers or truth values, here and in what they are compared with."""
+    whole = {
+        place: kind
+        for place, kind in enumerate(rows.dtypes)
+        if place not in coding.words and kind.kind in "iub" and (others[:, place] % 1 == 0).all()
     }
+    return {str(rows.columns[place]): str(kind) for place, kind in whole.items()}
 
 
-def _shap() -> Any:  # noqa: ANN401  a foreign module without types
-    try:
-        import shap  # noqa: PLC0415  seconds, and an extra
-    except ImportError as error:
-        raise ConfigError("explanations need SHAP; run `pip install 'modelserve[explain]'`") from error
-    return shap
-
-
-def _require_numbers(rows: "pd.DataFrame") -> None:
-    odd = [str(name) for name, kind in rows.dtypes.items() if kind.kind not in "iufb"]
-    if odd or rows.empty:
-        what = f"column {odd[0]!r} is no number" if odd else "there are no rows"
-        raise UserError(f"cannot explain: {what}; explanations take tables of numbers with at least one row")
-
-
-def _table(values: "np.ndarray[Any, Any]", like: "pd.DataFrame") -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415
-
-    table = pd.DataFrame(values, columns=like.columns)
-    return table.astype({name: kind for name, kind in like.dtypes.items() if kind.kind in "iub"})
-
-
-def _numbers(predictions: object) -> "np.ndarray[Any, Any]":
-    import numpy as np  # noqa: PLC0415
-
-    try:
-        array: np.ndarray[Any, Any] = np.asarray(predictions, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise UserError("cannot explain: the model does not answer one number a row") from error
-    if array.ndim == 2 and array.shape[1] == 1:  # noqa: PLR2004  a column is one number a row
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise UserError(f"cannot explain: the model answers shape {array.shape}, not one number a row")
-    return array
+def _answers(ask: Ask, rows: pd.DataFrame) -> Array:
+    """(rows, outputs), in requests of a size that every server takes."""
+    parts = [
+        numbers(ask(rows.iloc[at : at + ROWS_OF_A_REQUEST].reset_index(drop=True)))
+        for at in range(0, len(rows), ROWS_OF_A_REQUEST)
+    ]
+    found = np.concatenate(parts)
+    if len(found) != len(rows):
+        raise CannotExplainError(f"the model gives {len(found)} answers to {len(rows)} rows")
+    return found

@@ -25,7 +25,7 @@ from mlflow_deploy_plugin.serving.codecs.base import Call, Host, Reply
 from mlflow_deploy_plugin.serving.engine import Engine
 from mlflow_deploy_plugin.serving.events import open_labels, open_recorder
 from mlflow_deploy_plugin.serving.explaining.desk import Desk
-from mlflow_deploy_plugin.serving.explaining.explanation import table_of
+from mlflow_deploy_plugin.serving.explaining.tables import table_of
 from mlflow_deploy_plugin.serving.faults import AsleepError, RequestError
 from mlflow_deploy_plugin.serving.gpus import open_reader
 from mlflow_deploy_plugin.serving.lifecycle import Lifecycle

@@ -8,7 +8,7 @@
     src/model/                   the MLflow model, as logged
     src/compiled/                a form of it that needs no MLflow, where one answers alike
     src/reference.parquet        the training sample, where one was logged
-    src/mlflow_deploy_plugin/    errors, version, spec and serving: all that the process imports of ours
+    src/mlflow_deploy_plugin/    errors, version, spec, attribution and serving: all that the process imports of ours
 """
 
 import json

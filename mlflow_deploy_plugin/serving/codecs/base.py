@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_chec
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlflow_deploy_plugin.serving.explaining.explanation import Explanation
+    from mlflow_deploy_plugin.attribution.explanation import Explanation
     from mlflow_deploy_plugin.serving.faults import RequestError
     from mlflow_deploy_plugin.serving.request import Caller, Request, Response
     from mlflow_deploy_plugin.serving.signature import Signature

@@ -29,8 +29,8 @@ from mlflow_deploy_plugin.serving.request import Raw, Request, Response
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlflow_deploy_plugin.attribution.explanation import Explanation
     from mlflow_deploy_plugin.serving.codecs.base import Host, Route
-    from mlflow_deploy_plugin.serving.explaining.explanation import Explanation
 
 SSE: Final = b"text/event-stream"
 _PLAIN: Final = b"text/plain; charset=utf-8"

@@ -25,8 +25,8 @@ from mlflow_deploy_plugin.serving.request import Frame, Request, Response
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from mlflow_deploy_plugin.attribution.explanation import Explanation
     from mlflow_deploy_plugin.serving.codecs.base import Host, Route
-    from mlflow_deploy_plugin.serving.explaining.explanation import Explanation
     from mlflow_deploy_plugin.serving.request import Payload
 
 _TYPES: Final = {

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import orjson
 
+from mlflow_deploy_plugin.attribution.table import CannotExplainError, table_of_values
 from mlflow_deploy_plugin.serving import logs
 from mlflow_deploy_plugin.serving.explaining import methods
-from mlflow_deploy_plugin.serving.explaining.explanation import table_of_values
 from mlflow_deploy_plugin.serving.explaining.subject import Loaded
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
@@ -55,6 +55,8 @@ def _answer(loaded: Loaded, asked: dict[str, Any]) -> dict[str, Any]:
         return methods.explain(loaded.subject(table), table)._asdict()
     except RequestError as error:
         return _refusal(error.fault, error.message)
+    except CannotExplainError as error:
+        return _refusal(Fault.INVALID, str(error))
     except Exception as error:  # noqa: BLE001  whatever a model says goes to its client
         return _refusal(Fault.MODEL_FAILED, f"the model raised {type(error).__name__}: {error}")
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
-from mlflow_deploy_plugin.serving.explaining.explanation import Explanation
+from mlflow_deploy_plugin.attribution.explanation import Explanation
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlflow_deploy_plugin.serving.explaining.explanation import Table
+    from mlflow_deploy_plugin.attribution.table import Table
 
 MAX_ROWS: Final = 32
 """Rows of one request; each costs hundreds of answers of the model."""

@@ -9,18 +9,19 @@ answers alone. ``tree``, ``linear`` and ``exact`` (up to
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mlflow_deploy_plugin.serving.explaining import gradients, shapley
-from mlflow_deploy_plugin.serving.explaining.explanation import Explanation
+from mlflow_deploy_plugin.attribution import shapley
+from mlflow_deploy_plugin.attribution.explanation import Explanation, Found
+from mlflow_deploy_plugin.serving.explaining import gradients
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlflow_deploy_plugin.serving.explaining.explanation import Table
+    from mlflow_deploy_plugin.attribution.table import Table
     from mlflow_deploy_plugin.serving.explaining.subject import Subject
 
     Array = np.ndarray[Any, np.dtype[Any]]
@@ -29,44 +30,23 @@ TOLERANCE: Final = 1e-6
 """Of base plus attributions against the prediction, relative to answers above 1."""
 EXACT_COLUMNS: Final = 10
 """1,024 coalitions of each row against the whole background, and no more."""
-ROUNDS: Final = 10
-SEED: Final = 0
 _BY_OUTPUT: Final = 3  # dimensions
 
 _logger = logging.getLogger("modelserve.explaining")
-
-
-class Found(NamedTuple):
-    """What a method says."""
-
-    base: Array
-    """(outputs,)."""
-    values: Array
-    """(rows, columns, outputs)."""
 
 
 def explain(subject: Subject, table: Table) -> Explanation:
     """The attributions of each row's columns to its output: the predicted class, or the largest of several.
 
     Raises:
-        RequestError: INVALID; the model refuses the rows.
+        CannotExplainError: the model does not answer numbers.
+        RequestError: INVALID; no method's values add up.
     """
     coded = subject.coding.encoded(table.rows)
     answers = subject.answer(coded)
-    chosen = answers.argmax(axis=1)
-    rows = np.arange(len(answers))
     name, found = _first(subject, coded, answers)
-    has_one = answers.shape[1] == 1
-    outputs = [subject.outputs[at] if subject.outputs else None if has_one else int(at) for at in chosen]
-    return Explanation(
-        method=name,
-        unit="probability" if subject.is_probability else "output",
-        columns=list(table.columns),
-        outputs=outputs,
-        base=found.base[chosen].tolist(),
-        attributions=found.values[rows, :, chosen].tolist(),
-        predictions=answers[rows, chosen].tolist(),
-    )
+    explanation = Explanation.of_largest(found, answers, method=name, columns=table.columns, classes=subject.outputs)
+    return explanation._replace(unit="probability" if subject.is_probability else "output")
 
 
 def _first(subject: Subject, values: Array, answers: Array) -> tuple[str, Found]:
@@ -77,16 +57,9 @@ def _first(subject: Subject, values: Array, answers: Array) -> tuple[str, Found]
         except Exception as error:  # noqa: BLE001  SHAP says in many ways that a model is none of a method's
             _logger.info("not by %s: %s: %s", name, type(error).__name__, error)
             continue
-        if found is not None and _adds_up(found, answers):
+        if found is not None and found.adds_up(answers, tolerance=TOLERANCE):
             return name, found
     raise RequestError(Fault.INVALID, "cannot explain: no method's values add up to this model's answers")
-
-
-def _adds_up(found: Found, answers: Array) -> bool:
-    if found.values.shape[2] != answers.shape[1]:
-        return False
-    gap = np.abs(found.base + found.values.sum(axis=1) - answers)
-    return bool((gap <= TOLERANCE * np.maximum(np.abs(answers), 1.0)).all())
 
 
 def _tree(subject: Subject, values: Array) -> Found | None:
@@ -132,8 +105,7 @@ def _exact(subject: Subject, values: Array) -> Found | None:
 
 
 def _permutation(subject: Subject, values: Array) -> Found:
-    found = shapley.by_permutations(subject.answer, values, subject.background, rounds=ROUNDS, seed=SEED)
-    return Found(*found)
+    return Found(*shapley.by_permutations(subject.answer, values, subject.background))
 
 
 METHODS: Final[dict[str, Callable[[Subject, Array], Found | None]]] = {

@@ -7,17 +7,16 @@ the numbers that it predicts. Columns of text go in as codes and reach the model
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlflow_deploy_plugin.serving.explaining.coding import NUMBERS, Coding, coding_of
-from mlflow_deploy_plugin.serving.explaining.explanation import Table, table_of
+from mlflow_deploy_plugin.attribution.coding import NUMBERS, Coding, coding_of
+from mlflow_deploy_plugin.attribution.table import Table, background_of, numbers
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
 from mlflow_deploy_plugin.serving.predictors import sklearn
 from mlflow_deploy_plugin.serving.predictors.boosters import KINDS, booster_of
-from mlflow_deploy_plugin.serving.request import Frame
 from mlflow_deploy_plugin.serving.signature import NUMPY_TYPES, Signature, parse_signature
 from mlflow_deploy_plugin.spec.bento import MODEL_FOLDER, REFERENCE_FILE
 
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Array = np.ndarray[Any, np.dtype[Any]]
-
-BACKGROUND_ROWS: Final = 50
-ENOUGH_ROWS: Final = 2
-SEED: Final = 0
-_TABLE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +76,7 @@ class Loaded:
         """The model for tables like this one.
 
         Raises:
-            RequestError: INVALID; there is nothing to compare with, or the model does not answer numbers.
+            CannotExplainError: there is nothing to compare with; when it is asked: it does not answer numbers.
         """
         inner = getattr(self._model, "_model_impl", None)
         places = (sklearn.estimator_of(self._model), *(booster_of(self._model, loader) for loader in KINDS))
@@ -113,17 +107,7 @@ class Loaded:
         reference = self._reference
         if reference is not None and self._signature.tensors and reference.shape[1] == len(table.columns):
             reference = reference.set_axis(list(table.columns), axis=1)
-        if reference is None or set(table.columns) - set(reference.columns):
-            if len(table.rows) < ENOUGH_ROWS:
-                raise RequestError(
-                    Fault.INVALID,
-                    "cannot explain one row without others to compare it with; log the training sample with"
-                    " mlflow_deploy_plugin.log_reference, or send more rows",
-                )
-            return table.rows[:BACKGROUND_ROWS]
-        known = reference[list(table.columns)]
-        sample = known.sample(BACKGROUND_ROWS, random_state=SEED) if len(known) > BACKGROUND_ROWS else known
-        return table_of(Frame(frame=sample)).rows
+        return background_of(reference, table)
 
 
 class Shape:
@@ -139,27 +123,6 @@ class Shape:
 
     def like_model(self, values: Array) -> Any:  # noqa: ANN401  an array or a frame
         """The rows as the model's signature has them."""
-        import pandas as pd  # noqa: PLC0415
-
         if self._tensor:
             return values.astype(self._tensor)
-        columns = {name: self._coding.decoded(values, place) for place, name in enumerate(self._columns)}
-        return pd.DataFrame(columns).astype(self._types)
-
-
-def numbers(prediction: Any) -> Array:  # noqa: ANN401  a model returns anything
-    """(rows, outputs) of what a model returned.
-
-    >>> numbers([1, 2]).shape
-    (2, 1)
-
-    Raises:
-        RequestError: INVALID; they are no numbers.
-    """
-    try:
-        array = np.asarray(prediction, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise RequestError(Fault.INVALID, "cannot explain: the model does not answer numbers") from error
-    if array.ndim not in {1, _TABLE}:
-        raise RequestError(Fault.INVALID, f"cannot explain: the model answers shape {list(array.shape)}")
-    return array if array.ndim == _TABLE else array[:, np.newaxis]
+        return self._coding.framed(values, self._columns, self._types)

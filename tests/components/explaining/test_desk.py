@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlflow_deploy_plugin.attribution.explanation import Explanation
+from mlflow_deploy_plugin.attribution.table import Table
 from mlflow_deploy_plugin.serving.explaining.desk import MAX_ROWS, WAITING, Desk
-from mlflow_deploy_plugin.serving.explaining.explanation import Explanation, Table, table_of
+from mlflow_deploy_plugin.serving.explaining.tables import table_of
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Matrix, Raw, Tensor, Tensors
 

@@ -11,9 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from mlflow_deploy_plugin.serving.explaining import shapley
-from mlflow_deploy_plugin.serving.explaining.coding import coding_of
-from mlflow_deploy_plugin.serving.explaining.explanation import table_of, table_of_values
+from mlflow_deploy_plugin.attribution import shapley
+from mlflow_deploy_plugin.attribution.coding import coding_of
+from mlflow_deploy_plugin.attribution.table import table_of_values
+from mlflow_deploy_plugin.serving.explaining.tables import table_of
 from mlflow_deploy_plugin.serving.faults import RequestError
 from mlflow_deploy_plugin.serving.request import Frame
 

@@ -16,7 +16,7 @@ SCRIPT = """
 import json, pathlib, sys
 import lightgbm, mlflow, numpy as np, pandas as pd, torch, xgboost
 from mlflow.models import infer_signature
-from mlflow_deploy_plugin.serving.explaining.explanation import Table
+from mlflow_deploy_plugin.attribution.table import Table
 from mlflow_deploy_plugin.serving.explaining.methods import explain
 from mlflow_deploy_plugin.serving.explaining.subject import Loaded
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlflow_deploy_plugin.attribution.table import Table
 from mlflow_deploy_plugin.serving.explaining import methods
-from mlflow_deploy_plugin.serving.explaining.explanation import Table
 from mlflow_deploy_plugin.serving.explaining.methods import explain
 from mlflow_deploy_plugin.serving.explaining.subject import Subject
 from mlflow_deploy_plugin.serving.faults import RequestError

@@ -93,7 +93,8 @@ def stub_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our package as a Bento carries it, with the least service in place of the real one."""
     code = tmp_path_factory.mktemp("code") / "mlflow_deploy_plugin"
     (code / "serving").mkdir(parents=True)
-    shutil.copytree(PACKAGE / "spec", code / "spec", ignore=shutil.ignore_patterns("__pycache__"))
+    for room in ("spec", "attribution"):
+        shutil.copytree(PACKAGE / room, code / room, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
         shutil.copyfile(PACKAGE / name, code / name)
     (code / "serving" / "__init__.py").write_text("")

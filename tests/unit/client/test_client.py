@@ -14,6 +14,7 @@ from mlflow_deploy_plugin.agent.client import Refused, TimedOut
 from mlflow_deploy_plugin.agent.status import DeploymentStatus
 from mlflow_deploy_plugin.errors import ScoringError
 from mlflow_deploy_plugin.packaging.machine import FakeMachine, Free
+from mlflow_deploy_plugin.scoring import Address, FakeScorer
 from mlflow_deploy_plugin.targets.fake import applied, make_status
 
 
@@ -378,6 +379,22 @@ def test_one_row_without_a_training_sample_cannot_be_explained(served: Any, worl
     world.scorer.unexplained = ScoringError("answered 404", status=404)
     with pytest.raises(MlflowException, match="log_reference"):
         served.explain("churn", pd.DataFrame({"a": [1]}))
+
+
+class Lengths(FakeScorer):
+    """Explains nothing, and answers how long each row's word is."""
+
+    def invoke(self, address: Address, body: dict[str, Any]) -> Any:
+        self.sent.append(("invocations", address, body))
+        return {"predictions": [len(word) for (word,) in body["dataframe_split"]["data"]]}
+
+
+@pytest.mark.usefixtures("served")
+def test_text_is_explained_from_outside_where_the_server_explains_nothing(world: Any) -> None:
+    world.scorer = Lengths(unexplained=ScoringError("SHAP is missing", status=501))
+    said = world.client().explain("churn", pd.DataFrame({"plan": ["gold", "silver"]}))
+    assert (said["deployment"], said["method"]) == ("churn", "exact")
+    assert (said["base"], said["attributions"]) == ([5.0, 5.0], [[-1.0], [1.0]])
 
 
 def test_help_lists_every_key_and_names_the_broken_command() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from mlflow_deploy_plugin.attribution.explanation import Explanation
 from mlflow_deploy_plugin.serving.codecs.base import Call, Factory, Host, ModelDescription, Reply, Totals
-from mlflow_deploy_plugin.serving.explaining.explanation import Explanation, table_of
+from mlflow_deploy_plugin.serving.explaining.tables import table_of
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Caller, Payload, Request, Response
 from mlflow_deploy_plugin.serving.router import AnswerMatch, ExplainMatch, NoRoute, Router

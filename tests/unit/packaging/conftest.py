@@ -92,7 +92,8 @@ def bench(tmp_path: Path) -> Bench:
     code = tmp_path / "code" / "mlflow_deploy_plugin"
     (code / "serving").mkdir(parents=True)
     (code / "serving" / "service.py").write_text("ModelService = None\n")
-    shutil.copytree(PACKAGE / "spec", code / "spec", ignore=shutil.ignore_patterns("__pycache__"))
+    for room in ("spec", "attribution"):
+        shutil.copytree(PACKAGE / room, code / room, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
         shutil.copyfile(PACKAGE / name, code / name)
     return Bench(home=Home(root=tmp_path / "home"), code=code)

@@ -33,7 +33,7 @@ def test_a_registered_model_becomes_a_bento_that_carries_it(bench: Any, make_mod
 def test_the_copied_code_is_what_serves_and_nothing_else_of_the_plugin(bench: Any, make_model: Any) -> None:
     packaged = bench.package(str(make_model()))
     copied = {path.name for path in (packaged.path / "src" / "mlflow_deploy_plugin").iterdir()}
-    assert copied == {"__init__.py", "py.typed", "errors.py", "version.py", "spec", "serving"}
+    assert copied == {"__init__.py", "py.typed", "errors.py", "version.py", "spec", "attribution", "serving"}
 
 
 def test_the_same_model_again_builds_nothing(bench: Any, make_model: Any) -> None:

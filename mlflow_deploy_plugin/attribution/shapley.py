@@ -7,7 +7,7 @@ first answer.
 from __future__ import annotations
 
 from math import factorial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
     Answer = Callable[[Array], Array]
+
+ROUNDS: Final = 10
+SEED: Final = 0
 
 
 def by_definition(answer: Answer, rows: Array, background: Array) -> tuple[Array, Array]:
@@ -35,7 +38,9 @@ def by_definition(answer: Answer, rows: Array, background: Array) -> tuple[Array
     return worths[0][0], np.stack([shares.T @ worth for worth in worths])
 
 
-def by_permutations(answer: Answer, rows: Array, background: Array, *, rounds: int, seed: int) -> tuple[Array, Array]:
+def by_permutations(
+    answer: Answer, rows: Array, background: Array, *, rounds: int = ROUNDS, seed: int = SEED
+) -> tuple[Array, Array]:
     """The same, estimated by ``rounds`` orders of the columns, each there and back; they add up all the same.
 
     >>> base, values = by_permutations(

@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
+
     Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -36,6 +38,12 @@ class Coding(NamedTuple):
             return rows[:, place]
         words: Array = np.array(self.words[place], dtype=object)
         return words.take(rows[:, place].astype(int))
+
+    def framed(self, rows: Array, columns: Sequence[str], types: Mapping[str, str]) -> pd.DataFrame:
+        """Coded rows as a frame, its columns of text as text, and those of ``types`` as these."""
+        import pandas as pd  # noqa: PLC0415  seconds
+
+        return pd.DataFrame({name: self.decoded(rows, place) for place, name in enumerate(columns)}).astype(types)
 
     def _codes(self, place: int, values: Array) -> Array:
         if place not in self.words:
