@@ -192,7 +192,8 @@ class _Run:
             try:
                 schema = pq.read_schema(path)
                 version = {name: text for name, text in (schema.metadata or {}).items() if name == SCHEMA_KEY}
-                grouped[schema.with_metadata(version)].append(path)
+                columns = [column.with_nullable(True) for column in schema]  # only some files may have holes in it  # noqa: FBT003
+                grouped[pa.schema(columns, metadata=version)].append(path)
             except (pa.ArrowException, OSError):
                 self.unreadable.append(str(path.relative_to(self.root)))
         return grouped

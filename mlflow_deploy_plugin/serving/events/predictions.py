@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, assert_never
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, assert_never
 import numpy as np
 
 from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
+from mlflow_deploy_plugin.serving.events.page import Page
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.sampling import is_sampled
@@ -92,6 +94,13 @@ class PredictionLog:
     queue: FlushedQueue[Prediction | Waiting]
     sample: float
     has_features: bool
+    _page: Page | None = None
+    """What batches are written on until it is full, or the disk's turn has come."""
+    _turning: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Let each flush begin with the page."""
+        self.queue.gather = self._turn
 
     @classmethod
     def open(
@@ -132,8 +141,31 @@ class PredictionLog:
                 for prediction in itertools.compress(singly(batch), are_sampled) if any(are_sampled) else ():
                     self._put(prediction)
                 return
-        size = _EVENT_BYTES * len(batch.callers) + (payload_bytes(batch.payload) if self.has_features else 0)
-        self.queue.put(Waiting.of(batch._replace(output=_kept(batch.output))), size=size)
+        with self._turning:
+            if self._page is None or not self._page.take(batch):
+                self._begin(batch)
+
+    def _begin(self, batch: Batch) -> None:
+        """A new page; or none, where such rows are not copied onto one."""
+        if self._page is not None:
+            self._put_waiting(self._page.torn_off())
+        self._page = Page.like(batch, has_features=self.has_features)
+        if self._page is not None and self._page.take(batch):
+            self.queue.start()
+        else:
+            self._page = None
+            self._put_waiting(Waiting.of(batch._replace(output=_kept(batch.output))))
+
+    def _turn(self) -> None:
+        """In the writing thread: what is on the page goes with this flush."""
+        with self._turning:
+            page, self._page = self._page, None
+        if page is not None:
+            self._put_waiting(page.torn_off())
+
+    def _put_waiting(self, waiting: Waiting) -> None:
+        size = _EVENT_BYTES * waiting.rows + (payload_bytes(waiting.payload) if self.has_features else 0)
+        self.queue.put(waiting, size=size)
 
     def close(self) -> None:
         """Write what waits."""
@@ -180,14 +212,21 @@ def by_day(events: Sequence[Prediction | Waiting]) -> list[tuple[datetime, list[
     """Events by the UTC day on which their request arrived; a batch of midnight is taken apart."""
     days: dict[int, list[Prediction | Waiting]] = {}
     for event in events:
-        times = event.times if isinstance(event, Waiting) else (event.time,)
-        day = int(min(times) // DAY_S)
-        if max(times) // DAY_S == day:
+        first, last = _span(event)
+        day = int(first // DAY_S)
+        if last // DAY_S == day:
             days.setdefault(day, []).append(event)
             continue
         for one in parted(event):
             days.setdefault(int(one.time // DAY_S), []).append(one)
     return [(datetime.fromtimestamp(day * DAY_S, tz=UTC), of_day) for day, of_day in days.items()]
+
+
+def _span(event: Prediction | Waiting) -> tuple[float, float]:
+    if isinstance(event, Prediction):
+        return event.time, event.time
+    times = np.frombuffer(event.times)
+    return float(times.min()), float(times.max())
 
 
 def file_name() -> str:

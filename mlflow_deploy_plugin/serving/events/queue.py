@@ -37,6 +37,10 @@ def _whole(event: object) -> tuple[()]:  # noqa: ARG001
     return ()
 
 
+def _nothing() -> None:
+    pass
+
+
 class Write(Protocol[T_contra]):
     """Writes events as files; raises OSError where the disk refuses and anything else for events it cannot read."""
 
@@ -57,6 +61,8 @@ class FlushedQueue(Generic[T]):
     """How many events one stands for."""
     part: Callable[[T], Sequence[T]] = _whole
     """One that cannot be written, as several that perhaps can; none: it is one alone."""
+    gather: Callable[[], None] = _nothing
+    """Called in the thread before each flush, so that whoever holds something back puts it now."""
     _events: deque[tuple[T, int]] = field(default_factory=deque)
     _bytes: int = 0
     _wake: threading.Event = field(default_factory=threading.Event)
@@ -100,6 +106,7 @@ class FlushedQueue(Generic[T]):
         self._flush()
 
     def _flush(self) -> None:
+        self.gather()
         taken = [self._events.popleft() for _ in range(len(self._events))]
         # The loop adds to _bytes while we subtract; a lost update would bend the bound for ever, so count anew.
         self._bytes = sum(size for _, size in list(self._events))

@@ -1,8 +1,4 @@
-"""What a batch of answers keeps while it waits for the disk: few objects, however many requests.
-
-A second's worth of ids, times and callers as objects of their own is memory that nobody else uses again soon, and that
-the writing thread would have to walk over when it is no longer in the processor's cache.
-"""
+"""What a batch of answers keeps while it waits for the disk: few objects, however many requests."""
 
 from __future__ import annotations
 
@@ -48,8 +44,8 @@ class Waiting(NamedTuple):
             assigned=assigned if any(assigned) else (),
             traces=traces if any(traces) else (),
             protocols=batch.protocols,
-            times=array("d", batch.times),
-            latencies_ms=array("d", batch.latencies_ms),
+            times=_numbers(batch.times),
+            latencies_ms=_numbers(batch.latencies_ms),
             payload=batch.payload,
             output=batch.output,
         )
@@ -72,3 +68,7 @@ class Waiting(NamedTuple):
             payload=self.payload,
             output=self.output,
         )
+
+
+def _numbers(values: Sequence[float]) -> array[float]:
+    return values if isinstance(values, array) else array("d", values)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -67,6 +68,18 @@ def test_a_merged_file_keeps_the_version_of_its_columns(build: Any, small_files:
     (merged,) = build.root.rglob("merged-*.parquet")
     assert pq.read_schema(merged).metadata[SCHEMA_KEY] == b"2"
     assert len(replaced_by(merged)) == len(small_files)
+
+
+def test_files_with_and_without_holes_are_merged_together(build: Any, small_files: list[Path]) -> None:
+    for nth, file in enumerate(small_files):
+        table = pq.ParquetFile(file).read()
+        schema = pa.schema([column.with_nullable(nth % 2 == 0) for column in table.schema])
+        pq.write_table(pa.Table.from_arrays(table.columns, schema=schema), file)
+        os.utime(file, (WRITTEN, WRITTEN))
+    assert compact(build.root, POLICY, now=SETTLED) == Compacted(merged=6, written=1)
+    (merged,) = build.root.rglob("merged-*.parquet")
+    rows = pq.ParquetFile(merged).read().to_pylist()
+    assert [row["request_id"] for row in rows] == [str(number) for number in range(6)]
 
 
 @pytest.mark.usefixtures("small_files")
