@@ -66,6 +66,20 @@ class ScoreChoice:
     """Feature whose values are looked at apart; numbers with many values in quarters."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserChoice:
+    """Whose labels are told user by user."""
+
+    arms: Sequence[str]
+    """Deployments; a user belongs to the one that was the first of any to predict for them."""
+    splits: Sequence[datetime] | None = None
+    """Period 0 ends at the first of them, and each begins another; None: no period is known."""
+    past: Window | None = None
+    """Where each user's own labels of before are looked up, as far as they had come by its end; None: nobody asks."""
+    limit: int
+    """Users at most; which of them is not said."""
+
+
 class LabelReader:
     """Questions about labels, over one scanner. Each answers once; callers run them by ``Scanner.steady``.
 
@@ -115,6 +129,18 @@ class LabelReader:
         """Mature rows with their label."""
         parts, unreadable = self._lay(window, cut)
         return Rows(frame=self._scanner.frame(sql.LABELLED.format(**parts), given), unreadable=unreadable)
+
+    def users(self, window: Window, cut: LabelCut, choice: UserChoice) -> Rows:
+        """One row per user of the arms, from all of their mature labels that are numbers."""
+        unread: tuple[str, ...] = ()
+        if choice.past is not None:
+            _, unread = self._lay(choice.past, LabelCut(as_of=choice.past.end))
+        self._scanner.keep("past", sql.NO_PAST if choice.past is None else sql.PAST)
+        _, unreadable = self._lay(window, cut)
+        query = sql.USER_LABELS.format(period="NULL" if choice.splits is None else _period(choice.splits))
+        frame = self._scanner.frame(query, {"arms": list(choice.arms), "limit": choice.limit})
+        self._scanner.drop("past")
+        return Rows(frame=frame, unreadable=tuple(dict.fromkeys((*unreadable, *unread))))
 
     def inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:
         """The first labelled row of each user of ``deployment``: prediction, label, then the features."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 from mlflow_deploy_plugin.errors import EventStoreError
 from mlflow_deploy_plugin.spec.events import FEATURE_PREFIX, Table
 from pipelines.monitoring import event_queries as sql
-from pipelines.monitoring.event_labels import LabelCut, LabelReader, ScoreChoice
+from pipelines.monitoring.event_labels import LabelCut, LabelReader, ScoreChoice, UserChoice
 from pipelines.monitoring.event_scans import Scan, Scanner, identifier, quoted
 from pipelines.monitoring.event_summaries import (
     ArmExposure,
@@ -137,6 +137,16 @@ class EventStore:
         """
         given = {"deployment": deployment, "limit": limit}
         return self.scanner.steady(lambda: self._reader.labelled(window, cut, given))
+
+    def user_labels(self, window: Window, cut: LabelCut, choice: UserChoice) -> Rows:
+        """Every user of the chosen arms by all of their labels that are numbers; aggregated in DuckDB.
+
+        Columns: deployment, period (null where none is known), unit; seen and arrived (first labelled prediction and
+        first label, microseconds since the epoch); mean (of the labels), told (the label that arrived first), before
+        (mean of the labels of before, that of all users for whom nothing is known, null where nobody has a past or
+        nobody asks).
+        """
+        return self.scanner.steady(lambda: self._reader.users(window, cut, choice))
 
     def labelled_inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:
         """The first labelled row of each user of ``deployment``, oldest users first, with its features.

@@ -2,69 +2,53 @@
 
 Two of them: ``label``, a user's mean label as far as it is known, and ``first_label``, the one that arrived first. The
 second never changes once it is there, and users come in the order in which theirs arrived: what an exact comparison
-that may be looked at at any time needs.
+that may be looked at at any time needs. All labels count: they are added up by user where they lie, in DuckDB.
 
 >>> import pandas as pd
->>> rows = pd.DataFrame({"deployment": ["a", "a", "b"], "unit": "u", "time": [1, 2, 3], "label": [3.0, 5.0, 9.0]})
->>> found = label_metrics(rows.assign(arrived=[9, 8, 7]), "a")
+>>> people = pd.DataFrame({"deployment": ["a", "a", "b"], "unit": [1, 2, 3], "seen": [1, 2, 3], "arrived": [9, 8, 7]})
+>>> found = label_metrics(people.assign(mean=[4.0, 5.0, 6.0], told=[3.0, 5.0, 6.0], before=None, period=0), "a")
 >>> found["label"].sums.tolist(), found["first_label"].sums.tolist()
-([4.0], [5.0])
+([4.0, 5.0], [5.0, 3.0])
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pipelines.analysis.arms import Metric, Missing, metric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
     from pipelines.analysis.checks import Floats
-    from pipelines.monitoring.exposure import Period
 
 LABEL: Final = "label"
 FIRST_LABEL: Final = "first_label"
 
 
-def label_metrics(
-    labelled: "pd.DataFrame", arm: str, found: "Sequence[Period]" = (), *, past: "pd.Series[float] | None" = None
-) -> dict[str, Metric | Missing]:
+def label_metrics(people: "pd.DataFrame", arm: str) -> dict[str, Metric | Missing]:
     """The metrics of each user of ``arm``: those whom it was the first to predict for.
 
     Args:
-        labelled: columns ``deployment, unit, time, label, arrived``; one row per labelled prediction of the assigned
-            deployment.
+        people: what ``EventStore.user_labels`` says: one row per user.
         arm: deployment.
-        found: periods of constant split, oldest first; a user belongs to that of their first labelled prediction.
-        past: each user's own mean label before the experiment, by unit; who has none counts as the average one.
     """
-    numbers = labelled.dropna(subset=["label"]).sort_values("time")
-    first = numbers.groupby("unit", sort=False)["deployment"].transform("first")
-    mine = numbers[(numbers["deployment"] == arm) & (first == arm)]
+    mine = people[people["deployment"] == arm]
     if not len(mine):
-        nothing = Missing(reason="no labels that are numbers have arrived")
-        return {LABEL: nothing, FIRST_LABEL: nothing}
-    seen = mine.groupby("unit", sort=False)["time"].first()
-    means = mine.groupby("unit", sort=False)["label"].mean()
-    told = mine.sort_values("arrived", kind="stable").groupby("unit", sort=False)["label"].first()
-    before = None if past is None or past.empty else past.reindex(means.index).fillna(past.mean()).to_numpy("float64")
+        return both(Missing(reason="no labels that are numbers have arrived"))
+    seen = mine.iloc[np.lexsort((mine["unit"], mine["seen"]))]
+    told = mine.iloc[np.lexsort((mine["unit"], mine["seen"], mine["arrived"]))]
     return {
-        LABEL: metric(means.to_numpy("float64"), period=_periods(seen, found), before=before),
-        FIRST_LABEL: metric(told.to_numpy("float64"), period=_periods(seen.reindex(told.index), found)),
+        LABEL: metric(seen["mean"].to_numpy("float64"), period=_known(seen["period"]), before=_known(seen["before"])),
+        FIRST_LABEL: metric(told["told"].to_numpy("float64"), period=_known(told["period"])),
     }
 
 
-def own_past(labelled: "pd.DataFrame") -> "pd.Series[float]":
-    """Each user's mean label, by unit, whoever predicted."""
-    return labelled.dropna(subset=["label"]).groupby("unit")["label"].mean().astype("float64")
+def _known(column: "pd.Series[Any]") -> "Floats | None":
+    """The whole column is there, or none of it."""
+    return None if column.isna().all() else column.to_numpy("float64")
 
 
-def _periods(seen: "pd.Series[pd.Timestamp]", found: "Sequence[Period]") -> "Floats | None":
-    """Index of the period in which each moment lies; what is before the first belongs to it."""
-    if not found:
-        return None
-    began = [period.began for period in found[1:]]
-    return np.asarray(sum((seen >= moment).to_numpy(dtype=np.int64) for moment in began) + np.zeros(len(seen)))
+def both(missing: Missing) -> dict[str, Metric | Missing]:
+    """Neither metric can be told."""
+    return {LABEL: missing, FIRST_LABEL: missing}

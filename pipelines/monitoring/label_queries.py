@@ -127,6 +127,33 @@ JOIN (SELECT unnest($arms) AS deployment) AS name ON hash(name.deployment) = per
 GROUP BY ALL ORDER BY ALL
 """  # noqa: S608
 
+_HAS_NUMBER: Final = "is_mature AND is_in_time AND label IS NOT NULL AND NOT isnan(label)"
+
+_ARRIVAL: Final = f"((epoch_us(arrived)::HUGEINT * {2**51} + epoch_us(time)) * {2**24} + key % {2**24})"
+"""Arrival, then the time of the prediction, then a fixed order, as one whole number."""
+
+PAST: Final = f"SELECT unit, avg(label) AS mean FROM joined WHERE {_HAS_NUMBER} GROUP BY unit"  # noqa: S608
+NO_PAST: Final = "SELECT NULL::UBIGINT AS unit, NULL::DOUBLE AS mean WHERE false"
+
+# A user is that arm's which was the first of any to predict for them; who has no past counts as the average one.
+USER_LABELS: Final = f"""
+SELECT name.deployment AS deployment, {{period}} AS period, unit, epoch_us(time) AS seen,
+       epoch_us(said.arrived) AS arrived, said.mean AS mean, said.told AS told,
+       coalesce(past.mean, (SELECT avg(mean) FROM past)) AS before
+FROM (
+    SELECT unit, min(time) AS time,
+           arg_min({{{{'arm': arm, 'mean': mean, 'told': told, 'arrived': arrived}}}}, place) AS said
+    FROM (
+        SELECT unit, hash(deployment) AS arm, avg(label) AS mean, arg_min(label, {_ARRIVAL}) AS told,
+               min(arrived) AS arrived, min(time) AS time, min({place_of("key")}) AS place
+        FROM joined WHERE {_HAS_NUMBER} GROUP BY ALL
+    ) GROUP BY unit
+) AS person
+JOIN (SELECT unnest($arms) AS deployment) AS name ON hash(name.deployment) = said.arm
+LEFT JOIN past USING (unit) LIMIT $limit
+"""  # noqa: S608
+"""One row per user, of one size; over a table ``past`` of :data:`PAST` or :data:`NO_PAST`."""
+
 # Keys first, texts last: only the chosen rows are read in full.
 LABELLED: Final = f"""
 WITH chosen AS (

@@ -1,31 +1,29 @@
 """The event store as a source of observations: both arms by distinct user, since the rollout began."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_counts, user_latencies
-from pipelines.monitoring.event_labels import LabelCut
+from pipelines.monitoring.event_labels import LabelCut, UserChoice
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
-from pipelines.monitoring.label_metric import FIRST_LABEL, label_metrics, own_past
+from pipelines.monitoring.label_metric import both, label_metrics
 from pipelines.monitoring.performance import wrong_of
 from pipelines.promotion.observation import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
+    from pipelines.analysis.arms import Metric
     from pipelines.monitoring.event_summaries import LatencySample
     from pipelines.monitoring.samples import EventLog
     from pipelines.promotion.drift.evidence import UserTally
 
-MAX_LABELLED = 200_000
-"""Labelled rows that the metric of labels is computed from; the newest."""
-TOO_MANY = Missing(reason=f"more than {MAX_LABELLED:,} labelled predictions: the first labels are not all known")
+MAX_USERS = 1_000_000
+"""Users of both arms whose labels are held in memory, 100 bytes each, for the metrics of labels."""
 MOST_UNKNOWN = 0.01
 """Share of the users whose exposure may be unknown before nothing is promoted."""
 
@@ -41,6 +39,8 @@ class EventObserver:
     maturity: timedelta | None = field(default=None)
     before: timedelta | None = None
     """How long before the rollout the users' own labels are looked up; ``None``: nobody asks."""
+    max_users: int = MAX_USERS
+    """Beyond them the metrics of labels are missing, and what asks for them holds."""
 
     def observe(self, *, stable: str, canary: str, since: datetime, now: datetime) -> Observation:
         """What the gateway and the labels say of the two arms.
@@ -58,10 +58,8 @@ class EventObserver:
         ]
         found, _ = periods(seen, arms=(stable, canary), split_of=self.split_of)
         cut = LabelCut(as_of=window.end, maturity=self.maturity)
-        labelled = self.log.labelled(window, cut, limit=MAX_LABELLED).frame
-        cut_off = {FIRST_LABEL: TOO_MANY} if len(labelled) >= MAX_LABELLED else {}
+        metrics = self._metrics(window, cut, (stable, canary), found)  # first: it looks up the labels of before, too
         labels = self._labels(window, cut, (stable, canary), found)
-        past = self._past(since)  # after all others: its labels take the place of this window's
         sample = self.log.latencies(window, arms=(stable, canary))
 
         def arm(name: str) -> Arm:
@@ -71,18 +69,26 @@ class EventObserver:
                 errors=_counts(errors) if errors and errors.users else Missing(reason="no users have been seen yet"),
                 labels=labels.get(name, Missing(reason="no labels have arrived")),
                 latency=_latencies(sample, name, found),
-                metrics=label_metrics(labelled, name, found, past=past) | cut_off,
+                metrics=metrics[name],
             )
 
         missing = (*_holes(exposure.unreadable), *_unknown(seen, self.split_of))
         return Observation(stable=arm(stable), canary=arm(canary), missing=missing)
 
-    def _past(self, since: datetime) -> "pd.Series[float] | None":
-        """What users had before anybody was dealt: labels that had arrived by then, which no arm can have touched."""
-        if self.before is None:
-            return None
-        window = Window(stage=self.stage, endpoint=self.endpoint, begin=since - self.before, end=since)
-        return own_past(self.log.labelled(window, LabelCut(as_of=since), limit=MAX_LABELLED).frame)
+    def _metrics(
+        self, window: Window, cut: LabelCut, arms: tuple[str, str], found: "Sequence[Period]"
+    ) -> "dict[str, dict[str, Metric | Missing]]":
+        """By arm. What users had before is what had arrived before anybody was dealt: no arm can have touched it."""
+        choice = UserChoice(
+            arms=arms,
+            splits=[period.began for period in found[1:]] if found else None,  # what is before the first belongs to it
+            past=None if self.before is None else replace(window, begin=window.begin - self.before, end=window.begin),
+            limit=self.max_users + 1,
+        )
+        people = self.log.user_labels(window, cut, choice).frame
+        if len(people) > self.max_users:
+            return dict.fromkeys(arms, both(Missing(reason=f"labels of more than {self.max_users:,} users have come")))
+        return {arm: label_metrics(people, arm) for arm in arms}
 
     def _labels(
         self, window: Window, cut: LabelCut, arms: tuple[str, str], found: "Sequence[Period]"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pipelines.monitoring.event_labels import LabelCut
+from pipelines.monitoring.event_labels import LabelCut, UserChoice
 from pipelines.monitoring.event_summaries import (
     ArmLabels,
     Exposure,
@@ -63,8 +63,8 @@ class EventLog(Protocol):
         """Users of each arm by their first labelled prediction, before the first of ``splits`` and after each."""
         ...
 
-    def labelled(self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = ...) -> Rows:
-        """Mature rows with their label."""
+    def user_labels(self, window: Window, cut: LabelCut, choice: UserChoice) -> Rows:
+        """Every user of the chosen arms by their labels that are numbers."""
         ...
 
 

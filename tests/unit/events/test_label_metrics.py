@@ -1,0 +1,114 @@
+"""The labels themselves as metrics of users, added up in DuckDB over every labelled row."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pipelines.analysis.arms import Metric, Missing
+from pipelines.monitoring.event_labels import LabelCut, UserChoice
+from pipelines.monitoring.event_summaries import Window
+from pipelines.monitoring.events import EventStore
+from pipelines.monitoring.label_metric import FIRST_LABEL, LABEL, label_metrics
+from pipelines.monitoring.observing import EventObserver
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+EVENING = LabelCut(as_of=NOON + timedelta(hours=9))
+
+
+def minutes(number: int) -> timedelta:
+    return timedelta(minutes=number)
+
+
+def log(build: Any, *rows: tuple[str, str, int, float, int], name: str = "r") -> None:
+    """Deployment, user, minute of the prediction, label, minutes until it came."""
+    for number, (arm, user, minute, label, wait) in enumerate(rows):
+        time, request = NOON + minutes(minute), f"{name}{number}"
+        build.predictions({"request_id": request, "user_id": user, "time": time}, deployment=arm)
+        build.labels({"request_id": request, "label": label, "time": time + minutes(wait)})
+
+
+def metrics(store: EventStore, window: Window, arm: str, cut: LabelCut = EVENING, **choice: Any) -> dict[str, Any]:
+    given = UserChoice(arms=["v3", "v4"], limit=100, **choice)
+    return label_metrics(store.user_labels(window, cut, given).frame, arm)
+
+
+def test_a_user_is_the_mean_of_all_labels_and_belongs_to_the_period_of_the_first(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    rows = [("v3", "ann", 5, 1.0, 1), ("v3", "bob", 31, 2.0, 1), ("v3", "ann", 50, 3.0, 1), ("v3", "cy", -1, 4.0, 1)]
+    log(build, *rows)
+    found = metrics(store, window, "v3", splits=[NOON + minutes(30)])[LABEL]
+    assert (found.sums.tolist(), found.period.tolist()) == ([4.0, 2.0, 2.0], [0, 0, 1])
+
+
+def test_a_user_whom_the_canary_took_over_stays_with_stable(build: Any, store: EventStore, window: Window) -> None:
+    log(build, ("v3", "ann", 5, 1.0, 1), ("v4", "ann", 20, 9.0, 1), ("v4", "bob", 21, 2.0, 1))
+    assert metrics(store, window, "v4")[LABEL].sums.tolist() == [2.0]
+    stable = metrics(store, window, "v3")[LABEL]
+    assert (stable.sums.tolist(), stable.period) == ([1.0], None)
+
+
+def test_a_user_of_a_third_arm_is_none_of_theirs(build: Any, store: EventStore, window: Window) -> None:
+    log(build, ("v2", "ann", 5, 1.0, 1), ("v4", "ann", 20, 9.0, 1))
+    nothing = Missing(reason="no labels that are numbers have arrived")
+    assert metrics(store, window, "v4") == {LABEL: nothing, FIRST_LABEL: nothing}
+
+
+def test_first_labels_come_as_they_arrived_so_that_a_later_look_only_adds(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    log(build, ("v3", "ann", 1, 1.0, 89), ("v3", "ann", 2, 5.0, 38), ("v3", "bob", 3, 2.0, 7), ("v3", "cy", 4, 3.0, 16))
+    early = metrics(store, replace(window, end=NOON + minutes(21)), "v3", cut=LabelCut(as_of=NOON + minutes(21)))
+    assert early[FIRST_LABEL].sums.tolist() == [2.0, 3.0]
+    assert metrics(store, window, "v3")[FIRST_LABEL].sums.tolist() == [2.0, 3.0, 5.0]
+
+
+def test_of_labels_that_came_at_once_that_of_the_first_prediction_is_the_first(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    log(build, *(("v3", "ann", minute, float(minute), 40 - minute) for minute in (9, 3, 6)))
+    assert metrics(store, window, "v3")[FIRST_LABEL].sums.tolist() == [3.0]
+
+
+def test_labels_that_are_no_numbers_are_none_and_the_others_count(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    log(build, ("v3", "ann", 1, float("nan"), 1), ("v3", "ann", 2, 5.0, 1))
+    build.predictions({"request_id": "text", "user_id": "bob"})
+    build.labels({"request_id": "text", "label": None, "label_text": "yes"})
+    assert metrics(store, window, "v3")[LABEL].sums.tolist() == [5.0]
+
+
+def test_who_has_no_past_counts_as_the_average_one(build: Any, store: EventStore, window: Window) -> None:
+    past = Window(stage="production", endpoint="churn", begin=NOON - minutes(600), end=window.begin)
+    assert metrics(store, window, "v3", past=past)[LABEL] == Missing(reason="no labels that are numbers have arrived")
+    log(build, ("v3", "ann", 1, 1.0, 1), ("v3", "cy", 2, 5.0, 1))
+    assert metrics(store, window, "v3", past=past)[LABEL].before is None
+    old = [
+        ("v1", "ann", -90, 1.0, 1),
+        ("v1", "ann", -80, 3.0, 1),
+        ("v2", "bob", -70, 6.0, 1),
+        ("v1", "cy", -65, 9.0, 30),
+    ]
+    log(build, *old, name="old")
+    assert metrics(store, window, "v3", past=past)[LABEL].before.tolist() == [2.0, 4.0], "cy's own came too late"
+
+
+def test_many_labels_of_a_few_users_all_count_and_too_many_users_hold(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    """No bound of rows: the oldest label counts like the newest."""
+    build.predictions(*({"request_id": f"r{n}", "user_id": f"u{n % 3}"} for n in range(3000)))
+    build.labels(*({"request_id": f"r{n}", "label": float(n)} for n in range(3000)))
+
+    def observed(max_users: int) -> Any:
+        observer = EventObserver(log=store, stage="production", endpoint="churn", split_of={}.get, max_users=max_users)
+        return observer.observe(stable="v3", canary="v4", since=window.begin, now=window.end).stable.metrics
+
+    whole = observed(3)
+    assert isinstance(whole[LABEL], Metric)
+    assert sorted(whole[LABEL].sums) == pytest.approx([1498.5, 1499.5, 1500.5])
+    many = Missing(reason="labels of more than 2 users have come")
+    assert observed(2) == {LABEL: many, FIRST_LABEL: many}
