@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_deploy_plugin.agent.envoy.bootstrap import Gateway
-from mlflow_deploy_plugin.agent.envoy.clusters import PAIR, Host
+from mlflow_deploy_plugin.agent.envoy.clusters import Host
 from mlflow_deploy_plugin.agent.envoy.files import EnvoyFiles
-from mlflow_deploy_plugin.agent.envoy.process import envoy_binary
-from mlflow_deploy_plugin.agent.envoy.routes import Served, clusters_of
+from mlflow_deploy_plugin.agent.envoy.routes import Served
 from mlflow_deploy_plugin.manifests.model import Backend, Deployment, Endpoint, ModelIdentity, Route
 from mlflow_deploy_plugin.spec.sockets import abstract, socket_name
 from pipelines.benchmark.stage import free_ports
+from pipelines.benchmark.subjects import envoy_command, publish
 
 Json = dict[str, Any]
 Cut = Callable[[Json], None]
@@ -142,8 +142,7 @@ def main() -> None:
         worker = stack.enter_context(started([sys.executable, __file__, "--serve", str(port)], core=0, folder=root))
         gateways = [stack.enter_context(gateway(root / str(n), part, port)) for n, part in enumerate(PARTS)]
         asked = [(0, port), *gateways]
-        rounds = [one_round(root, options, worker, asked, first=3 * nth) for nth in range(options.rounds)]
-        print(table(kept(options.keep, rounds)))
+        print(table(kept(options.keep, all_rounds(root, options, worker, asked))))
         print(f"\nReading the log costs the agent {reading_us(root / str(len(PARTS) - 1)):.1f} µs an attempt.")
 
 
@@ -159,16 +158,12 @@ def arguments() -> argparse.Namespace:
 
 
 def serve(port: int) -> None:
-    """An app that reads a request and answers two bytes, at ``port`` and at the socket beside it."""
+    """The benchmark's empty app, at ``port`` and at the socket beside it."""
     import socket
 
     import uvicorn
 
-    async def app(_scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"{}"})
+    from pipelines.benchmark.servers.empty import app
 
     listeners = [socket.socket(), socket.socket(socket.AF_UNIX)]
     listeners[0].bind(("127.0.0.1", port))
@@ -200,19 +195,13 @@ def gateway(folder: Path, part: Part, port: int) -> Iterator[tuple[int, int]]:
     place = Gateway(host="127.0.0.1", port=own, stage="bench", folder=folder, attempts_log=folder / "attempts.log")
     files = EnvoyFiles(gateway=place)
     served = {"bench": Served(commit="0" * 40, endpoint=endpoint(has_canary=part.has_canary))}
-    files.prepare()
-    for name in (name for name in clusters_of(served.values()) if PAIR not in name):
-        files.publish_hosts(name, [Host(port=port, socket=socket_name(port) if part.by_socket else "")])
-    files.publish_clusters(clusters_of(served.values()))
-    files.publish_routes(served, commit="bench")
+    publish(files, served, Host(port=port, socket=socket_name(port) if part.by_socket else ""))
     documents = {kind: json.loads(place.file(kind).read_text()) for kind in ("lds", "rds", "cds")}
     for cut in part.cuts:
         cut(documents)
     for kind, document in documents.items():
         place.file(kind).write_text(json.dumps(document))
-    command = [str(envoy_binary()), "-c", str(files.bootstrap), "-l", "warning", "--concurrency", "1"]
-    more = ["--disable-hot-restart", "--use-dynamic-base-id", "--file-flush-interval-msec", "500"]
-    with started([*command, *more], core=1, folder=folder) as pid:
+    with started([*envoy_command(files)], core=1, folder=folder) as pid:
         wait_ready(own, folder / "log")
         yield pid, own
 
@@ -246,6 +235,11 @@ def wait_ready(port: int, log: Path) -> None:
 
 Costs = list[float]
 """Microseconds of CPU a request: of the gateway, and of the worker."""
+
+
+def all_rounds(root: Path, options: Any, worker: int, asked: list[tuple[int, int]]) -> list[list[Costs]]:
+    """Each begins with the one after that of the round before."""
+    return [one_round(root, options, worker, asked, first=nth) for nth in range(options.rounds)]
 
 
 def one_round(root: Path, options: Any, worker: int, asked: list[tuple[int, int]], *, first: int) -> list[Costs]:

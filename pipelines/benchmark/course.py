@@ -14,10 +14,10 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from mlflow_deploy_plugin.errors import ModelserveError
-from pipelines.benchmark.load import Load, put_requests
 from pipelines.benchmark.results import Absence, Cell, Footprint, Sample, Turn, references
-from pipelines.benchmark.stage import Stage, Up, free_ports
-from pipelines.benchmark.subjects import Ground, Subject
+from pipelines.benchmark.seats import Seat, seated
+from pipelines.benchmark.stage import Stage
+from pipelines.benchmark.subjects import Subject
 from pipelines.benchmark.wires import Format
 from pipelines.benchmark.works import Prepared
 
@@ -42,15 +42,6 @@ class Schedule:
     def turns(self) -> int:
         """Turns of each server at each number of connections in each round."""
         return max(1, round(self.seconds / TURN_S))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seat:
-    """One started server, and how it is loaded."""
-
-    name: str
-    up: Up
-    loads: Mapping[Format, Load]
 
 
 class _Place(NamedTuple):
@@ -123,34 +114,20 @@ class Course:
                     self._take_turns(able, _Place(prepared.work.name, format_, connections, of, nth))
             self.footprints.extend(_footprint(seat, prepared.work.name, nth) for seat in seats)
 
-    def _start(self, stack: contextlib.ExitStack, prepared: Prepared, subject: Subject, *, label: str) -> _Seat | None:
+    def _start(self, stack: contextlib.ExitStack, prepared: Prepared, subject: Subject, *, label: str) -> Seat | None:
         """The subject, warm and answering until ``stack`` ends; ``None``: it does not, and that is noted."""
         folder = self.folder / f"{prepared.work.name}-{label}-{subject.name}"
-        folder.mkdir(parents=True)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        (port,) = free_ports(1)
-        ground = Ground(prepared=prepared, folder=folder, port=port)
         try:
-            loads = dict(self._loads(prepared, subject, ground))
-            wire, placed = next(iter(loads.values())).wire, subject.placed(ground)
-            up = stack.enter_context(self.stage.serving(placed, port=port, wire=wire, row=prepared.rows[0]))
-            for load in loads.values() if self.schedule.warmup_s > 0 else ():
-                load.run(up, connections=max(self.schedule.connections), seconds=self.schedule.warmup_s)
+            seat = seated(stack, self.stage, prepared, subject, folder)
+            for load in seat.loads.values() if self.schedule.warmup_s > 0 else ():
+                load.run(seat.up, connections=max(self.schedule.connections), seconds=self.schedule.warmup_s)
         except (ModelserveError, OSError) as error:
             self.miss(prepared.work.name, subject.name, str(error))
             return None
-        return _Seat(name=subject.name, up=up, loads=loads)
+        return seat
 
-    def _loads(self, prepared: Prepared, subject: Subject, ground: Ground) -> Iterator[tuple[Format, Load]]:
-        for format_ in _formats(prepared, subject):
-            if (wire := subject.wires(prepared.work.name, format_)) is not None:
-                requests = ground.folder / f"requests-{format_}"
-                put_requests(prepared, wire, requests)
-                machine, is_checked = self.stage.machine, subject.has_answers
-                load = Load(machine=machine, prepared=prepared, wire=wire, requests=requests, is_checked=is_checked)
-                yield format_, load
-
-    def _take_turns(self, seats: Sequence[_Seat], place: _Place) -> None:
+    def _take_turns(self, seats: Sequence[Seat], place: _Place) -> None:
         """Each in its turn, and back again; who fails is left out."""
         taken: dict[str, list[tuple[float, Sample]]] = {seat.name: [] for seat in seats}
         for turn in range(self.schedule.turns):
@@ -196,14 +173,14 @@ def _formats(prepared: Prepared, subject: Subject) -> list[Format]:
     return [one for one in prepared.work.formats if subject.wires(prepared.work.name, one) is not None]
 
 
-def _sample(seat: _Seat, place: _Place, nth: int) -> Sample:
+def _sample(seat: Seat, place: _Place, nth: int) -> Sample:
     measured = seat.loads[place.format].run(seat.up, connections=place.connections, seconds=TURN_S)
     cell = Cell(work=place.work, format=place.format, connections=place.connections, subject=seat.name)
     figures = {name: figure for name, figure in asdict(measured).items() if name != "latencies"}
     return Sample(cell=cell, turn=Turn(round=place.round, of=place.of, nth=nth), **figures)
 
 
-def _footprint(seat: _Seat, work: str, nth: int) -> Footprint:
+def _footprint(seat: Seat, work: str, nth: int) -> Footprint:
     return Footprint(
         work=work,
         subject=seat.name,

@@ -12,10 +12,11 @@ from statistics import median
 from typing import Final
 
 from pipelines.benchmark.latencies import Latencies, together
-from pipelines.benchmark.load import Load, Measured, put_requests
+from pipelines.benchmark.load import Load, Measured
 from pipelines.benchmark.results import EMPTY
-from pipelines.benchmark.stage import Stage, SubjectError, Up, free_ports
-from pipelines.benchmark.subjects import Ground, Subject
+from pipelines.benchmark.seats import Seat, seated
+from pipelines.benchmark.stage import Stage, Up
+from pipelines.benchmark.subjects import Subject
 from pipelines.benchmark.works import Prepared
 
 STRETCHES: Final = 20
@@ -118,13 +119,13 @@ def run(  # noqa: PLR0913  a stage, who plays, and for how long
     }
     found: dict[str, list[Stretch]] = {subject.name: [] for subject in subjects}
     with ExitStack() as stack:
-        seats = {one.name: _start(stack, stage, prepared, one, folder / one.name) for one in subjects}
-        for up, load in seats.values():
-            load.run(up, connections=1, seconds=WARMUP_S)
+        seats = [seated(stack, stage, prepared, one, folder / one.name) for one in subjects]
+        for seat in seats:
+            _load(seat).run(seat.up, connections=1, seconds=WARMUP_S)
         for nth in range(count):
-            for name, (up, load) in reversed(seats.items()):
-                measured = load.run(up, connections=1, seconds=lengths_s[name])
-                found[name].append(_stretch(measured, up))
+            for seat in reversed(seats):
+                measured = _load(seat).run(seat.up, connections=1, seconds=lengths_s[seat.name])
+                found[seat.name].append(_stretch(measured, seat.up))
             latest = found[subjects[-1].name][-1]
             p99_ms, longest_ms = latest.latencies.percentile_ms(99), latest.latencies.longest_ms
             tell(
@@ -134,18 +135,9 @@ def run(  # noqa: PLR0913  a stage, who plays, and for how long
     return Soaked(subject=subjects[-1].name, stretches=found)
 
 
-def _start(stack: ExitStack, stage: Stage, prepared: Prepared, subject: Subject, folder: Path) -> tuple[Up, Load]:
-    folder.mkdir(parents=True)
-    (port,) = free_ports(1)
-    wire = subject.wires(prepared.work.name, prepared.work.formats[0])
-    if wire is None:
-        raise SubjectError(f"{subject.name} does not speak {prepared.work.formats[0]}")
-    requests = folder / "requests"
-    put_requests(prepared, wire, requests)
-    placed = subject.placed(Ground(prepared=prepared, folder=folder, port=port))
-    up = stack.enter_context(stage.serving(placed, port=port, wire=wire, row=prepared.rows[0]))
-    machine, is_checked = stage.machine, subject.has_answers
-    return up, Load(machine=machine, prepared=prepared, wire=wire, requests=requests, is_checked=is_checked)
+def _load(seat: Seat) -> Load:
+    """In the first format that it speaks."""
+    return next(iter(seat.loads.values()))
 
 
 def _stretch(measured: Measured, up: Up) -> Stretch:

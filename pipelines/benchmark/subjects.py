@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from mlflow_deploy_plugin.agent.envoy.bootstrap import Gateway
-from mlflow_deploy_plugin.agent.envoy.clusters import Host
+from mlflow_deploy_plugin.agent.envoy.clusters import PAIR, Host
 from mlflow_deploy_plugin.agent.envoy.files import EnvoyFiles
 from mlflow_deploy_plugin.agent.envoy.process import envoy_binary
 from mlflow_deploy_plugin.agent.envoy.routes import Served, clusters_of
@@ -21,6 +21,7 @@ from mlflow_deploy_plugin.packaging import Packaged, PackagingOptions, package, 
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 from mlflow_deploy_plugin.spec.settings import LogMode
 from mlflow_deploy_plugin.version import VERSION
+from pipelines.benchmark.results import BASE, EMPTY
 from pipelines.benchmark.stage import HOST, Placed, free_ports, launch
 from pipelines.benchmark.wires import MLFLOW_TABLE, MLFLOW_TENSOR, MODEL, OIP_BINARY, OIP_JSON, PLAIN, Format, Wire
 from pipelines.benchmark.works import Prepared
@@ -57,10 +58,6 @@ class Subject:
     has_answers: bool = True
 
 
-EMPTY: Final = "empty"
-OURS: Final = "modelserve"
-
-
 def empty() -> Subject:
     """An app that reads the request and answers two bytes: what HTTP costs without a model."""
 
@@ -83,7 +80,7 @@ def ours(home: Home) -> tuple[Subject, ...]:
     bentos, uncompiled = _Bentos(home=home), _Bentos(home=home, compile="off")
     log: Mapping[LogMode, str] = {"predictions": "log-predictions", "full": "log-full"}
     return (
-        _ours(OURS, "the agent's launcher, prediction log off", bentos.logging("off")),
+        _ours(BASE, "the agent's launcher, prediction log off", bentos.logging("off")),
         _ours("uncompiled", "the agent's launcher, packaged with compile=off", uncompiled.logging("off")),
         _ours("bentoml-serve", "the same Bento by bentoml serve, prediction log off", bentos.bentoml_serve),
         _ours("gateway", "the agent's launcher behind Envoy, which has the load's core", bentos.behind_envoy),
@@ -189,17 +186,27 @@ def _envoy(ground: Ground, endpoint: Endpoint, host: Host) -> Placed:
         )
     )
     served = {MODEL: Served(commit="benchmark", endpoint=endpoint)}
+    publish(files, served, host)
+    started = replace(launch(envoy_command(files), folder=folder, log="envoy"), log=ground.folder / "envoy.log")
+    return Placed(launch=started, core="load")
+
+
+def publish(files: EnvoyFiles, served: Mapping[str, Served], host: Host) -> None:
+    """Write what Envoy reads, with ``host`` behind every cluster that has hosts of its own."""
+    clusters = clusters_of(served.values())
     files.prepare()
-    for unit in sorted(clusters_of(served.values())):
-        files.publish_hosts(unit, [host])
-    files.publish_clusters(clusters_of(served.values()))
+    for name in sorted(name for name in clusters if PAIR not in name):
+        files.publish_hosts(name, [host])
+    files.publish_clusters(clusters)
     files.publish_routes(served, commit="benchmark")
-    command = (
+
+
+def envoy_command(files: EnvoyFiles) -> tuple[str, ...]:
+    """Envoy on one thread, as the agent starts it otherwise."""
+    return (
         *(str(envoy_binary()), "-c", str(files.bootstrap), "-l", "warning", "--concurrency", "1"),
         *("--disable-hot-restart", "--use-dynamic-base-id", "--file-flush-interval-msec", "500"),
     )
-    started = replace(launch(command, folder=folder, log="envoy"), log=ground.folder / "envoy.log")
-    return Placed(launch=started, core="load")
 
 
 def by_name(subjects: tuple[Subject, ...]) -> Mapping[str, Subject]:
