@@ -287,6 +287,46 @@ def metric(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserMoments:
+    """A metric of one arm's users, added up where they are: for comparisons that need no single user.
+
+    One entry per period of constant split that has users; sums of squares and products are about the period's means.
+    """
+
+    period: Integers
+    """From 0, the same for both arms, each once; shape (periods,)."""
+
+    users: Integers
+    """Shape (periods,)."""
+
+    mean: Floats
+    """Of the users' values, shape (periods,)."""
+
+    squares: Floats
+    """Sum of squared distances from the mean, shape (periods,)."""
+
+    past: "PastMoments | None" = None
+    """Of the same users before the assignment, for CUPED. None: not used."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.period.tolist())) != len(self.period):
+            raise ConfigError(f"periods are {self.period.tolist()}: add up each once")
+        past = () if self.past is None else (self.past.mean, self.past.squares, self.past.products)
+        if any(column.shape != self.period.shape for column in (self.users, self.mean, self.squares, *past)):
+            raise ConfigError(f"{len(self.period)} periods and other numbers of sums: must match")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastMoments:
+    """The same users' metric from before, by period; shapes as in :class:`UserMoments`."""
+
+    mean: Floats
+    squares: Floats
+    products: Floats
+    """Sum of products of both distances: that of the metric and that of its past."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
     """An observation that cannot be used: no source, a counter that was reset, a join that failed."""
 
@@ -304,7 +344,7 @@ class Arm:
     """Users with a wrong prediction among those with a label."""
 
     latency: Latencies | RequestLatencies | Missing = field(default=Missing(reason="no latencies were observed"))
-    metrics: Mapping[str, Metric | Missing] = field(default_factory=dict)
+    metrics: Mapping[str, Metric | UserMoments | Missing] = field(default_factory=dict)
 
 
 def counter_increase(readings: ArrayLike, name: str = "counter") -> int | Missing:

@@ -7,12 +7,22 @@ so that the value of the current data is valid by itself, without the history of
 
 from typing import assert_never
 
-from pipelines.analysis.arms import Arm, Latencies, Metric, Missing, RequestCounts, RequestLatencies, UserCounts
+from pipelines.analysis.arms import (
+    Arm,
+    Latencies,
+    Metric,
+    Missing,
+    RequestCounts,
+    RequestLatencies,
+    UserCounts,
+    UserMoments,
+)
 from pipelines.analysis.buckets import compare_buckets
 from pipelines.analysis.counts import compare_requests
 from pipelines.analysis.error_ratio import compare_error_ratio
 from pipelines.analysis.gates import ErrorRatioGate, Gate, MeanGate, QuantileGate
 from pipelines.analysis.metrics import compare_mean
+from pipelines.analysis.moments import compare_moments
 from pipelines.analysis.quantiles import compare_quantile
 from pipelines.analysis.verdict import Inconclusive, Verdict
 
@@ -73,6 +83,8 @@ def _mean(stable: Arm, canary: Arm, gate: MeanGate, *, alpha: float) -> Verdict:
                 reason=f"{gate.metric} of a user is {outside:g}, outside its bounds {low:g} to {high:g}"
             )
         return compare_mean(control, treated, gate, alpha=alpha)
+    if isinstance(control, UserMoments) and isinstance(treated, UserMoments):
+        return compare_moments(control, treated, gate, alpha=alpha)
     return _unseen((stable, control), (canary, treated))
 
 

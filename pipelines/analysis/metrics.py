@@ -12,6 +12,7 @@ exact at every n, for users in the order of time, and wider. Of several periods 
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -108,19 +109,30 @@ def compare_mean(stable: Metric, canary: Metric, gate: MeanGate, *, alpha: float
         return Inconclusive(reason=f"no period of {gate.metric} has two users of each arm", numbers=users)
     found = _asymptotic(stable, canary, alpha) if gate.bounds is None else _exact(stable, canary, gate.bounds, alpha)
     has_past = gate.bounds is None and stable.before is not None and canary.before is not None
-    return _verdict(found, gate, users, past=", adjusted by their past" if has_past else "")
+    return judged(found, gate, users, past=", adjusted by their past" if has_past else "")
 
 
-class _Difference(NamedTuple):
+class Difference(NamedTuple):
+    """Of both arms, and the ends of the interval of canary less stable."""
+
     stable: float
     canary: float
     low: float
     high: float
 
 
-def _asymptotic(stable: Metric, canary: Metric, alpha: float) -> _Difference:
-    """Average over the periods, weighted by ``n_s n_c / (n_s + n_c)``, and its interval."""
+def _asymptotic(stable: Metric, canary: Metric, alpha: float) -> Difference:
     pairs = [(estimate(control), estimate(treated)) for control, treated in _strata(*adjusted(stable, canary))]
+    return averaged(pairs, alpha)
+
+
+def averaged(pairs: Sequence[tuple[Estimate, Estimate]], alpha: float) -> Difference:
+    """Average over the periods, weighted by ``n_s n_c / (n_s + n_c)``, and its interval.
+
+    Args:
+        pairs: stable and canary in each period.
+        alpha: chance, asymptotically, that the truth is ever outside.
+    """
     sizes = np.array([[control.users, treated.users] for control, treated in pairs], dtype=np.float64)
     weights = sizes.prod(axis=1) / sizes.sum(axis=1)
     weights = weights / weights.sum()
@@ -128,7 +140,7 @@ def _asymptotic(stable: Metric, canary: Metric, alpha: float) -> _Difference:
     variance = weights**2 @ np.array([control.variance + treated.variance for control, treated in pairs])
     half = float(asymptotic_half_width(variance, sizes.sum(), alpha=alpha))
     difference = float(values[1] - values[0])
-    return _Difference(float(values[0]), float(values[1]), difference - half, difference + half)
+    return Difference(float(values[0]), float(values[1]), difference - half, difference + half)
 
 
 def _strata(stable: Metric, canary: Metric) -> list[tuple[Metric, Metric]]:
@@ -149,7 +161,7 @@ def _is_known(arm: Metric) -> bool:
     return arm.sums.size > 1 and (arm.counts is None or bool(arm.counts.any()))
 
 
-def _exact(stable: Metric, canary: Metric, bounds: tuple[float, float], alpha: float) -> _Difference:
+def _exact(stable: Metric, canary: Metric, bounds: tuple[float, float], alpha: float) -> Difference:
     """Ends of the two arms' betting intervals, each wrong with probability alpha/2 at most."""
     if stable.counts is not None or canary.counts is not None:
         raise ConfigError("a ratio of sums has no bounds of its own: leave bounds out, or give one value per user")
@@ -162,7 +174,7 @@ def _exact(stable: Metric, canary: Metric, bounds: tuple[float, float], alpha: f
     (stable_low, stable_high), (canary_low, canary_high) = (
         betting_bounds((arm.sums - least) / width, alpha=alpha) for arm in (stable, canary)
     )
-    return _Difference(
+    return Difference(
         stable=float(stable.sums.mean()),
         canary=float(canary.sums.mean()),
         low=width * (canary_low - stable_high),
@@ -170,7 +182,8 @@ def _exact(stable: Metric, canary: Metric, bounds: tuple[float, float], alpha: f
     )
 
 
-def _verdict(seen: _Difference, gate: MeanGate, users: Numbers, *, past: str) -> Verdict:
+def judged(seen: Difference, gate: MeanGate, users: Numbers, *, past: str) -> Verdict:
+    """Whether the difference is beyond the margin, within it, or neither."""
     sign = 1 if gate.better == "higher" else -1
     loss = sorted((-sign * seen.low, -sign * seen.high))
     numbers = {**users, "difference": seen.canary - seen.stable, **seen._asdict()}

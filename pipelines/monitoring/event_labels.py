@@ -24,6 +24,7 @@ from pipelines.monitoring.event_summaries import (
     Outcomes,
     Rows,
     Scored,
+    UserLabels,
     Window,
 )
 
@@ -77,7 +78,7 @@ class UserChoice:
     past: Window | None = None
     """Where each user's own labels of before are looked up, as far as they had come by its end; None: nobody asks."""
     limit: int
-    """Users at most; which of them is not said."""
+    """Users that are told one by one; more are added up."""
 
 
 class LabelReader:
@@ -130,17 +131,26 @@ class LabelReader:
         parts, unreadable = self._lay(window, cut)
         return Rows(frame=self._scanner.frame(sql.LABELLED.format(**parts), given), unreadable=unreadable)
 
-    def users(self, window: Window, cut: LabelCut, choice: UserChoice) -> Rows:
-        """One row per user of the arms, from all of their mature labels that are numbers."""
+    def users(self, window: Window, cut: LabelCut, choice: UserChoice) -> UserLabels:
+        """Every user of the arms, from all of their mature labels that are numbers."""
         unread: tuple[str, ...] = ()
         if choice.past is not None:
             _, unread = self._lay(choice.past, LabelCut(as_of=choice.past.end))
         self._scanner.keep("past", sql.NO_PAST if choice.past is None else sql.PAST)
         _, unreadable = self._lay(window, cut)
         query = sql.USER_LABELS.format(period="NULL" if choice.splits is None else _period(choice.splits))
-        frame = self._scanner.frame(query, {"arms": list(choice.arms), "limit": choice.limit})
-        self._scanner.drop("past")
-        return Rows(frame=frame, unreadable=tuple(dict.fromkeys((*unreadable, *unread))))
+        self._scanner.keep("people", query, {"arms": list(choice.arms)})
+        (counted,) = self._scanner.rows("SELECT count(*) AS users FROM people")
+        is_by_user = counted["users"] <= choice.limit
+        frame = self._scanner.frame("FROM people" if is_by_user else sql.USER_SUMS)
+        for name in ("past", "people"):
+            self._scanner.drop(name)
+        return UserLabels(
+            frame=frame,
+            users=counted["users"],
+            is_by_user=is_by_user,
+            unreadable=tuple(dict.fromkeys((*unreadable, *unread))),
+        )
 
     def inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:
         """The first labelled row of each user of ``deployment``: prediction, label, then the features."""

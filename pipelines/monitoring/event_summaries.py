@@ -238,6 +238,20 @@ class Kinds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserLabels:
+    """Labels of users, one by one or added up."""
+
+    frame: "pd.DataFrame"
+    """By user: deployment, period (null where none is known), unit; seen and arrived (first labelled prediction and
+    first label, microseconds since the epoch); mean (of the labels), told (the label that arrived first), before (mean
+    of the labels of before, that of all users for whom nothing is known, null where nobody has a past or nobody asks).
+    Added up: deployment, period, users, mean, squares, past_mean, past_squares, products (about the means)."""
+    users: int
+    is_by_user: bool
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """Rows as a frame."""
 

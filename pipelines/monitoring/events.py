@@ -39,6 +39,7 @@ from pipelines.monitoring.event_summaries import (
     Rows,
     Scored,
     ShadowSample,
+    UserLabels,
     Window,
 )
 
@@ -138,14 +139,8 @@ class EventStore:
         given = {"deployment": deployment, "limit": limit}
         return self.scanner.steady(lambda: self._reader.labelled(window, cut, given))
 
-    def user_labels(self, window: Window, cut: LabelCut, choice: UserChoice) -> Rows:
-        """Every user of the chosen arms by all of their labels that are numbers; aggregated in DuckDB.
-
-        Columns: deployment, period (null where none is known), unit; seen and arrived (first labelled prediction and
-        first label, microseconds since the epoch); mean (of the labels), told (the label that arrived first), before
-        (mean of the labels of before, that of all users for whom nothing is known, null where nobody has a past or
-        nobody asks).
-        """
+    def user_labels(self, window: Window, cut: LabelCut, choice: UserChoice) -> UserLabels:
+        """Every user of the chosen arms by all of their labels that are numbers; aggregated in DuckDB."""
         return self.scanner.steady(lambda: self._reader.users(window, cut, choice))
 
     def labelled_inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:

@@ -150,9 +150,17 @@ FROM (
     ) GROUP BY unit
 ) AS person
 JOIN (SELECT unnest($arms) AS deployment) AS name ON hash(name.deployment) = said.arm
-LEFT JOIN past USING (unit) LIMIT $limit
+LEFT JOIN past USING (unit)
 """  # noqa: S608
 """One row per user, of one size; over a table ``past`` of :data:`PAST` or :data:`NO_PAST`."""
+
+USER_SUMS: Final = """
+SELECT deployment, period, count(*) AS users, avg(mean) AS mean, var_pop(mean) * count(*) AS squares,
+       avg(before) AS past_mean, var_pop(before) * count(*) AS past_squares,
+       covar_pop(mean, before) * count(*) AS products
+FROM people GROUP BY ALL ORDER BY ALL
+"""
+"""Over a table ``people`` of :data:`USER_LABELS`."""
 
 # Keys first, texts last: only the chosen rows are read in full.
 LABELLED: Final = f"""

@@ -10,14 +10,14 @@ from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_co
 from pipelines.monitoring.event_labels import LabelCut, UserChoice
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
-from pipelines.monitoring.label_metric import both, label_metrics
+from pipelines.monitoring.label_metric import label_metrics
 from pipelines.monitoring.performance import wrong_of
 from pipelines.promotion.observation import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.analysis.arms import Metric
+    from pipelines.analysis.arms import Metric, UserMoments
     from pipelines.monitoring.event_summaries import LatencySample
     from pipelines.monitoring.samples import EventLog
     from pipelines.promotion.drift.evidence import UserTally
@@ -40,7 +40,7 @@ class EventObserver:
     before: timedelta | None = None
     """How long before the rollout the users' own labels are looked up; ``None``: nobody asks."""
     max_users: int = MAX_USERS
-    """Beyond them the metrics of labels are missing, and what asks for them holds."""
+    """Beyond them labels are added up, and what needs each user's (bounds, the first label) holds."""
 
     def observe(self, *, stable: str, canary: str, since: datetime, now: datetime) -> Observation:
         """What the gateway and the labels say of the two arms.
@@ -77,18 +77,16 @@ class EventObserver:
 
     def _metrics(
         self, window: Window, cut: LabelCut, arms: tuple[str, str], found: "Sequence[Period]"
-    ) -> "dict[str, dict[str, Metric | Missing]]":
+    ) -> "dict[str, dict[str, Metric | UserMoments | Missing]]":
         """By arm. What users had before is what had arrived before anybody was dealt: no arm can have touched it."""
         choice = UserChoice(
             arms=arms,
             splits=[period.began for period in found[1:]] if found else None,  # what is before the first belongs to it
             past=None if self.before is None else replace(window, begin=window.begin - self.before, end=window.begin),
-            limit=self.max_users + 1,
+            limit=self.max_users,
         )
-        people = self.log.user_labels(window, cut, choice).frame
-        if len(people) > self.max_users:
-            return dict.fromkeys(arms, both(Missing(reason=f"labels of more than {self.max_users:,} users have come")))
-        return {arm: label_metrics(people, arm) for arm in arms}
+        labels = self.log.user_labels(window, cut, choice)
+        return {arm: label_metrics(labels, arm) for arm in arms}
 
     def _labels(
         self, window: Window, cut: LabelCut, arms: tuple[str, str], found: "Sequence[Period]"

@@ -14,6 +14,7 @@ from pipelines.monitoring.event_summaries import (
     Outcomes,
     Rows,
     ShadowSample,
+    UserLabels,
     Window,
 )
 from pipelines.monitoring.events import FeatureChoice
@@ -63,7 +64,7 @@ class EventLog(Protocol):
         """Users of each arm by their first labelled prediction, before the first of ``splits`` and after each."""
         ...
 
-    def user_labels(self, window: Window, cut: LabelCut, choice: UserChoice) -> Rows:
+    def user_labels(self, window: Window, cut: LabelCut, choice: UserChoice) -> UserLabels:
         """Every user of the chosen arms by their labels that are numbers."""
         ...
 

@@ -4,9 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
-from pipelines.analysis.arms import Metric, Missing
+from pipelines.analysis.arms import Arm, Missing, UserMoments
+from pipelines.analysis.compare import compare
+from pipelines.analysis.gates import MeanGate
+from pipelines.analysis.verdict import Inconclusive
 from pipelines.monitoring.event_labels import LabelCut, UserChoice
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.events import EventStore
@@ -30,8 +34,8 @@ def log(build: Any, *rows: tuple[str, str, int, float, int], name: str = "r") ->
 
 
 def metrics(store: EventStore, window: Window, arm: str, cut: LabelCut = EVENING, **choice: Any) -> dict[str, Any]:
-    given = UserChoice(arms=["v3", "v4"], limit=100, **choice)
-    return label_metrics(store.user_labels(window, cut, given).frame, arm)
+    given = UserChoice(**{"arms": ["v3", "v4"], "limit": 100, **choice})
+    return label_metrics(store.user_labels(window, cut, given), arm)
 
 
 def test_a_user_is_the_mean_of_all_labels_and_belongs_to_the_period_of_the_first(
@@ -96,19 +100,53 @@ def test_who_has_no_past_counts_as_the_average_one(build: Any, store: EventStore
     assert metrics(store, window, "v3", past=past)[LABEL].before.tolist() == [2.0, 4.0], "cy's own came too late"
 
 
-def test_many_labels_of_a_few_users_all_count_and_too_many_users_hold(
-    build: Any, store: EventStore, window: Window
-) -> None:
+def test_many_labels_of_a_few_users_all_count(build: Any, store: EventStore, window: Window) -> None:
     """No bound of rows: the oldest label counts like the newest."""
     build.predictions(*({"request_id": f"r{n}", "user_id": f"u{n % 3}"} for n in range(3000)))
     build.labels(*({"request_id": f"r{n}", "label": float(n)} for n in range(3000)))
+    assert sorted(metrics(store, window, "v3")[LABEL].sums) == pytest.approx([1498.5, 1499.5, 1500.5])
 
-    def observed(max_users: int) -> Any:
-        observer = EventObserver(log=store, stage="production", endpoint="churn", split_of={}.get, max_users=max_users)
-        return observer.observe(stable="v3", canary="v4", since=window.begin, now=window.end).stable.metrics
 
-    whole = observed(3)
-    assert isinstance(whole[LABEL], Metric)
-    assert sorted(whole[LABEL].sums) == pytest.approx([1498.5, 1499.5, 1500.5])
-    many = Missing(reason="labels of more than 2 users have come")
-    assert observed(2) == {LABEL: many, FIRST_LABEL: many}
+def test_more_users_than_are_told_one_by_one_are_added_up_to_the_same_verdict(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    draw = np.random.default_rng(0)
+    for arm, start in (("v3", 0), ("v4", 600)):
+        people = [{"user_id": f"u{start + n % 300}", "request_id": f"{arm}{n}"} for n in range(600)]
+        late = [NOON + minutes(int(minute)) for minute in draw.integers(0, 50, 600)]
+        build.predictions(*(row | {"time": time} for row, time in zip(people, late, strict=True)), deployment=arm)
+        own = draw.normal(start / 300, 1.0, 300)
+        build.labels(*({"request_id": f"{arm}{n}", "label": own[n % 300] + draw.normal()} for n in range(600)))
+        old = NOON - minutes(120)
+        build.predictions(
+            *({**row, "request_id": f"old{row['request_id']}", "time": old} for row in people[:250]), deployment=arm
+        )
+        build.labels(*({"request_id": f"old{arm}{n}", "label": own[n], "time": old + minutes(1)} for n in range(250)))
+
+    def verdict(max_users: int) -> Any:
+        splits = {"splits": [NOON + minutes(20)], "limit": max_users}
+        past = replace(window, begin=NOON - minutes(600), end=window.begin)
+        labels = [metrics(store, window, arm, past=past, **splits) for arm in ("v3", "v4")]
+        arms = [Arm(name=arm, metrics=found) for arm, found in zip(("v3", "v4"), labels, strict=True)]
+        return compare(*arms, MeanGate(metric=LABEL, margin=0.5, minimum_users=2), alpha=0.01)
+
+    whole, added = verdict(600), verdict(599)
+    assert added.numbers == pytest.approx(whole.numbers)
+    assert added.reason == whole.reason
+
+
+def test_too_many_users_have_no_first_labels_in_order_and_no_bounds(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    """Said by the gate, which holds."""
+    build.predictions(*({"request_id": f"r{n}", "user_id": f"u{n}"} for n in range(4)))
+    build.predictions(*({"request_id": f"c{n}", "user_id": f"c{n}"} for n in range(4)), deployment="v4")
+    build.labels(*({"request_id": f"{arm}{n}", "label": float(n)} for n in range(4) for arm in "rc"))
+    observer = EventObserver(log=store, stage="production", endpoint="churn", split_of={}.get, max_users=7)
+    seen = observer.observe(stable="v3", canary="v4", since=window.begin, now=window.end)
+    assert isinstance(seen.stable.metrics[LABEL], UserMoments)
+    gate = MeanGate(metric=LABEL, margin=9.0, minimum_users=2, bounds=(0.0, 9.0))
+    for asked in (gate, replace(gate, metric=FIRST_LABEL)):
+        held = compare(seen.stable, seen.canary, asked, alpha=0.01)
+        assert isinstance(held, Inconclusive)
+        assert "8 users" in held.reason
