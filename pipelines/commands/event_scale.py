@@ -42,6 +42,8 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     if bad := [rows for rows in options.rows if not 1 <= rows <= 1e9 or rows % 1]:  # noqa: PLR2004
         raise ConfigError(f"--rows {bad[0]:g} is not a whole number from 1 to 1e9")
     doors.say("| rows | stored | peak memory | growth | seconds | verdict |\n|---|---|---|---|---|---|")
+    if options.folder:
+        Path(options.folder).mkdir(parents=True, exist_ok=True)
     found: list[Measured] = []
     for rows in sorted(map(int, options.rows)):
         with tempfile.TemporaryDirectory(prefix="modelserve-scale-", dir=options.folder) as folder:
