@@ -29,8 +29,17 @@ T = TypeVar("T")
 
 def encode(value: "DataclassInstance") -> str:
     """Canonical JSON of a frozen dataclass: keys sorted, no spaces, a newline at the end."""
+    return canonical(asdict(value))
+
+
+def canonical(value: dict[str, Any]) -> str:
+    r"""The one text of these values.
+
+    >>> canonical({"b": 1, "a": 0.5})
+    '{"a":0.5,"b":1}\n'
+    """
     written = json.dumps(
-        asdict(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=_moment
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False, default=_moment
     )
     return written + "\n"
 

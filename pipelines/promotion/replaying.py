@@ -22,7 +22,7 @@ def replay(text: str) -> tuple[DriftRecord | PromotionRecord, bool]:
 def is_record(text: str) -> bool:
     """Whether it says of itself that it is a record of ours; that it is a sound one, :func:`read` says.
 
-    >>> is_record('{"kind": "modelserve.io/drift-decision.v1"}'), is_record("[]")
+    >>> is_record('{"kind": "modelserve.io/drift-decision.v2"}'), is_record("[]")
     (True, False)
     """
     return _kind(text).startswith(("modelserve.io/promotion-decision", "modelserve.io/drift-decision"))
@@ -36,7 +36,7 @@ def read(text: str) -> DriftRecord | PromotionRecord:
     """
     if _kind(text).startswith("modelserve.io/promotion"):
         return codec.decode(PromotionRecord, text)
-    return codec.decode(DriftRecord, text)
+    return drift_record.read(text)
 
 
 def _kind(text: str) -> str:

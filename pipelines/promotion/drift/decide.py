@@ -9,9 +9,9 @@ Rules, in this order:
     5. stable's inputs left the training sample and no arm differs: the world moved, which no revert can mend;
     6. nothing of all that: healthy. It is no licence to promote; the promotion engine asks for more.
 
-A shift counts where the whole window shows it and k of its n parts do; once promotion is frozen, it counts until the
-whole window is below the lower exit level. A revert has limits (:mod:`.limits`): one a version, some a day, and a time
-to cool down.
+A column's shift counts where the whole window shows it and k of its n parts do; the classifier looks at the whole
+window alone, at a stricter level. Once promotion is frozen, either counts until the whole window is below its lower
+exit level. A revert has limits (:mod:`.limits`): one a version, some a day, and a time to cool down.
 """
 
 from collections.abc import Iterator
@@ -95,12 +95,17 @@ def _invalid(name: str, subject: str, detail: str) -> Reason:
 def _shifted(
     evidence: DriftEvidence, policy: DriftPolicy, against: Against, *, arm: str | None = None
 ) -> list[FeatureShift]:
-    is_known = against == "reference" and evidence.automation.is_frozen
+    is_known = _is_known(evidence, against)
     return [
         s
         for s in evidence.shifts
         if s.against == against and arm in (None, s.arm) and _counts(s, policy, is_known=is_known)
     ]
+
+
+def _is_known(evidence: DriftEvidence, against: Against) -> bool:
+    """Whether promotion is frozen already, so that the exit levels count: those of the world, never of two arms."""
+    return against == "reference" and evidence.automation.is_frozen
 
 
 def _counts(shift: FeatureShift, policy: DriftPolicy, *, is_known: bool) -> bool:
@@ -113,7 +118,14 @@ def _counts(shift: FeatureShift, policy: DriftPolicy, *, is_known: bool) -> bool
 
 def _told_apart(evidence: DriftEvidence, policy: DriftPolicy, against: Against, *, arm: str) -> DomainTest | None:
     tests = (t for t in evidence.domain_tests if t.against == against and t.arm == arm)
-    return next((t for t in tests if t.auc >= policy.enter_auc and t.p <= policy.fdr), None)
+    return next((t for t in tests if _separates(t, policy, is_known=_is_known(evidence, against))), None)
+
+
+def _separates(test: DomainTest, policy: DriftPolicy, *, is_known: bool) -> bool:
+    """Whether the classifier is sure enough and tells enough; once promotion is frozen, less will do."""
+    if is_known:
+        return test.p <= policy.window_p and test.auc >= policy.exit_auc
+    return test.p <= policy.auc_p and test.auc >= policy.enter_auc
 
 
 def _apart(evidence: DriftEvidence, policy: DriftPolicy) -> Iterator[Reason]:

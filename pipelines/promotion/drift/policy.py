@@ -6,8 +6,8 @@ from typing import Final
 from mlflow_deploy_plugin.errors import ConfigError
 
 _POSITIVE: Final = (
-    "alpha", "fdr", "enter_effect", "exit_effect", "enter_auc", "min_users", "min_labelled_users", "windows",
-    "windows_needed", "window_p", "max_reverts_a_day",
+    "alpha", "fdr", "enter_effect", "exit_effect", "enter_auc", "exit_auc", "auc_p", "min_users", "min_labelled_users",
+    "windows", "windows_needed", "window_p", "max_reverts_a_day",
 )  # fmt: skip
 
 
@@ -31,7 +31,13 @@ class DriftPolicy:
     window_p: float = 0.05
     """Largest q-value in one part, beside the smallest effect, and in the whole window of a shift that is known."""
     enter_auc: float = 0.6
-    """Smallest out-of-fold AUC of the domain classifier that matters."""
+    """Smallest out-of-fold AUC (0.5 to 1) of the domain classifier that matters: of many rows, any is significant."""
+    exit_auc: float = 0.57
+    """AUC below which a classifier's shift that froze the promotion counts as calm again: lower, so that nothing flaps.
+    It must be sure as well, by ``window_p``."""
+    auc_p: float = 1e-5
+    """Largest p-value of the classifier at one look. Stricter than ``fdr``, since no parts of the window must agree and
+    an hourly job takes two thousand looks in 90 days: docs/drift.md has the false alarms that follow from it."""
     min_users: int = 100
     """Distinct users of an arm below which its inputs are not judged."""
     min_labelled_users: int = 50
@@ -55,6 +61,10 @@ class DriftPolicy:
                 raise ConfigError(f"{name}={value} of the drift policy is not positive")
         if self.windows_needed > self.windows or self.exit_effect > self.enter_effect:
             raise ConfigError("the drift policy needs windows_needed ≤ windows and exit_effect ≤ enter_effect")
+        if self.exit_auc > self.enter_auc or self.auc_p > self.window_p:
+            raise ConfigError(
+                "the drift policy needs exit_auc ≤ enter_auc and auc_p ≤ window_p, or a freeze would flap"
+            )
         if negative := [f.name for f in fields(self) if getattr(self, f.name) < 0]:
             raise ConfigError(f"{negative[0]} of the drift policy is negative; margins are 0 or more")
 

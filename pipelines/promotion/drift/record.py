@@ -1,5 +1,6 @@
 """A drift decision with all that it was made from: the file that a revert commits and that replays for ever."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -11,6 +12,9 @@ from pipelines.promotion.drift.decision import DriftDecision
 from pipelines.promotion.drift.evidence import DriftEvidence, FeatureShift
 from pipelines.promotion.drift.policy import DriftPolicy
 
+KIND: Final = "modelserve.io/drift-decision.v2"
+BEFORE: Final = "modelserve.io/drift-decision.v1"
+"""Records of the time in which the classifier had the level of the columns, and no exit level of its own."""
 REPORT_BYTES: Final = 1000
 """Room that is kept for the digests of the report."""
 KEEPS: Final = (24, 12, 6, 3, 1)
@@ -27,7 +31,7 @@ class DriftRecord:
     report: Mapping[str, str] = field(default_factory=dict)
     """Digest of each file of the drawn report, by name: the report itself is too large for a repository."""
     code: str = VERSION
-    kind: str = "modelserve.io/drift-decision.v1"
+    kind: str = KIND
 
 
 def record(evidence: DriftEvidence, policy: DriftPolicy) -> DriftRecord:
@@ -47,12 +51,38 @@ def record(evidence: DriftEvidence, policy: DriftPolicy) -> DriftRecord:
 def replay(text: str) -> tuple[DriftRecord, bool]:
     """The record that today's code makes of a recorded one's evidence, and whether it is the same byte for byte.
 
+    One of the kind before is compared with the levels written in that it was decided by.
+
     Raises:
         ConfigError: the text is no such record.
     """
+    text = _with_levels(text)
     before = codec.decode(DriftRecord, text)
     now = replace(before, decision=decide_drift(before.evidence, before.policy))
     return now, codec.encode(now) == text
+
+
+def read(text: str) -> DriftRecord:
+    """The record that was written, also one of the kind before.
+
+    Raises:
+        ConfigError: the text is no such record.
+    """
+    return codec.decode(DriftRecord, _with_levels(text))
+
+
+def _with_levels(text: str) -> str:
+    """A record of the kind before, with the classifier's levels of that time; anything else as it is."""
+    try:
+        written = json.loads(text)
+        is_before = written["kind"] == BEFORE and codec.canonical(written) == text
+        policy = written["policy"]
+    except (ValueError, TypeError, LookupError):  # the decoder says what is wrong with it
+        return text
+    if not is_before or not isinstance(policy, dict) or not {"fdr", "enter_auc"} <= policy.keys():
+        return text
+    levels = {"auc_p": policy["fdr"], "exit_auc": policy["enter_auc"]}
+    return codec.canonical(written | {"policy": levels | policy})
 
 
 def _made(evidence: DriftEvidence, policy: DriftPolicy) -> DriftRecord:

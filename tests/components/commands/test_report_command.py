@@ -24,7 +24,7 @@ def test_the_page_tells_traffic_accuracy_drift_and_decisions(world: World) -> No
     text = page(world)
     assert "All users get churn." in text
     assert "rolled back churn-v2" in text
-    assert "modelserve.io/drift-decision.v1" in text
+    assert "modelserve.io/drift-decision.v2" in text
     assert "Drift, looked at just now: " in text
     assert "age · churn" in text
     assert text.count('<svg viewBox="0 0 480') == 5

@@ -1,6 +1,7 @@
 """The decision table of a drift report, a sentence a row."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import get_args
 
 import pytest
@@ -34,7 +35,7 @@ from pipelines.promotion.drift.evidence import (
     Window,
 )
 from pipelines.promotion.drift.policy import DriftPolicy
-from pipelines.promotion.drift.record import record, replay
+from pipelines.promotion.drift.record import DriftRecord, read, record, replay
 
 Make = Callable[..., DriftEvidence]
 
@@ -212,6 +213,30 @@ def test_a_record_of_a_very_wide_table_still_fits_a_commit_and_keeps_its_verdict
     assert len(text.encode()) <= codec.MAX_BYTES
     assert isinstance(made.decision, WorldMoved)
     assert replay(text) == (made, True)
+
+
+def before_the_classifier_had_levels(made: DriftRecord) -> str:
+    """The record as the kind before was written."""
+    written = asdict(made) | {"kind": "modelserve.io/drift-decision.v1"}
+    written["policy"] = {name: value for name, value in written["policy"].items() if name not in ("auc_p", "exit_auc")}
+    return codec.canonical(written)
+
+
+def test_a_record_of_the_kind_before_replays_by_the_level_that_decided_it(make_evidence: Make) -> None:
+    test = DomainTest(arm="churn", against="reference", auc=0.62, p=5e-4, rows=1100)
+    made = record(make_evidence(domain_tests=(test,)), DriftPolicy(auc_p=0.001, exit_auc=0.6))
+    text = before_the_classifier_had_levels(made)
+    again, is_same = replay(text)
+    assert is_same
+    assert isinstance(again.decision, WorldMoved)
+    assert read(text) == again
+    assert isinstance(record(made.evidence, DriftPolicy()).decision, Healthy)
+
+
+def test_a_changed_record_of_the_kind_before_does_not_replay(make_evidence: Make) -> None:
+    text = before_the_classifier_had_levels(record(make_evidence(), DriftPolicy(auc_p=0.001, exit_auc=0.6)))
+    assert not replay(text + "\n")[1]
+    assert not replay(text.replace("none of 9 columns", "none of 8 columns"))[1]
 
 
 def test_a_file_that_is_no_record_is_refused_with_its_first_field() -> None:

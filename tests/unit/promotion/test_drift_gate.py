@@ -1,6 +1,6 @@
 """The gate's memory and patience: k of n parts, two levels, a time to cool down, and limits; the control at 100 %."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
@@ -18,8 +18,10 @@ from pipelines.promotion.drift.decision import (
     WorldMoved,
 )
 from pipelines.promotion.drift.evidence import (
+    Against,
     Arm,
     Automation,
+    DomainTest,
     DriftEvidence,
     FeatureShift,
     Performance,
@@ -97,6 +99,53 @@ def test_a_freeze_stands_until_the_shift_is_no_longer_sure_at_a_lower_level_eith
     said = [decide(make_evidence(shifts=(moved(q=q),), automation=frozen)) for q in (0.04, 0.06)]
     assert [type(each) for each in said] == [WorldMoved, Healthy]
     assert isinstance(decide(make_evidence(shifts=(moved(q=0.004),))), Healthy)  # not sure enough to begin one
+
+
+def told(auc: float, p: float = 1e-9, *, arm: str = "churn", against: Against = "reference") -> DomainTest:
+    return DomainTest(arm=arm, against=against, auc=auc, p=p, rows=2000)
+
+
+def frozen_after(make: Make, looks: Iterable[tuple[float, float]]) -> list[bool]:
+    """Whether promotion stands still after each look of the classifier, as AUC and p-value."""
+    found, is_frozen = [], False
+    for auc, p in looks:
+        evidence = make(domain_tests=(told(auc, p),), automation=Automation(is_frozen=is_frozen))
+        is_frozen = isinstance(decide(evidence), WorldMoved)
+        found.append(is_frozen)
+    return found
+
+
+def test_a_classifier_around_its_enter_level_does_not_flap(make_evidence: Make) -> None:
+    looks = [(0.59, 1e-9), (0.61, 1e-9), (0.59, 1e-9), (0.61, 1e-9), (0.575, 0.01), (0.565, 1e-9), (0.59, 1e-9)]
+    assert frozen_after(make_evidence, looks) == [False, True, True, True, True, False, False]
+
+
+def test_a_classifier_begins_a_freeze_only_where_it_is_surer_than_one_look_asks(make_evidence: Make) -> None:
+    looks = [(0.65, 1e-4), (0.65, 1e-6), (0.65, 1e-4), (0.65, 0.06), (0.65, 1e-4)]
+    assert frozen_after(make_evidence, looks) == [False, True, True, False, False]
+
+
+def test_a_classifier_that_compares_two_arms_has_no_exit_level(make_evidence: Make) -> None:
+    frozen = Automation(is_frozen=True)
+    for auc, p, kind in ((0.59, 1e-9, Healthy), (0.65, 1e-4, Healthy), (0.65, 1e-6, HoldRouting)):
+        test = told(auc, p, arm="churn-v2", against="stable")
+        assert isinstance(decide(make_evidence(domain_tests=(test,), automation=frozen)), kind)
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ({"exit_auc": 0.61}, "exit_auc ≤ enter_auc"),
+        ({"auc_p": 0.06}, "auc_p ≤ window_p"),
+        ({"auc_p": 0.0}, "auc_p=0.0 .* is not positive"),
+        ({"exit_auc": -0.5}, "exit_auc=-0.5 .* is not positive"),
+    ],
+)
+def test_levels_of_the_classifier_that_would_flap_or_never_end_are_refused(
+    levels: dict[str, float], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DriftPolicy(**levels)  # type: ignore[arg-type]
 
 
 # -- limits ------------------------------------------------------------------------------------------------------
