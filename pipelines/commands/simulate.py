@@ -61,7 +61,9 @@ def _alarms(options: argparse.Namespace) -> str:
         for load in drift_alarms.PER_HOUR
         if runs
     ]
-    return f"{drift_alarms.table(found)}\n\n{drift_alarms.together(found)}" if found else "not measured: --runs 0"
+    if not found:
+        return "not measured: --runs 0"
+    return f"{drift_alarms.table(found)}\n\n{drift_alarms.together(found)}\n\n{drift_alarms.needed()}"
 
 
 def _command(options: argparse.Namespace) -> str:

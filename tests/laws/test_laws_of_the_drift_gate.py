@@ -5,6 +5,7 @@ import pytest
 from pipelines.monitoring import drift_alarms, drift_laws
 from pipelines.monitoring.drift_laws import Outcome
 from pipelines.monitoring.drift_streams import SCENARIOS, Scenario, counts
+from pipelines.monitoring.multivariate import Separation, separation
 from pipelines.monitoring.sliding import figures
 from pipelines.monitoring.univariate import shifts
 
@@ -72,3 +73,56 @@ def test_a_column_that_leaves_is_an_alarm() -> None:
     run = drift_alarms.drawn(users_per_hour=1, days=10, seed=47)
     run.stream.loc[250:, "f0"] += 1.5
     assert drift_alarms.column_alarms(run)[1] == 1
+
+
+def told(*figures: tuple[int, float, float]) -> drift_alarms.Tell:
+    """A classifier whose AUC and p-value are known from each hour on; 0.5 before."""
+
+    def tell(run: drift_alarms.Run, hour: int) -> Separation:
+        past = [(auc, p) for since, auc, p in figures if hour - run.arrivals.looks[0] >= since]
+        auc, p = past[-1] if past else (0.5, 0.5)
+        return Separation(auc=auc, p=p, rows=1100)
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("figures", "above", "alarms"),
+    [
+        ([], 0, 0),
+        ([(8, 0.7, 1e-9), (10, 0.5, 0.5)], 0, 0),  # between two first looks, neither of which came near
+        ([(12, 0.7, 1e-9), (20, 0.5, 0.5)], 8, 1),
+        ([(12, 0.7, 1e-9), (15, 0.59, 1e-3), (20, 0.7, 1e-9), (26, 0.5, 0.5)], 9, 1),  # stands in between
+        ([(12, 0.7, 1e-9), (15, 0.56, 1e-3), (20, 0.7, 1e-9), (26, 0.5, 0.5)], 9, 2),  # over in between
+        ([(12, 0.7, 1e-9), (15, 0.59, 0.06), (20, 0.7, 1e-9), (26, 0.5, 0.5)], 9, 2),
+        ([(12, 0.7, 1e-4), (20, 0.5, 0.5)], 0, 0),  # not sure enough
+        ([(12, 0.59, 1e-9), (20, 0.5, 0.5)], 0, 0),
+        ([(5, 0.7, 1e-9), (7, 0.5, 0.5)], 2, 1),  # the hour before the first look that saw it
+    ],
+)
+def test_an_alarm_of_the_classifier_lasts_until_it_is_below_the_exit_level(
+    figures: list[tuple[int, float, float]], above: int, alarms: int
+) -> None:
+    run = drift_alarms.drawn(users_per_hour=1, days=3, seed=48)
+    assert drift_alarms.classifier_alarms(run, tell=told(*figures)) == (above, alarms)
+
+
+def test_hours_are_left_out_only_below_the_exit_level() -> None:
+    assert drift_alarms.POLICY.exit_auc >= drift_alarms.NEAR_AUC
+
+
+def test_the_luck_of_one_deal_into_folds_is_no_alarm() -> None:
+    run = drift_alarms.drawn(users_per_hour=0.6, days=20, seed=7001)
+    window = run.window(run.arrivals.looks[168]).reset_index(drop=True)
+    lucky, asked_again = separation(window, run.base, deals=1), separation(window, run.base)
+    assert lucky.p < 1e-4 < 1e-4 * 5 < asked_again.p
+    assert asked_again.auc < drift_alarms.POLICY.enter_auc < lucky.auc
+
+
+def test_a_bond_between_columns_that_broke_is_seen_in_a_hundred_users_by_the_classifier_alone() -> None:
+    run = drift_alarms.drawn(users_per_hour=0.6, days=1, seed=49)
+    run.base["f1"] = run.base["f0"]
+    assert drift_alarms.column_alarms(run) == (0, 0)
+    found = drift_alarms.tell_apart(run, run.arrivals.looks[0])
+    assert found.auc >= drift_alarms.least_auc(100, drift_alarms.REFERENCE)
+    assert found.p <= drift_alarms.POLICY.auc_p
