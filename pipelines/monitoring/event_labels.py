@@ -126,11 +126,6 @@ class LabelReader:
         query = sql.OUTCOMES.format(period=_period(splits))
         return tuple(Outcomes(**row) for row in self._scanner.rows(query, {"arms": list(arms)}))
 
-    def labelled(self, window: Window, cut: LabelCut, given: Mapping[str, Any]) -> Rows:
-        """Mature rows with their label."""
-        parts, unreadable = self._lay(window, cut)
-        return Rows(frame=self._scanner.frame(sql.LABELLED.format(**parts), given), unreadable=unreadable)
-
     def users(self, window: Window, cut: LabelCut, choice: UserChoice) -> UserLabels:
         """Every user of the arms, from all of their mature labels that are numbers."""
         unread: tuple[str, ...] = ()

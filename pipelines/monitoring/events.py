@@ -131,14 +131,6 @@ class EventStore:
         """Coverage and correctness of every arm, and what is odd about the labels."""
         return self.scanner.steady(lambda: self._reader.labels(window, cut))
 
-    def labelled(self, window: Window, cut: LabelCut, *, deployment: str | None = None, limit: int = 100_000) -> Rows:
-        """Mature rows with their labels, newest first.
-
-        Columns: deployment, unit, request_id, row, time, prediction, prediction_text, label, label_text, arrived.
-        """
-        given = {"deployment": deployment, "limit": limit}
-        return self.scanner.steady(lambda: self._reader.labelled(window, cut, given))
-
     def user_labels(self, window: Window, cut: LabelCut, choice: UserChoice) -> UserLabels:
         """Every user of the chosen arms by all of their labels that are numbers; aggregated in DuckDB."""
         return self.scanner.steady(lambda: self._reader.users(window, cut, choice))

@@ -162,24 +162,6 @@ FROM people GROUP BY ALL ORDER BY ALL
 """
 """Over a table ``people`` of :data:`USER_LABELS`."""
 
-# Keys first, texts last: only the chosen rows are read in full.
-LABELLED: Final = f"""
-WITH chosen AS (
-    SELECT * FROM joined WHERE is_mature AND is_in_time AND ($deployment IS NULL OR deployment = $deployment)
-    ORDER BY time DESC, key LIMIT $limit
-), logged AS (
-    SELECT {KEY} AS key, deployment, min(request_id) AS request_id, min(row) AS row,
-           arg_min_null(prediction_text, time) AS prediction_text
-    FROM {{predictions}} WHERE {KEY} IN (SELECT key FROM chosen) GROUP BY ALL
-), told AS (
-    SELECT {KEY} AS key, arg_min_null(label_text, time) AS label_text
-    FROM {{labels}} WHERE {KEY} IN (SELECT key FROM chosen) GROUP BY key
-)
-SELECT deployment, unit, request_id, row, time, prediction, logged.prediction_text AS prediction_text, label,
-       told.label_text AS label_text, arrived
-FROM chosen JOIN logged USING (key, deployment) JOIN told USING (key) ORDER BY time DESC, request_id, row
-"""  # noqa: S608
-
 # One row per deployment, stretch of time and segment; every task's figures at once, :mod:`.accuracy` takes the fitting.
 SCORED: Final = f"""
 SELECT hash(deployment) AS arm, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS labelled,

@@ -126,7 +126,7 @@ def test_an_empty_store_answers_with_nothing(store: EventStore, window: Window) 
     assert store.exposure(window) == Exposure(arms={})
     assert store.labels(window, EVENING).arms == {}
     assert store.features(window).frame.empty
-    assert store.labelled(window, EVENING).frame.empty
+    assert store.outcomes(window, EVENING, arms=["v3"]) == ()
     assert len(store.latencies(window, arms=["v3"]).values_ms) == 0
 
 
@@ -176,8 +176,8 @@ def test_labels_join_by_request_and_row(build: Any, store: EventStore, window: W
         {"request_id": "1", "row": 0, "prediction": 1.0}, {"request_id": "1", "row": 1, "prediction": 0.0}
     )
     build.labels({"request_id": "1", "row": 1, "label": 1.0})
-    (row,) = store.labelled(window, EVENING).frame.to_dict("records")
-    assert (row["row"], row["prediction"], row["label"]) == (1, 0.0, 1.0)
+    (found,) = store.outcomes(window, EVENING, arms=["v3"])
+    assert (found.users, found.wrong, found.total) == (1, 1, 1.0)
 
 
 def test_coverage_is_told_per_arm(build: Any, store: EventStore, window: Window) -> None:
@@ -227,8 +227,8 @@ def test_the_first_label_wins_and_the_others_are_counted(build: Any, store: Even
     build.labels({"request_id": "2"}, {"request_id": "2", "time": NOON + minutes(2)})
     labels = store.labels(window, EVENING)
     assert (labels.odd.duplicates, labels.odd.contradictions) == (2, 1)
-    frame = store.labelled(window, EVENING).frame
-    assert (len(frame), set(frame["label"]), frame["label_text"].notna().sum()) == (2, {1.0}, 0)
+    (found,) = store.outcomes(window, EVENING, arms=["v3"])
+    assert (found.users, found.wrong, found.measured) == (2, 0, 2)
 
 
 def test_labels_of_unknown_requests_are_counted(build: Any, store: EventStore, window: Window) -> None:
@@ -247,8 +247,8 @@ def test_a_prediction_that_was_logged_twice_is_one_row(build: Any, store: EventS
     build.predictions({"request_id": "1"})
     build.predictions({"request_id": "1", "time": NOON + minutes(1)})
     build.labels({"request_id": "1"})
-    assert store.labels(window, EVENING).arms["v3"].predicted == 1
-    assert len(store.labelled(window, EVENING).frame) == 1
+    arm = store.labels(window, EVENING).arms["v3"]
+    assert (arm.predicted, arm.labelled) == (1, 1)
 
 
 def test_fallbacks_stay_out_of_the_arm_that_answered(build: Any, store: EventStore, window: Window) -> None:
