@@ -311,7 +311,8 @@ class UserMoments:
     def __post_init__(self) -> None:
         if len(set(self.period.tolist())) != len(self.period):
             raise ConfigError(f"periods are {self.period.tolist()}: add up each once")
-        past = () if self.past is None else (self.past.mean, self.past.squares, self.past.products)
+        p = self.past
+        past = () if p is None else (p.mean, p.squares, p.products, p.least, p.largest)
         if any(column.shape != self.period.shape for column in (self.users, self.mean, self.squares, *past)):
             raise ConfigError(f"{len(self.period)} periods and other numbers of sums: must match")
 
@@ -324,6 +325,9 @@ class PastMoments:
     squares: Floats
     products: Floats
     """Sum of products of both distances: that of the metric and that of its past."""
+    least: Floats
+    largest: Floats
+    """Where they are the same for all, the past explains nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

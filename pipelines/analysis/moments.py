@@ -3,8 +3,6 @@
 Only the asymptotic comparison of :mod:`.metrics` can be had so: bounds ask for the users in their order.
 """
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -13,9 +11,6 @@ from pipelines.analysis.checks import Floats, level
 from pipelines.analysis.gates import MeanGate
 from pipelines.analysis.metrics import Estimate, averaged, judged
 from pipelines.analysis.verdict import Inconclusive, Verdict
-
-ALIKE: Final = 1e-9
-"""Values of a past that differ by less, relative to their mean, differ by rounding."""
 
 
 def compare_moments(stable: UserMoments, canary: UserMoments, gate: MeanGate, *, alpha: float) -> Verdict:
@@ -48,7 +43,8 @@ def _estimates(arm: UserMoments, theta: float, centre: float) -> dict[int, Estim
     mean, squares = arm.mean, arm.squares
     if arm.past is not None:
         mean = mean - theta * (arm.past.mean - centre)
-        squares = squares - 2 * theta * arm.past.products + theta**2 * arm.past.squares
+        left = squares - 2 * theta * arm.past.products + theta**2 * arm.past.squares
+        squares = np.maximum(left, 0.0)  # by rounding it is less where the past explains all
     return {
         int(period): Estimate(float(value), float(square) / (int(n) - 1) / int(n), int(n))
         for period, n, value, square in zip(arm.period, arm.users, mean, squares, strict=True)
@@ -68,8 +64,9 @@ def _adjustment(stable: UserMoments, canary: UserMoments) -> tuple[float, float]
     products = float(
         _both(stable.past.products, canary.past.products).sum() + apart @ (values - values.mean())
     )  # any middle does
-    is_alike = squares <= ALIKE**2 * users.sum() * centre**2
-    return (0.0 if is_alike else products / squares), centre
+    pasts = (stable.past, canary.past)
+    is_alike = min(past.least.min() for past in pasts) == max(past.largest.max() for past in pasts)
+    return (0.0 if is_alike or squares <= 0 else products / squares), centre  # squares may round to 0
 
 
 def _both(stable: ArrayLike, canary: ArrayLike) -> Floats:

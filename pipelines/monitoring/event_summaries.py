@@ -245,7 +245,8 @@ class UserLabels:
     """By user: deployment, period (null where none is known), unit; seen and arrived (first labelled prediction and
     first label, microseconds since the epoch); mean (of the labels), told (the label that arrived first), before (mean
     of the labels of before, that of all users for whom nothing is known, null where nobody has a past or nobody asks).
-    Added up: deployment, period, users, mean, squares, past_mean, past_squares, products (about the means)."""
+    Added up: deployment, period, users; mean, squares, least and largest; the same of the past by ``past_`` before the
+    name; products. Squares and products are about the means."""
     users: int
     is_by_user: bool
     unreadable: tuple[str, ...] = ()

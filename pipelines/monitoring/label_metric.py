@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LABEL: Final = "label"
 FIRST_LABEL: Final = "first_label"
+LARGEST: Final = 1e140
+"""Of a user's numbers: the squares of a thousand million users' still add up to a number."""
 
 
 def label_metrics(labels: UserLabels, arm: str) -> dict[str, Metric | UserMoments | Missing]:
@@ -39,25 +41,42 @@ def label_metrics(labels: UserLabels, arm: str) -> dict[str, Metric | UserMoment
         return {LABEL: nothing, FIRST_LABEL: nothing}
     if not labels.is_by_user:
         many = Missing(reason=f"labels of {labels.users:,} users have come, too many to be put in order")
-        return {LABEL: _moments(mine), FIRST_LABEL: many}
+        spans = mine[["least", "largest", "past_least", "past_largest"]]
+        return {LABEL: _beyond(spans) or _moments(mine), FIRST_LABEL: many}
     seen = mine.iloc[np.lexsort((mine["unit"], mine["seen"]))]
     told = mine.iloc[np.lexsort((mine["unit"], mine["seen"], mine["arrived"]))]
     return {
-        LABEL: metric(seen["mean"].to_numpy("float64"), period=_known(seen["period"]), before=_known(seen["before"])),
-        FIRST_LABEL: metric(told["told"].to_numpy("float64"), period=_known(told["period"])),
+        LABEL: _beyond(mine[["mean", "before"]])
+        or metric(seen["mean"].to_numpy("float64"), period=_known(seen["period"]), before=_known(seen["before"])),
+        FIRST_LABEL: _beyond(mine[["told"]]) or metric(told["told"].to_numpy("float64"), period=_known(told["period"])),
     }
 
 
+def _beyond(numbers: "pd.DataFrame") -> Missing | None:
+    """Where one is too large to be squared and added up, or its own sum was; what nobody asks for is null."""
+    there = numbers.dropna(axis="columns", how="all").to_numpy("float64")
+    odd = there[~(np.abs(there) <= LARGEST)]
+    if not odd.size:
+        return None
+    return Missing(reason=f"a user's label or mean of labels is {odd[0]:g}, beyond {LARGEST:g}: correct that label")
+
+
 def _moments(sums: "pd.DataFrame") -> UserMoments:
-    mean = _known(sums["past_mean"])
-    squares, products = (sums[name].to_numpy("float64") for name in ("past_squares", "products"))
     return UserMoments(
         period=sums["period"].fillna(0).to_numpy("int64"),
         users=sums["users"].to_numpy("int64"),
         mean=sums["mean"].to_numpy("float64"),
         squares=sums["squares"].to_numpy("float64"),
-        past=None if mean is None else PastMoments(mean=mean, squares=squares, products=products),
+        past=None if sums["past_mean"].isna().all() else _past(sums),
     )
+
+
+def _past(sums: "pd.DataFrame") -> PastMoments:
+    mean, squares, products, least, largest = (
+        sums[name].to_numpy("float64")
+        for name in ("past_mean", "past_squares", "products", "past_least", "past_largest")
+    )
+    return PastMoments(mean=mean, squares=squares, products=products, least=least, largest=largest)
 
 
 def _known(column: "pd.Series[Any]") -> "Floats | None":

@@ -127,7 +127,7 @@ JOIN (SELECT unnest($arms) AS deployment) AS name ON hash(name.deployment) = per
 GROUP BY ALL ORDER BY ALL
 """  # noqa: S608
 
-_HAS_NUMBER: Final = "is_mature AND is_in_time AND label IS NOT NULL AND NOT isnan(label)"
+_HAS_NUMBER: Final = "is_mature AND is_in_time AND label IS NOT NULL AND isfinite(label)"
 
 _ARRIVAL: Final = f"((epoch_us(arrived)::HUGEINT * {2**51} + epoch_us(time)) * {2**24} + key % {2**24})"
 """Arrival, then the time of the prediction, then a fixed order, as one whole number."""
@@ -156,8 +156,8 @@ LEFT JOIN past USING (unit)
 
 USER_SUMS: Final = """
 SELECT deployment, period, count(*) AS users, avg(mean) AS mean, var_pop(mean) * count(*) AS squares,
-       avg(before) AS past_mean, var_pop(before) * count(*) AS past_squares,
-       covar_pop(mean, before) * count(*) AS products
+       min(mean) AS least, max(mean) AS largest, avg(before) AS past_mean, var_pop(before) * count(*) AS past_squares,
+       covar_pop(mean, before) * count(*) AS products, min(before) AS past_least, max(before) AS past_largest
 FROM people GROUP BY ALL ORDER BY ALL
 """
 """Over a table ``people`` of :data:`USER_LABELS`."""

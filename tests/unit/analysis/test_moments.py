@@ -1,5 +1,6 @@
 """Sums of users say what the users say."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from pipelines.analysis.arms import Metric, PastMoments, UserMoments, metric
 from pipelines.analysis.gates import MeanGate
 from pipelines.analysis.metrics import compare_mean
 from pipelines.analysis.moments import compare_moments
-from pipelines.analysis.verdict import Inconclusive
+from pipelines.analysis.verdict import Inconclusive, Successful
 
 GATE = MeanGate(margin=0.3, minimum_users=2)
 
@@ -36,6 +37,8 @@ def added(arm: Metric) -> UserMoments:
             mean=before,
             squares=np.array([x @ x for x in gone]),
             products=np.array([x @ y for x, y in zip(gone, away, strict=True)]),
+            least=np.array([arm.before[part].min() for part in parts]),
+            largest=np.array([arm.before[part].max() for part in parts]),
         )
     sizes = np.array([part.sum() for part in parts])
     return UserMoments(period=period, users=sizes, mean=means, squares=np.array([y @ y for y in away]), past=past)
@@ -49,6 +52,33 @@ def test_sums_give_the_verdict_of_the_users(sizes: Any, has_past: bool) -> None:
     ours = compare_moments(added(stable), added(canary), GATE, alpha=0.01)
     assert (type(ours), ours.reason) == (type(theirs), theirs.reason)
     assert ours.numbers == pytest.approx(theirs.numbers)
+
+
+FEES = np.array([9.99, 19.99, 49.99])
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.1, -3.0])
+@pytest.mark.parametrize("sizes", [(900,), (300, 200, 400)])
+def test_a_past_that_explains_everything_leaves_no_doubt(sizes: Any, factor: float) -> None:
+    rng = np.random.default_rng(7)
+    period = np.repeat(np.arange(len(sizes)), sizes)
+    pasts = [FEES[rng.integers(0, 3, period.size)] for _ in range(2)]
+    stable, canary = (metric(factor * past, before=past, period=period) for past in pasts)
+    theirs = compare_mean(stable, canary, GATE, alpha=0.01)
+    ours = compare_moments(added(stable), added(canary), GATE, alpha=0.01)
+    assert type(ours) is type(theirs) is Successful
+    assert ours.numbers == pytest.approx(theirs.numbers, abs=1e-6)
+
+
+def test_a_past_of_large_numbers_that_differ_little_is_adjusted_for() -> None:
+    """Seconds since 1970, a second apart."""
+    rng = np.random.default_rng(8)
+    pasts = [1.8e9 + rng.integers(0, 2, 500) for _ in range(2)]
+    stable, canary = (metric(past - 1.8e9 + rng.normal(0, 0.01, 500), before=past) for past in pasts)
+    stable, canary = (replace(arm, period=np.zeros(500, dtype=np.int64)) for arm in (stable, canary))
+    theirs = compare_mean(stable, canary, GATE, alpha=0.01)
+    ours = compare_moments(added(stable), added(canary), GATE, alpha=0.01)
+    assert (type(ours), ours.numbers) == (type(theirs), pytest.approx(theirs.numbers, rel=1e-3, abs=1e-6))
 
 
 def test_a_past_that_is_alike_for_all_explains_nothing() -> None:

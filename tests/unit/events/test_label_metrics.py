@@ -1,5 +1,6 @@
 """The labels themselves as metrics of users, added up in DuckDB over every labelled row."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.analysis.arms import Arm, Missing, UserMoments
+from pipelines.analysis.arms import Arm, Metric, Missing, UserMoments
 from pipelines.analysis.compare import compare
 from pipelines.analysis.gates import MeanGate
-from pipelines.analysis.verdict import Inconclusive
+from pipelines.analysis.verdict import Inconclusive, Successful
 from pipelines.monitoring.event_labels import LabelCut, UserChoice
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.events import EventStore
@@ -79,7 +80,7 @@ def test_of_labels_that_came_at_once_that_of_the_first_prediction_is_the_first(
 def test_labels_that_are_no_numbers_are_none_and_the_others_count(
     build: Any, store: EventStore, window: Window
 ) -> None:
-    log(build, ("v3", "ann", 1, float("nan"), 1), ("v3", "ann", 2, 5.0, 1))
+    log(build, *(("v3", "ann", minute, label, 1) for minute, label in enumerate((math.nan, math.inf, -math.inf, 5.0))))
     build.predictions({"request_id": "text", "user_id": "bob"})
     build.labels({"request_id": "text", "label": None, "label_text": "yes"})
     assert metrics(store, window, "v3")[LABEL].sums.tolist() == [5.0]
@@ -123,16 +124,61 @@ def test_more_users_than_are_told_one_by_one_are_added_up_to_the_same_verdict(
         )
         build.labels(*({"request_id": f"old{arm}{n}", "label": own[n], "time": old + minutes(1)} for n in range(250)))
 
-    def verdict(max_users: int) -> Any:
-        splits = {"splits": [NOON + minutes(20)], "limit": max_users}
-        past = replace(window, begin=NOON - minutes(600), end=window.begin)
-        labels = [metrics(store, window, arm, past=past, **splits) for arm in ("v3", "v4")]
-        arms = [Arm(name=arm, metrics=found) for arm, found in zip(("v3", "v4"), labels, strict=True)]
-        return compare(*arms, MeanGate(metric=LABEL, margin=0.5, minimum_users=2), alpha=0.01)
-
-    whole, added = verdict(600), verdict(599)
+    whole, added = (verdict(store, window, limit=limit, splits=[NOON + minutes(20)]) for limit in (600, 599))
     assert added.numbers == pytest.approx(whole.numbers)
     assert added.reason == whole.reason
+
+
+def verdict(store: EventStore, window: Window, **choice: Any) -> Any:
+    past = replace(window, begin=NOON - minutes(600), end=window.begin)
+    labels = [metrics(store, window, arm, past=past, **choice) for arm in ("v3", "v4")]
+    arms = [Arm(name=arm, metrics=found) for arm, found in zip(("v3", "v4"), labels, strict=True)]
+    return compare(*arms, MeanGate(metric=LABEL, margin=0.5, minimum_users=2), alpha=0.01)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+def test_fees_that_are_as_they_were_leave_no_doubt_however_many_users(
+    build: Any, store: EventStore, window: Window, factor: float
+) -> None:
+    for arm, users in (("v3", 200), ("v4", 100)):
+        fees = [(9.99, 19.99, 49.99)[n % 3] for n in range(users)]
+        people = [{"user_id": f"{arm}{n}", "request_id": f"{arm}{n}"} for n in range(users)]
+        build.predictions(*people, deployment=arm)
+        build.labels(*({"request_id": f"{arm}{n}", "label": factor * fee} for n, fee in enumerate(fees)))
+        old = NOON - minutes(120)
+        build.predictions(
+            *({"user_id": f"{arm}{n}", "request_id": f"old{arm}{n}", "time": old} for n in range(users)), deployment=arm
+        )
+        build.labels(
+            *({"request_id": f"old{arm}{n}", "label": fee, "time": old + minutes(1)} for n, fee in enumerate(fees))
+        )
+    whole, added = (verdict(store, window, limit=limit) for limit in (300, 299))
+    assert type(added) is type(whole) is Successful
+    assert added.numbers == pytest.approx(whole.numbers, abs=1e-6)
+
+
+@pytest.mark.parametrize("limit", [9, 2])
+def test_labels_too_large_to_be_added_up_are_missing_with_the_reason_and_stop_nothing(
+    build: Any, store: EventStore, window: Window, limit: int
+) -> None:
+    log(
+        build, ("v3", "ann", 1, 1e308, 1), ("v3", "ann", 2, 1e308, 1), ("v3", "bob", 3, 2.0, 1), ("v4", "cy", 4, 3.0, 1)
+    )
+    found = metrics(store, window, "v3", limit=limit)
+    words = "a user's label or mean of labels is inf, beyond 1e+140: correct that label"
+    assert found[LABEL] == Missing(reason=words)
+    assert isinstance(found[FIRST_LABEL], Missing)
+    assert isinstance(metrics(store, window, "v4", limit=limit)[LABEL], Metric | UserMoments)
+
+
+@pytest.mark.parametrize("limit", [9, 0])
+def test_a_past_too_large_to_be_added_up_is_missing_too(
+    build: Any, store: EventStore, window: Window, limit: int
+) -> None:
+    log(build, ("v1", "ann", -90, 1e200, 1), ("v3", "ann", 1, 1.0, 1))
+    past = replace(window, begin=NOON - minutes(600), end=window.begin)
+    found = metrics(store, window, "v3", past=past, limit=limit)[LABEL]
+    assert found == Missing(reason="a user's label or mean of labels is 1e+200, beyond 1e+140: correct that label")
 
 
 def test_too_many_users_have_no_first_labels_in_order_and_no_bounds(
