@@ -8,6 +8,7 @@ A label means here what it means in ``POST /feedback``: a number, or the JSON te
 import hashlib
 import json
 import math
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ MAX_ID: Final = 256
 MAX_ROW: Final = 2**31
 NAMED: Final = 3
 """Bad rows that a refusal names."""
+NAMED_DIGITS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ def read(path: Path, *, arrived: datetime) -> LabelFile:
     ids = frame["request_id"].tolist()
     rows = frame["row"].tolist() if "row" in frame.columns else [0] * len(frame)
     _refuse_bad(path, ids, rows)
+    _refuse_endless(path, labels)
     kept = [index for index, label in enumerate(labels) if label is not None]
     return LabelFile(
         table=_table([(str(ids[i]), int(rows[i]), labels[i]) for i in kept], arrived),
@@ -159,6 +162,19 @@ def _refuse_bad(path: Path, ids: list[Any], rows: list[Any]) -> None:
             f"{path}: {len(bad)} rows are bad, first {named}: a request_id is text of at most {MAX_ID} characters and a"
             " row a whole number from 0; nothing of the file was taken"
         )
+
+
+def _refuse_endless(path: Path, labels: list[Any]) -> None:
+    bad = [index for index, label in enumerate(labels) if isinstance(label, int | float) and not _is_double(label)]
+    if bad:
+        raise UserError(
+            f"{path}: {len(bad)} rows are bad, first row {bad[0] + 1} (label {str(labels[bad[0]])[:NAMED_DIGITS]}): a"
+            " label that is a number must be finite; correct it or leave it out; nothing of the file was taken"
+        )
+
+
+def _is_double(number: float) -> bool:
+    return abs(number) <= sys.float_info.max  # a whole number of Python's may be any
 
 
 def _is_id(value: object) -> bool:

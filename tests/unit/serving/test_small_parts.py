@@ -1,6 +1,7 @@
 """Feedback, router, JSON, devices and signature: each does its one thing."""
 
 import json
+import math
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +39,8 @@ BAD_FEEDBACK: list[Any] = [
     {"request_id": "r", "label": 1, "row": -1},
     {"request_id": "r", "label": 1, "row": True},
     {"request_id": "r", "label": 1, "extra": 1},
+    {"request_id": "r", "label": math.inf},
+    {"request_id": "r", "label": 10**400},
     [{"request_id": "r", "label": 1}, 5],
 ]
 
