@@ -7,8 +7,9 @@ costs less than keeping it.
 
 from __future__ import annotations
 
+import math
 from array import array
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -32,53 +33,66 @@ NUMBERS: Final = "fiub"
 """Kinds of arrays whose rows are copied."""
 
 
+class Kind(NamedTuple):
+    """What batches have in common that may come on one page."""
+
+    output: np.dtype[Any]
+    answer: tuple[int, ...]
+    """Shape of one row's output."""
+    input: np.dtype[Any] | None
+    """None: inputs are not kept."""
+    row: tuple[int, ...]
+    columns: tuple[str, ...] | None
+    """None: the input is a tensor."""
+
+    @property
+    def room(self) -> int:
+        """Rows of a page; 0 where they are too large for one."""
+        size = _bytes_of(self.output, self.answer) + (0 if self.input is None else _bytes_of(self.input, self.row))
+        room = min(ROWS, BYTES // size) if size else ROWS
+        return room if room >= FEWEST else 0
+
+
+def kind_of(batch: Batch, *, has_features: bool) -> Kind | None:
+    """The kind of a batch; None where its rows are not copied."""
+    output = batch.output
+    if type(output) is not np.ndarray or output.dtype.kind not in NUMBERS or len(output) != len(batch.callers):
+        return None
+    if not has_features:
+        return Kind(output.dtype, output.shape[1:], None, (), None)
+    values = _values_of(batch.payload)
+    if values is None or values.dtype.kind not in NUMBERS or len(values) != len(output):
+        return None
+    columns = batch.payload.columns if type(batch.payload) is Matrix else None
+    return Kind(output.dtype, output.shape[1:], values.dtype, values.shape[1:], columns)
+
+
 class Page:
     """Batches of one kind, one below the other. Whoever has it writes on it alone."""
 
-    __slots__ = ("_callers", "_columns", "_latencies_ms", "_output", "_protocols", "_times", "_values", "room", "rows")
+    __slots__ = ("_callers", "_latencies_ms", "_output", "_protocols", "_room", "_times", "_values", "kind", "rows")
 
-    def __init__(self, output: NDArray[Any], values: NDArray[Any] | None, columns: tuple[str, ...] | None) -> None:
-        """An empty page for rows like those of ``output`` and ``values``; it has no room where they are too large."""
-        size = output[:1].nbytes + (0 if values is None else values[:1].nbytes)
-        room = min(ROWS, BYTES // size) if size else ROWS
-        self.room = room if room >= FEWEST else 0
+    def __init__(self, kind: Kind) -> None:
+        """An empty page."""
+        self.kind = kind
         self.rows = 0
-        self._columns = columns
+        self._room = kind.room
         self._callers: list[Caller] = []
         self._times = array("d")
         self._protocols: list[str] = []
         self._latencies_ms = array("d")
-        self._output = np.empty((self.room, *output.shape[1:]), output.dtype)
-        self._values = None if values is None else np.empty((self.room, *values.shape[1:]), values.dtype)
-
-    @classmethod
-    def like(cls, batch: Batch, *, has_features: bool) -> Self | None:
-        """A page for batches such as this one; None where such rows are not copied."""
-        output = batch.output
-        if type(output) is not np.ndarray or output.dtype.kind not in NUMBERS or len(output) != len(batch.callers):
-            return None
-        if not has_features:
-            return cls(output, None, None)
-        values = _values_of(batch.payload)
-        if values is None or values.dtype.kind not in NUMBERS:
-            return None
-        return cls(output, values, batch.payload.columns if type(batch.payload) is Matrix else None)
+        self._output = np.empty((self._room, *kind.answer), kind.output)
+        self._values = None if kind.input is None else np.empty((self._room, *kind.row), kind.input)
 
     def take(self, batch: Batch) -> bool:
-        """Write a batch down; False: it is of another kind, or there is no room."""
-        begin, output = self.rows, batch.output
+        """Write a batch of this page's kind down; False: there is no room for all of it."""
+        begin = self.rows
         end = begin + len(batch.callers)
-        if end > self.room or type(output) is not np.ndarray or not _is_alike(self._output, output, end - begin):
+        if end > self._room:
             return False
         if self._values is not None:
-            payload = batch.payload
-            if (payload.columns if type(payload) is Matrix else None) != self._columns:
-                return False
-            values = _values_of(payload)
-            if values is None or not _is_alike(self._values, values, end - begin):
-                return False
-            self._values[begin:end] = values
-        self._output[begin:end] = output
+            self._values[begin:end] = _values_of(batch.payload)
+        self._output[begin:end] = batch.output
         self._callers += batch.callers
         self._times.extend(batch.times)
         self._protocols += batch.protocols
@@ -94,22 +108,28 @@ class Page:
             protocols=self._protocols,
             latencies_ms=self._latencies_ms,
             payload=self._payload(),
-            output=self._output[: self.rows],
+            output=self._written(self._output),
         )
         return Waiting.of(batch)
 
     def _payload(self) -> Payload:
         if self._values is None:
             return Matrix(values=np.empty((self.rows, 0)), columns=())
-        values = self._values[: self.rows]
-        return Tensor(array=values) if self._columns is None else Matrix(values=values, columns=self._columns)
+        values = self._written(self._values)
+        columns = self.kind.columns
+        return Tensor(array=values) if columns is None else Matrix(values=values, columns=columns)
+
+    def _written(self, whole: NDArray[Any]) -> NDArray[Any]:
+        """The rows that are written; by themselves where they would keep a page in memory that is mostly empty."""
+        written = whole[: self.rows]
+        return written.copy() if self.rows * 2 < self._room else written
+
+
+def _bytes_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    return dtype.itemsize * math.prod(shape)
 
 
 def _values_of(payload: Payload) -> NDArray[Any] | None:
     if type(payload) is Matrix:
         return payload.values
     return payload.array if type(payload) is Tensor else None
-
-
-def _is_alike(page: NDArray[Any], rows: NDArray[Any], count: int) -> bool:
-    return rows.dtype == page.dtype and len(rows) == count and rows.shape[1:] == page.shape[1:]

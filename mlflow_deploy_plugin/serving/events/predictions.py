@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, assert_never
 import numpy as np
 
 from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
-from mlflow_deploy_plugin.serving.events.page import Page
+from mlflow_deploy_plugin.serving.events.page import Kind, Page, kind_of
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.sampling import is_sampled
@@ -96,6 +96,8 @@ class PredictionLog:
     has_features: bool
     _page: Page | None = None
     """What batches are written on until it is full, or the disk's turn has come."""
+    _kind: Kind | None = None
+    """Of the latest batch."""
     _turning: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -141,27 +143,37 @@ class PredictionLog:
                 for prediction in itertools.compress(singly(batch), are_sampled) if any(are_sampled) else ():
                     self._put(prediction)
                 return
+        kind = kind_of(batch, has_features=self.has_features)
         with self._turning:
-            if self._page is None or not self._page.take(batch):
-                self._begin(batch)
+            if self._page is None or self._page.kind != kind or not self._page.take(batch):
+                self._begin(batch, kind)
+            self._kind = kind
 
-    def _begin(self, batch: Batch) -> None:
-        """A new page; or none, where such rows are not copied onto one."""
-        if self._page is not None:
-            self._put_waiting(self._page.torn_off())
-        self._page = Page.like(batch, has_features=self.has_features)
-        if self._page is not None and self._page.take(batch):
-            self.queue.start()
-        else:
-            self._page = None
-            self._put_waiting(Waiting.of(batch._replace(output=_kept(batch.output))))
+    def _begin(self, batch: Batch, kind: Kind | None) -> None:
+        """Turn the page; a new one is for the second batch of a kind, since one that is alone is not worth it."""
+        page, self._page = self._page, None
+        if page is not None:
+            self._tear_off(page)
+        if kind is not None and kind == self._kind and kind.room:
+            fresh = Page(kind)
+            if fresh.take(batch):
+                self._page = fresh
+                self.queue.start()
+                return
+        self._put_waiting(Waiting.of(batch._replace(output=_kept(batch.output))))
 
     def _turn(self) -> None:
         """In the writing thread: what is on the page goes with this flush."""
         with self._turning:
             page, self._page = self._page, None
         if page is not None:
+            self._tear_off(page)
+
+    def _tear_off(self, page: Page) -> None:
+        try:
             self._put_waiting(page.torn_off())
+        except MemoryError as error:  # neither the loop nor the thread may end by it
+            self.queue.drops.add("unreadable", page.rows, detail=repr(error))
 
     def _put_waiting(self, waiting: Waiting) -> None:
         size = _EVENT_BYTES * waiting.rows + (payload_bytes(waiting.payload) if self.has_features else 0)

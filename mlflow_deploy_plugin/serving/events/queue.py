@@ -1,7 +1,8 @@
 """A bounded queue that a thread of its own empties onto the disk at a steady beat.
 
 ``put`` is for the event loop: an append and two comparisons. Everything slow happens in the thread, which starts with
-the first event and never ends by an exception: what it cannot write is dropped and counted.
+the first event and never ends by an exception: what it cannot write is dropped and counted. Before each flush it asks
+whoever holds events back to put them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.events.drops import Drops, Reason
 
 MAX_EVENTS: Final = 65_536
-"""Events that may wait: three seconds of the fastest server that was measured."""
+"""Events that may wait: three seconds of the fastest server that was measured. A page of many rows is one event, and
+:data:`MAX_BYTES` bounds those."""
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Bytes of arrays that may wait, so that a slow disk cannot eat the memory of the model."""
@@ -62,7 +64,7 @@ class FlushedQueue(Generic[T]):
     part: Callable[[T], Sequence[T]] = _whole
     """One that cannot be written, as several that perhaps can; none: it is one alone."""
     gather: Callable[[], None] = _nothing
-    """Called in the thread before each flush, so that whoever holds something back puts it now."""
+    """Called in the thread before each flush, so that whoever holds something back puts it now; never raises."""
     _events: deque[tuple[T, int]] = field(default_factory=deque)
     _bytes: int = 0
     _wake: threading.Event = field(default_factory=threading.Event)

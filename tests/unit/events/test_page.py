@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlflow_deploy_plugin.serving.events import open_recorder, page
-from mlflow_deploy_plugin.serving.events.page import Page
-from mlflow_deploy_plugin.serving.events.predictions import PredictionFiles
+from mlflow_deploy_plugin.serving.events.page import Page, kind_of
+from mlflow_deploy_plugin.serving.events.predictions import PredictionFiles, PredictionLog
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.waiting import Waiting
 from mlflow_deploy_plugin.serving.record import Batch
@@ -37,8 +37,9 @@ def batch_of(first: int, rows: int = 1, *, payload: Payload | None = None, outpu
 
 
 def begun(batch: Batch, *, has_features: bool = True) -> Page | None:
-    """A page with a batch on it; None where it takes none."""
-    fresh = Page.like(batch, has_features=has_features)
+    """A page with a batch on it; None where such rows are not copied."""
+    kind = kind_of(batch, has_features=has_features)
+    fresh = Page(kind) if kind is not None and kind.room else None
     return fresh if fresh is not None and fresh.take(batch) else None
 
 
@@ -88,11 +89,10 @@ def test_a_tensor_and_answers_of_several_numbers_are_copied_as_well(tmp_path: Pa
     ids=["type", "shape", "text", "list", "type of inputs", "more columns", "other columns", "tensor"],
 )
 def test_a_batch_of_another_kind_does_not_come_on_the_page(changes: dict[str, Any]) -> None:
-    filled = begun(batch_of(0))
-    assert filled is not None
-    assert not filled.take(batch_of(1, **changes))
-    assert filled.rows == 1
-    assert filled.torn_off().rows == 1
+    kind = kind_of(batch_of(0), has_features=True)
+    assert kind is not None
+    assert kind_of(batch_of(1), has_features=True) == kind
+    assert kind_of(batch_of(1, **changes), has_features=True) != kind
 
 
 def test_what_has_no_room_is_not_split() -> None:
@@ -112,23 +112,69 @@ def test_large_rows_texts_and_frames_wait_as_they_are() -> None:
     assert begun(batch_of(0, output=np.array([[1, 2]])[:, :0])) is not None  # no numbers at all are numbers too
 
 
+def opened(folder: Path) -> PredictionLog:
+    """A log that is not flushed but at its end."""
+    settings = ServingSettings(endpoint="churn", events_dir=str(folder), log="full", log_flush_s=3600)
+    return PredictionLog.open(settings, signature=TYPED, model_digest="", on_drop=None)
+
+
 def test_the_log_writes_all_kinds_that_follow_each_other(tmp_path: Path) -> None:
-    settings = ServingSettings(endpoint="churn", events_dir=str(tmp_path), log="full", log_flush_s=3600)
-    recorder = open_recorder(settings, signature=TYPED, model_digest="")
+    log = opened(tmp_path)
     other = Matrix(values=np.ones((2, 2), dtype=np.float32), columns=COLUMNS)
-    sizes = [page.ROWS - 10, 7, 20]
+    sizes = [3, page.ROWS - 10, 7, 20, 1]
     for nth, size in enumerate(sizes):
-        recorder.record_batch(batch_of(10_000 * nth, size))
-    recorder.record_batch(batch_of(30_000, 2, payload=other))
-    recorder.record_batch(batch_of(40_000, 2, output=np.array(["yes", "no"])))
-    recorder.record_batch(batch_of(50_000))
-    recorder.close()
+        log.record_batch(batch_of(10_000 * nth, size))
+    log.record_batch(batch_of(50_000, 2, payload=other))
+    log.record_batch(batch_of(60_000, 2, output=np.array(["yes", "no"])))
+    log.record_batch(batch_of(70_000))
+    log.close()
     rows = [row for path in tmp_path.rglob("*.parquet") for row in pq.ParquetFile(path).read().to_pylist()]
     expected = [f"r{10_000 * nth + number}" for nth, size in enumerate(sizes) for number in range(size)]
-    expected += ["r30000", "r30001", "r40000", "r40001", "r50000"]
+    expected += ["r50000", "r50001", "r60000", "r60001", "r70000"]
     assert sorted(row["request_id"] for row in rows) == sorted(expected)
-    assert {row["feature_age"] for row in rows if row["request_id"] in {"r30000", "r30001"}} == {1.0}
-    assert {row["prediction_text"] for row in rows if row["request_id"] == "r40000"} == {'"yes"'}
+    assert {row["feature_age"] for row in rows if row["request_id"] in {"r50000", "r50001"}} == {1.0}
+    assert {row["prediction_text"] for row in rows if row["request_id"] == "r60000"} == {'"yes"'}
+
+
+def held(log: PredictionLog) -> int:
+    """Bytes of the arrays that wait."""
+    waiting = [event for event, _ in log.queue._events if isinstance(event, Waiting)]
+    tables = [each.payload for each in waiting if isinstance(each.payload, Matrix)]
+    arrays = [*(table.values for table in tables), *(each.output for each in waiting)]  # noqa: PD011
+    return sum((array if array.base is None else array.base).nbytes for array in arrays)
+
+
+@pytest.mark.parametrize("repeated", [1, 2, 3])
+def test_batches_of_ever_other_kinds_hold_no_more_memory_than_is_counted(tmp_path: Path, repeated: int) -> None:
+    log = opened(tmp_path)
+    for width in range(2, 300):
+        payload = Matrix(values=np.ones((1, width)), columns=tuple(map(str, range(width))))
+        for number in range(repeated):
+            log.record_batch(batch_of(width * 10 + number, payload=payload))
+    log.record_batch(batch_of(0))
+    assert 0 < held(log) <= log.queue._bytes
+    log.close()
+
+
+def test_a_page_for_which_there_is_no_memory_is_counted_and_the_thread_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServingSettings(endpoint="churn", events_dir=str(tmp_path), log="full", log_flush_s=3600)
+    drops: list[tuple[str, str, int]] = []
+    log = PredictionLog.open(settings, signature=TYPED, model_digest="", on_drop=lambda *drop: drops.append(drop))
+    log.record_batch(batch_of(0))
+
+    def fail(_page: Page) -> Waiting:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Page, "torn_off", fail)
+        log.record_batch(batch_of(1, 5))
+        log.record_batch(batch_of(6, page.ROWS))  # turns the page
+    log.close()
+    (path,) = tmp_path.rglob("*.parquet")
+    assert pq.ParquetFile(path).read(columns=["request_id"]).num_rows == 1 + page.ROWS
+    assert drops == [("predictions", "unreadable", 5)]
 
 
 def test_columns_without_holes_are_written_without_marks_for_them(tmp_path: Path) -> None:
