@@ -12,6 +12,7 @@ from mlflow_deploy_plugin.errors import ConfigError
 if TYPE_CHECKING:
     from mlflow_deploy_plugin.targets.base import DeploymentTarget
     from pipelines.analysis.arms import Missing
+    from pipelines.analysis.gates import MeanGate
     from pipelines.analysis.readings import Readings
     from pipelines.commands.doors import Doors
     from pipelines.commands.endpoints import Standing
@@ -106,6 +107,7 @@ class Sources:
                     stage=self.state.stage,
                     endpoint=self.state.endpoint,
                     split_of=splits,
+                    asked={gate.metric for gate in _means(self.plan)},
                     before=_before(self.plan),
                 )
 
@@ -124,14 +126,19 @@ class Sources:
         )
 
 
-def _before(plan: "Plan") -> timedelta | None:
-    """The longest past that the plan asks of its users."""
+def _means(plan: "Plan") -> "list[MeanGate]":
+    """What the plan asks of means of its users."""
     from pipelines.analysis.gates import MeanGate  # noqa: PLC0415
     from pipelines.promotion.strategies.ab import Ab  # noqa: PLC0415
 
     gates = [named.gate for named in plan.terms.gates]
     asked = [*gates, plan.strategy.success.gate] if isinstance(plan.strategy, Ab) else gates
-    spans = [gate.before_s for gate in asked if isinstance(gate, MeanGate) and gate.before_s is not None]
+    return [gate for gate in asked if isinstance(gate, MeanGate)]
+
+
+def _before(plan: "Plan") -> timedelta | None:
+    """The longest past that the plan asks of its users."""
+    spans = [gate.before_s for gate in _means(plan) if gate.before_s is not None]
     return timedelta(seconds=max(spans)) if spans else None
 
 

@@ -10,12 +10,12 @@ from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_co
 from pipelines.monitoring.event_labels import LabelCut, UserChoice
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
-from pipelines.monitoring.label_metric import label_metrics
+from pipelines.monitoring.label_metric import FIRST_LABEL, LABEL, label_metrics
 from pipelines.monitoring.performance import wrong_of
 from pipelines.promotion.observation import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pipelines.analysis.arms import Metric, UserMoments
     from pipelines.monitoring.event_summaries import LatencySample
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.promotion.drift.evidence import UserTally
 
 MAX_USERS = 1_000_000
-"""Users of both arms whose labels are held in memory, 100 bytes each, for the metrics of labels."""
+"""Users of both arms whose labels are held in memory, about 250 bytes each, for the metrics of labels."""
 MOST_UNKNOWN = 0.01
 """Share of the users whose exposure may be unknown before nothing is promoted."""
 
@@ -37,6 +37,8 @@ class EventObserver:
     endpoint: str
     split_of: SplitOf
     maturity: timedelta | None = field(default=None)
+    asked: "Collection[str]" = ()
+    """Metrics that somebody judges: of labels as numbers, nothing is added up for nobody."""
     before: timedelta | None = None
     """How long before the rollout the users' own labels are looked up; ``None``: nobody asks."""
     max_users: int = MAX_USERS
@@ -79,6 +81,8 @@ class EventObserver:
         self, window: Window, cut: LabelCut, arms: tuple[str, str], found: "Sequence[Period]"
     ) -> "dict[str, dict[str, Metric | UserMoments | Missing]]":
         """By arm. What users had before is what had arrived before anybody was dealt: no arm can have touched it."""
+        if not {LABEL, FIRST_LABEL} & set(self.asked):
+            return {arm: {} for arm in arms}
         choice = UserChoice(
             arms=arms,
             splits=[period.began for period in found[1:]] if found else None,  # what is before the first belongs to it

@@ -188,7 +188,9 @@ def test_too_many_users_have_no_first_labels_in_order_and_no_bounds(
     build.predictions(*({"request_id": f"r{n}", "user_id": f"u{n}"} for n in range(4)))
     build.predictions(*({"request_id": f"c{n}", "user_id": f"c{n}"} for n in range(4)), deployment="v4")
     build.labels(*({"request_id": f"{arm}{n}", "label": float(n)} for n in range(4) for arm in "rc"))
-    observer = EventObserver(log=store, stage="production", endpoint="churn", split_of={}.get, max_users=7)
+    observer = EventObserver(
+        log=store, stage="production", endpoint="churn", split_of={}.get, max_users=7, asked={LABEL}
+    )
     seen = observer.observe(stable="v3", canary="v4", since=window.begin, now=window.end)
     assert isinstance(seen.stable.metrics[LABEL], UserMoments)
     gate = MeanGate(metric=LABEL, margin=9.0, minimum_users=2, bounds=(0.0, 9.0))

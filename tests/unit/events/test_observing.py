@@ -1,6 +1,7 @@
 """The event store as a source of observations: who was exposed, when, and with what latency."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -99,6 +100,17 @@ def test_events_by_a_clock_that_is_off_are_outside_and_nothing_is_decided(
     assert errors == Missing(reason="no users have been seen yet")
 
 
+def test_labels_as_numbers_are_added_up_only_where_somebody_asks(build: Any, store: EventStore, noon: datetime) -> None:
+    users(build, 3, arm="v3", commit="first", at=noon)
+    build.predictions({"request_id": "v3first0", "user_id": "v3first0"})
+    build.labels({"request_id": "v3first0"})
+    observer = EventObserver(log=store, stage="production", endpoint="churn", split_of=SPLITS.get, asked={"revenue"})
+    for asks, names in ((observer, set()), (replace(observer, asked={"first_label"}), {"label", "first_label"})):
+        seen = asks.observe(stable="v3", canary="v4", since=noon, now=noon + timedelta(minutes=5))
+        assert isinstance(seen.stable.labels, UserCounts)
+        assert seen.stable.metrics.keys() == names
+
+
 def test_the_labels_of_each_window_are_looked_up_once(
     build: Any, store: EventStore, noon: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,8 +125,10 @@ def test_the_labels_of_each_window_are_looked_up_once(
         keep(name, query, given)
 
     monkeypatch.setattr(store.scanner, "keep", keep_told)
-    before = timedelta(days=7)
-    observer = EventObserver(log=store, stage="production", endpoint="churn", split_of=SPLITS.get, before=before)
+    before, asked = timedelta(days=7), {"label"}
+    observer = EventObserver(
+        log=store, stage="production", endpoint="churn", split_of=SPLITS.get, before=before, asked=asked
+    )
     seen = observer.observe(stable="v3", canary="v4", since=noon, now=noon + timedelta(minutes=5))
     assert isinstance(seen.stable.labels, UserCounts)
     assert laid.count("joined") == 2, "one of the rollout, one of the time before"
