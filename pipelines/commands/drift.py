@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--before-at",
         default="",
         metavar="URL",
-        help="where the version before still answers: a gateway (http://HOST:PORT), or a model's own address that ends"
-        " in /invocations or /v2/models/NAME/infer (default: its Bento is started here)",
+        help="where the version before still answers: a gateway (http://HOST:PORT), or with --endpoint a model's own"
+        " address that ends in /invocations or /v2/models/NAME/infer (default: its Bento is started here)",
     )
     parser.add_argument("--events", metavar="DIR", help="event store (default: this machine's)")
     parser.add_argument("--out", metavar="DIR", help="folder of the report (default: HOME/reports/ENDPOINT/TIME)")
@@ -77,10 +77,9 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
 
     if options.endpoint:
         return drift_job.run(options, doors)
-    names = each.rollouts(options.target, doors)
     if options.before_at:
-        version_elsewhere.check_for(options.before_at, names)
-    return each.run(names, options, doors, _one_of_many)
+        version_elsewhere.check_gateway(options.before_at)  # however many there are today
+    return each.run(each.rollouts(options.target, doors), options, doors, _one_of_many)
 
 
 def _one_of_many(options: argparse.Namespace, doors: "Doors") -> int:

@@ -53,17 +53,18 @@ def check(url: str) -> str:
     )
 
 
-def check_for(url: str, endpoints: Sequence[str]) -> None:
-    """Refuse ``url`` where it cannot answer for all of ``endpoints``: one model's address is no other endpoint's.
+def check_gateway(url: str) -> str:
+    """``url``, where any endpoint's version can be asked for by name: a model's address is no other endpoint's.
 
     Raises:
         ConfigError: it is no address, or that of one model.
     """
-    if len(endpoints) > 1 and _path(check(url)):
+    if _path(check(url)):
         raise ConfigError(
-            f"{url!r} is the address of one model, and {len(endpoints)} endpoints are looked at; name the --endpoint"
-            " that it belongs to, or give a gateway's address such as http://HOST:8080"
+            f"{url!r} is the address of one model, and all endpoints are looked at; name the --endpoint that it belongs"
+            " to, or give a gateway's address such as http://HOST:8080"
         )
+    return url
 
 
 def score(url: str, deployment: Deployment, rows: "pd.DataFrame", *, scorer: Asks) -> Sequence[Any]:

@@ -92,6 +92,12 @@ def test_what_is_no_address_is_refused_before_anything_is_read(alone: World) -> 
     assert "'old.example:8080' is no address" in alone.warned[0]
 
 
+def test_one_model_s_address_is_refused_where_no_endpoint_is_named_also_where_there_is_one_today(alone: World) -> None:
+    assert alone.run("drift", "--no-report", "--before-at", "http://old:5000/invocations") == 2
+    assert "is the address of one model, and all endpoints are looked at; name the --endpoint" in alone.warned[0]
+    assert alone.run("drift", "--no-report", "--before-at", "http://old:8080/") == 0
+
+
 def test_an_endpoint_that_never_had_another_version_only_alerts(world: World) -> None:
     world.traffic(world.people(700, age=55.0), wrong={"churn": 0.4})
     assert world.drift("--revert") == 0

@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mlflow_deploy_plugin.errors import ConfigError, ScoringError
+from mlflow_deploy_plugin.errors import ScoringError
 from mlflow_deploy_plugin.manifests.model import Deployment, ModelIdentity
 from mlflow_deploy_plugin.scoring import Address
-from pipelines.commands.version_elsewhere import ROWS_OF_A_REQUEST, check_for, score
+from pipelines.commands.version_elsewhere import ROWS_OF_A_REQUEST, score
 
 IDENTITY = ModelIdentity(bento="churn:1", uri="models:/churn/1", digest="sha256:" + "0" * 64, name="churn")
 BEFORE = Deployment(
@@ -77,10 +77,3 @@ def test_many_rows_are_asked_in_parts() -> None:
 def test_what_is_no_answer_to_every_row_is_said(url: str, answer: Any, words: str) -> None:
     with pytest.raises(ScoringError, match=words):
         score(url, BEFORE, ROWS, scorer=Server(answer))
-
-
-def test_one_model_s_address_is_refused_for_several_endpoints_and_a_gateway_is_not() -> None:
-    check_for("http://gate:8080/", ["churn", "buys"])
-    check_for("http://old:5000/invocations", ["churn"])
-    with pytest.raises(ConfigError, match="the address of one model, and 2 endpoints are looked at"):
-        check_for("http://old:5000/invocations", ["churn", "buys"])
