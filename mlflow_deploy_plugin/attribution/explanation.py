@@ -28,12 +28,11 @@ class Found(NamedTuple):
         total: Array = self.base + self.values.sum(axis=1)
         return total
 
-    def adds_up(self, answers: Array, *, tolerance: float) -> bool:
-        """Whether that is ``answers``, as closely as ``tolerance``, relative to answers above 1."""
+    def adds_up(self, answers: Array, *, within: Array) -> bool:
+        """Whether that is ``answers``, as closely as ``within``, of their shape or of one for all rows."""
         if self.values.shape[2] != answers.shape[1]:
             return False
-        gap = np.abs(self.total() - answers)
-        return bool((gap <= tolerance * np.maximum(np.abs(answers), 1.0)).all())
+        return bool((np.abs(self.total() - answers) <= within).all())
 
 
 class Explanation(NamedTuple):

@@ -97,7 +97,7 @@ def numbers(prediction: Any) -> Array:  # noqa: ANN401  a model returns anything
     (2, 1)
 
     Raises:
-        CannotExplainError: they are no numbers.
+        CannotExplainError: they are no numbers, or a row has none.
     """
     try:
         array = np.asarray(prediction, dtype=float)
@@ -105,4 +105,6 @@ def numbers(prediction: Any) -> Array:  # noqa: ANN401  a model returns anything
         raise CannotExplainError("the model does not answer numbers") from error
     if array.ndim not in {1, DIMENSIONS}:
         raise CannotExplainError(f"the model answers shape {list(array.shape)}")
+    if array.ndim == DIMENSIONS and not array.shape[1]:
+        raise CannotExplainError(f"the model answers {len(array)} rows without a number in them")
     return array if array.ndim == DIMENSIONS else array[:, np.newaxis]

@@ -23,7 +23,9 @@ Ask = Callable[[Any], Any]
 
 ROWS_OF_A_REQUEST: Final = 500
 STEADY: Final = 1e-3
-"""By how much two answers to one row may differ, relative to answers above 1: sums in float32 differ with the batch."""
+"""By how much two answers to one row may differ, relative to what answers to different rows differ by."""
+ROUNDING: Final = 1e-6
+"""The same, relative to the answers: sums in float32 differ with the batch."""
 
 
 def explain_rows(body: Mapping[str, Any], ask: Ask, *, reference: Path) -> dict[str, Any]:
@@ -64,9 +66,15 @@ def explain(rows: pd.DataFrame, reference: pd.DataFrame | None, ask: Ask) -> dic
 
     answers = answer(coded)
     method, found = _found(answer, coded, others)
-    if not found.adds_up(answers, tolerance=STEADY):
+    if not found.adds_up(answers, within=_steady(np.concatenate([answers, answer(others)]))):
         raise CannotExplainError("the model answers the same row differently each time, or not with a number")
     return Explanation.of_largest(found, found.total(), method=method, columns=names)._asdict()
+
+
+def _steady(answers: Array) -> Array:
+    """(outputs,): what two answers to one row may differ by, where these are the answers to many."""
+    within: Array = STEADY * np.ptp(answers, axis=0) + ROUNDING * np.abs(answers).max(axis=0)
+    return within
 
 
 def _found(answer: Callable[[Array], Array], rows: Array, others: Array) -> tuple[str, Found]:

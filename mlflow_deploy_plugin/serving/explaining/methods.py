@@ -51,13 +51,14 @@ def explain(subject: Subject, table: Table) -> Explanation:
 
 def _first(subject: Subject, values: Array, answers: Array) -> tuple[str, Found]:
     """The first method that knows the model and keeps the law."""
+    within = TOLERANCE * np.maximum(np.abs(answers), 1.0)
     for name, method in METHODS.items():
         try:
             found = method(subject, values)
         except Exception as error:  # noqa: BLE001  SHAP says in many ways that a model is none of a method's
             _logger.info("not by %s: %s: %s", name, type(error).__name__, error)
             continue
-        if found is not None and found.adds_up(answers, tolerance=TOLERANCE):
+        if found is not None and found.adds_up(answers, within=within):
             return name, found
     raise RequestError(Fault.INVALID, "cannot explain: no method's values add up to this model's answers")
 

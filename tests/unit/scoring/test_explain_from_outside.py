@@ -71,6 +71,25 @@ def test_base_and_attributions_sum_to_the_prediction_and_no_request_is_large(wid
     assert max(sizes) == (40 * 2**3 if width == 3 else ROWS_OF_A_REQUEST)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e6])
+def test_small_and_large_answers_in_float32_are_steady_enough(scale: float) -> None:
+    """The last bits differ with the number of rows that are asked for at once."""
+
+    def single(rows: pd.DataFrame) -> list[float]:
+        exact = scale * (1 + 1e-7 * (len(rows) % 3)) * (100 + rows["a"])
+        return [float(value) for value in exact.astype("float32")]
+
+    found = explain(BACKGROUND.iloc[:2], BACKGROUND, single)
+    assert found["attributions"][0][0] == pytest.approx(
+        scale * (BACKGROUND["a"].iloc[0] - BACKGROUND["a"].mean()), rel=0.01
+    )
+
+
+def test_a_model_that_answers_all_rows_alike_is_explained_by_nothing() -> None:
+    found = explain(BACKGROUND.iloc[:2], BACKGROUND, lambda rows: [0.1] * len(rows))
+    np.testing.assert_allclose(found["attributions"], 0, atol=1e-12)
+
+
 def test_whole_numbers_are_compared_with_fractions_as_they_are() -> None:
     found = explain(pd.DataFrame({"a": [2]}), pd.DataFrame({"a": [0.5, 1.5]}), lambda rows: rows["a"].tolist())
     assert (found["base"], found["attributions"]) == ([1.0], [[1.0]])
@@ -103,8 +122,11 @@ def test_what_cannot_be_explained_is_said(body: dict[str, Any], words: str, tmp_
         (lambda rows: ["yes"] * len(rows), "does not answer numbers"),
         (lambda rows: [[[1.0]]] * len(rows), "answers shape"),
         (lambda _: [1.0], "1 answers to 3 rows"),
+        (lambda rows: [[]] * len(rows), "rows without a number in them"),
         (lambda rows: [None] * len(rows), "not with a number"),
         (lambda rows: DRAW.normal(size=len(rows)).tolist(), "differently each time"),
+        (lambda rows: DRAW.normal(0, 1e-5, len(rows)).tolist(), "differently each time"),
+        (lambda rows: DRAW.normal(1, 1e-5, len(rows)).tolist(), "differently each time"),
     ],
 )
 def test_a_model_that_cannot_be_explained_is_said(answer: Any, words: str) -> None:
