@@ -1,6 +1,6 @@
 """Whether what a tick starts (a version that enters a stage, a baseline) fits beside what runs already."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from mlflow_deploy_plugin import manifests
@@ -13,23 +13,24 @@ from pipelines.commands.committing import Wish
 WAY_OUT = '; `promote --override "why"` goes on all the same, and the commit says why'
 
 
-def require(target: DeploymentTarget, wish: Wish, files: Files, *, now: datetime) -> None:
-    """Refuse a wish whose processes do not fit; nothing is applied where nobody knows the machine.
+def require(target: DeploymentTarget, wish: Wish, read: Callable[[], Files], *, now: datetime) -> None:
+    """Refuse a wish whose processes do not fit; nothing is read or applied where nobody knows the machine.
+
+    Args:
+        target: where they would start.
+        wish: what would be committed.
+        read: the tree that it would be applied to.
+        now: the time of the wish.
 
     Raises:
         ConfigError: they do not; the message says what is needed, what is left, and the way out.
     """
-    if target.machine() is None:
+    if (machine := target.machine()) is None:
         return
+    files = read()
     after, _ = wish.apply(files, now=now)
     old, new = (manifests.find_endpoint(tree, target.stage_name, wish.endpoint) for tree in (files, after))
-    require_between(target, old, new)
-
-
-def require_at(target: DeploymentTarget, wish: Wish, commit: str, *, now: datetime) -> None:
-    """Refuse as :func:`require` does; the tree of ``commit`` is not even read where nobody knows the machine."""
-    if target.machine() is not None:
-        require(target, wish, target.files_at(commit), now=now)
+    fitting.require_room(_started(old, new), machine, way_out=WAY_OUT)
 
 
 def require_between(target: DeploymentTarget, old: Endpoint | None, new: Endpoint | None) -> None:

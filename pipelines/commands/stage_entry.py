@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
         doors.say(f"unchanged: {proven.model.uri} is in {wish.stage} already, as {there}")
         return EXIT_DONE
     if not options.override:
-        room.require(target, wish, files, now=now)
+        room.require(target, wish, lambda: files, now=now)
     done = f"{proven.model.uri} from {wish.source} to {wish.stage}"
     doors.say(commit(target, wish, now=now, is_dry=options.dry_run, done=done).text)
     return EXIT_DONE

@@ -148,7 +148,7 @@ def apply(tick: Tick, *, is_dry: bool) -> Applied:
     if wish is None:
         return Applied(state="unchanged", commit=tick.standing.commit, text=f"unchanged: {tick.decision.reason}")
     if not (tick.takes_back or tick.state.word.override):
-        room.require_at(tick.target, wish, tick.standing.commit, now=tick.now)
+        room.require(tick.target, wish, lambda: tick.target.files_at(tick.standing.commit), now=tick.now)
     done = f"{tick.decision.kind.lower()}: {tick.decision.reason}"
     return commit(tick.target, wish, now=tick.now, is_dry=is_dry, done=done)
 

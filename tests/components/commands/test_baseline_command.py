@@ -180,7 +180,7 @@ def test_a_tree_is_not_read_for_a_machine_that_nobody_knows(world: World) -> Non
         def machine(self) -> None:
             return None
 
-    room.require_at(Elsewhere(), found.wish(), found.standing.commit, now=world.now)
+    room.require(Elsewhere(), found.wish(), lambda: pytest.fail("it was read"), now=world.now)
 
 
 def test_plan_says_what_starts_and_where_nobody_knows_what_is_left(world: World) -> None:
