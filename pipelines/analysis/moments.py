@@ -43,7 +43,7 @@ def _estimates(arm: UserMoments, theta: float, centre: float) -> dict[int, Estim
     mean, squares = arm.mean, arm.squares
     if arm.past is not None:
         mean = mean - theta * (arm.past.mean - centre)
-        left = squares - 2 * theta * arm.past.products + theta**2 * arm.past.squares
+        left = squares - theta * (2 * arm.past.products - theta * arm.past.squares)
         squares = np.maximum(left, 0.0)  # by rounding it is less where the past explains all
     return {
         int(period): Estimate(float(value), float(square) / (int(n) - 1) / int(n), int(n))

@@ -155,12 +155,12 @@ LEFT JOIN past USING (unit)
 """One row per user, of one size; over a table ``past`` of :data:`PAST` or :data:`NO_PAST`."""
 
 USER_SUMS: Final = """
-SELECT deployment, period, count(*) AS users, avg(mean) AS mean, var_pop(mean) * count(*) AS squares,
-       min(mean) AS least, max(mean) AS largest, avg(before) AS past_mean, var_pop(before) * count(*) AS past_squares,
+SELECT deployment, period, count(*) AS users, favg(mean) AS mean, var_pop(mean) * count(*) AS squares,
+       min(mean) AS least, max(mean) AS largest, favg(before) AS past_mean, var_pop(before) * count(*) AS past_squares,
        covar_pop(mean, before) * count(*) AS products, min(before) AS past_least, max(before) AS past_largest
 FROM people GROUP BY ALL ORDER BY ALL
 """
-"""Over a table ``people`` of :data:`USER_LABELS`."""
+"""Over a table ``people`` of :data:`USER_LABELS`; ``favg`` keeps what a plain sum of large numbers rounds away."""
 
 # One row per deployment, stretch of time and segment; every task's figures at once, :mod:`.accuracy` takes the fitting.
 SCORED: Final = f"""

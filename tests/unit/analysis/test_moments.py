@@ -81,6 +81,14 @@ def test_a_past_of_large_numbers_that_differ_little_is_adjusted_for() -> None:
     assert (type(ours), ours.numbers) == (type(theirs), pytest.approx(theirs.numbers, rel=1e-3, abs=1e-6))
 
 
+def test_values_that_are_huge_beside_their_past_raise_nothing() -> None:
+    rng = np.random.default_rng(9)
+    stable, canary = (metric(rng.normal(0, 1e139, 300), before=rng.normal(0, 1e-30, 300)) for _ in range(2))
+    stable, canary = (replace(arm, period=np.zeros(300, dtype=np.int64)) for arm in (stable, canary))
+    ours = compare_moments(added(stable), added(canary), GATE, alpha=0.01)
+    assert ours.reason.split(":")[-1] == compare_mean(stable, canary, GATE, alpha=0.01).reason.split(":")[-1]
+
+
 def test_a_past_that_is_alike_for_all_explains_nothing() -> None:
     stable, canary = (users(seed, 300, 300, has_past=False) for seed in (3, 4))
     alike = [metric(arm.sums, before=np.full(arm.sums.size, 0.1), period=arm.period) for arm in (stable, canary)]

@@ -136,10 +136,11 @@ def verdict(store: EventStore, window: Window, **choice: Any) -> Any:
     return compare(*arms, MeanGate(metric=LABEL, margin=0.5, minimum_users=2), alpha=0.01)
 
 
-@pytest.mark.parametrize("factor", [1.0, 1.1])
+@pytest.mark.parametrize(("factor", "begin"), [(1.0, 0.0), (1.1, 0.0), (1.0, 1.8e9)])
 def test_fees_that_are_as_they_were_leave_no_doubt_however_many_users(
-    build: Any, store: EventStore, window: Window, factor: float
+    build: Any, store: EventStore, window: Window, factor: float, begin: float
 ) -> None:
+    """A past may also be a moment, in seconds since 1970."""
     for arm, users in (("v3", 200), ("v4", 100)):
         fees = [(9.99, 19.99, 49.99)[n % 3] for n in range(users)]
         people = [{"user_id": f"{arm}{n}", "request_id": f"{arm}{n}"} for n in range(users)]
@@ -150,7 +151,10 @@ def test_fees_that_are_as_they_were_leave_no_doubt_however_many_users(
             *({"user_id": f"{arm}{n}", "request_id": f"old{arm}{n}", "time": old} for n in range(users)), deployment=arm
         )
         build.labels(
-            *({"request_id": f"old{arm}{n}", "label": fee, "time": old + minutes(1)} for n, fee in enumerate(fees))
+            *(
+                {"request_id": f"old{arm}{n}", "label": begin + fee, "time": old + minutes(1)}
+                for n, fee in enumerate(fees)
+            )
         )
     whole, added = (verdict(store, window, limit=limit) for limit in (300, 299))
     assert type(added) is type(whole) is Successful

@@ -111,6 +111,19 @@ def test_labels_as_numbers_are_added_up_only_where_somebody_asks(build: Any, sto
         assert seen.stable.metrics.keys() == names
 
 
+def test_labels_too_large_to_be_added_up_leave_the_errors_as_they_are(
+    build: Any, store: EventStore, noon: datetime
+) -> None:
+    users(build, 3, arm="v3", commit="first", at=noon)
+    requests = [f"v3first{n}" for n in range(2)]
+    build.predictions(*({"request_id": request, "user_id": "v3first0", "time": noon} for request in requests))
+    build.labels(*({"request_id": request, "label": 1e308, "time": noon} for request in requests))
+    observer = EventObserver(log=store, stage="production", endpoint="churn", split_of=SPLITS.get, asked={"label"})
+    seen = observer.observe(stable="v3", canary="v4", since=noon, now=noon + timedelta(minutes=5)).stable
+    assert isinstance(seen.errors, UserCounts)
+    assert isinstance(seen.metrics["label"], Missing)
+
+
 def test_the_labels_of_each_window_are_looked_up_once(
     build: Any, store: EventStore, noon: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
