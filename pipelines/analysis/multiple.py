@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from mlflow_deploy_plugin.errors import ConfigError
 from pipelines.analysis.checks import Floats, level, sample
@@ -33,6 +32,8 @@ def q_values(p_values: ArrayLike, *, is_dependent: bool = False) -> Floats:
     >>> q_values([0.01, 0.02, 0.03]).tolist()
     [0.03, 0.03, 0.03]
     """
+    from scipy import stats  # noqa: PLC0415  half a second, and every command splits an alpha
+
     p = _probabilities(p_values)
     return stats.false_discovery_control(p, method="by" if is_dependent else "bh") if p.size else p
 
@@ -94,6 +95,8 @@ def dunnett(control: ArrayLike, *arms: ArrayLike, seed: int = 0) -> Floats:
     >>> bool(dunnett([1.0, 2.0, 3.0, 2.0], [7.0, 8.0, 9.0, 8.0])[0] < 0.001)
     True
     """
+    from scipy import stats  # noqa: PLC0415  as above
+
     if not arms:
         raise ConfigError("no arm to compare with the control: give at least one")
     samples = [sample(arm, f"arm {number}") for number, arm in enumerate(arms, start=1)]
