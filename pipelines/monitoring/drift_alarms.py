@@ -178,8 +178,8 @@ def together(found: Sequence[Calm]) -> str:
     >>> rare = Calm(test="columns", users_per_hour=1, days=9000, looks=216_000, above=0, alarms=0)
     >>> together([rare])
     'In sum, 95 % sure of each test: at most 0.03 in 90 days at 1 users an hour. Not every test was measured.'
-    >>> together([rare, replace(rare, test="classifier", alarms=99)])[-46:]
-    'More than the promised one at 1 users an hour.'
+    >>> together([rare, replace(rare, test="classifier", alarms=99)])[-74:]
+    'The promised one, of both tests together, is not shown at 1 users an hour.'
     """
     loads = dict.fromkeys(each.users_per_hour for each in found)
     sums = {load: sum(each.bound for each in found if each.users_per_hour == load) for load in loads}
@@ -192,7 +192,7 @@ def _promise(found: Sequence[Calm], sums: Mapping[float, float]) -> str:
     if any((load, test) not in measured for load in sums for test in get_args(Test)):
         return "Not every test was measured."
     if broken := [f"{load:g}" for load, bound in sums.items() if bound > PROMISED]:
-        return f"More than the promised one at {', '.join(broken)} users an hour."
+        return f"The promised one, of both tests together, is not shown at {', '.join(broken)} users an hour."
     return "The promise of one, of both tests together, is kept at each of these loads."
 
 
