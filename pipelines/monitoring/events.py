@@ -83,7 +83,7 @@ class EventStore:
             frame = store.features(window, FeatureChoice(deployment="churn-v4", limit=5000)).frame
     """
 
-    def __init__(self, place: str | Path, *, memory_mb: int = 384, threads: int = 2) -> None:
+    def __init__(self, place: str | Path, *, memory_mb: int = 512, threads: int = 2) -> None:
         self.scanner: Final = Scanner(place, memory_mb=memory_mb, threads=threads)
         """For queries of one's own: ``scanner.steady(lambda: scanner.rows(...scanner.scan(...)...))``."""
         self._reader: Final = LabelReader(self.scanner)
