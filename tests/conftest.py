@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import settings
 
 QUIET = {
     "BENTOML_DO_NOT_TRACK": "True",
@@ -23,6 +24,12 @@ QUIET = {
 OURS = ("MODELSERVE_", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEPLOYMENTS_TARGET")
 
 os.environ.update(QUIET)  # before the first import of mlflow or bentoml, which read them once
+
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("new", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+"""Every run of a commit says the same; ``HYPOTHESIS_PROFILE=new make unit`` looks for examples that nobody has seen."""
 
 
 def pytest_configure() -> None:
