@@ -4,7 +4,7 @@ Raises :class:`~mlflow_deploy_plugin.errors.ConfigError`; says nothing about whe
 """
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Column = NDArray[Any]
+
+LARGEST: Final = 1e140
+"""Of numbers that are added up: the squares of a thousand million of them still make a number."""
 
 
 def level(alpha: float, name: str = "alpha") -> float:

@@ -8,6 +8,8 @@ are explicit, every frame is brought to them, and what cannot be compared is nam
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pipelines.analysis.checks import LARGEST
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -59,6 +61,8 @@ def kinds_of(frame: "pd.DataFrame") -> Columns:
 def aligned(frame: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
     """``frame`` with exactly the compared columns: numbers as float64, categories as text, missing as missing.
 
+    Numbers that are not finite or cannot be added up count as missing.
+
     A compared column that ``frame`` lacks comes back wholly missing; :mod:`.validity` has told of it by then.
     """
     import pandas as pd  # noqa: PLC0415  heavy
@@ -66,8 +70,9 @@ def aligned(frame: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
     whole = frame.reindex(columns=list(columns.compared))
     numbers = {name: pd.to_numeric(whole[name], errors="coerce").astype("float64") for name in columns.numbers}
     categories = {name: _as_text(whole[name]) for name in columns.categories}
-    finite = pd.DataFrame(numbers, index=whole.index).replace([float("inf"), float("-inf")], float("nan"))
-    return pd.concat([finite, pd.DataFrame(categories, index=whole.index)], axis=1)
+    whole_numbers = pd.DataFrame(numbers, index=whole.index)
+    adding_up = whole_numbers.where(whole_numbers.abs() <= LARGEST)
+    return pd.concat([adding_up, pd.DataFrame(categories, index=whole.index)], axis=1)
 
 
 def _kind(series: "pd.Series[Any]") -> tuple[Kind | None, str]:

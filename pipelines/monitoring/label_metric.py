@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pipelines.analysis.arms import Metric, Missing, PastMoments, UserMoments, metric
+from pipelines.analysis.checks import LARGEST
 from pipelines.monitoring.event_summaries import UserLabels
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 LABEL: Final = "label"
 FIRST_LABEL: Final = "first_label"
-LARGEST: Final = 1e140
-"""Of a user's numbers: the squares of a thousand million users' still add up to a number."""
 
 
 def label_metrics(labels: UserLabels, arm: str) -> dict[str, Metric | UserMoments | Missing]:

@@ -24,6 +24,8 @@ ASKED_AGAIN_P: Final = 0.01
 DEALS: Final = 5
 """Times that they are dealt then, in all."""
 
+LARGEST_OF_TREES: Final = 3e38
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Separation:
@@ -81,9 +83,12 @@ def _sampled(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _encoded(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Categories as codes in the order of their text; the trees need no more, and NaN stays NaN."""
-    texts = [name for name in frame.columns if frame[name].dtype != "float64"]
-    return frame.assign(**{name: _codes(frame[name]) for name in texts})
+    """Categories as codes in the order of their text; the trees need no more, and NaN stays NaN.
+
+    They keep numbers in 32 bits: larger ones become the largest of those.
+    """
+    codes = {name: _codes(frame[name]) for name in frame.columns if frame[name].dtype != "float64"}
+    return frame.assign(**codes).clip(-LARGEST_OF_TREES, LARGEST_OF_TREES)
 
 
 def _codes(texts: "pd.Series[Any]") -> "pd.Series[float]":

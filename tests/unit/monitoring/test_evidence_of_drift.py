@@ -11,6 +11,7 @@ from mlflow_deploy_plugin.errors import UserError
 from pipelines.monitoring import reference, validity
 from pipelines.monitoring.columns import aligned, kinds_of
 from pipelines.monitoring.exposure import Seen, periods, tally
+from pipelines.monitoring.multivariate import separation
 from pipelines.monitoring.univariate import shifts
 from pipelines.promotion.drift.policy import DriftPolicy
 
@@ -57,6 +58,19 @@ def test_times_free_text_lists_and_empty_columns_are_named_and_left_out() -> Non
 def test_infinite_numbers_count_as_missing() -> None:
     columns = kinds_of(pd.DataFrame({"x": [0.5, 1.5]}))
     assert aligned(pd.DataFrame({"x": [float("inf"), 1.0]}), columns)["x"].isna().tolist() == [True, False]
+
+
+def test_numbers_too_large_to_be_added_up_count_as_missing_too() -> None:
+    columns = kinds_of(pd.DataFrame({"x": [0.5, 1.5]}))
+    found = aligned(pd.DataFrame({"x": [1e308, -1e308, 1e139]}), columns)["x"]
+    assert found.isna().tolist() == [True, True, False]
+
+
+def test_a_number_beyond_32_bits_is_one_that_the_classifier_can_look_at() -> None:
+    ours, theirs = (pd.DataFrame({"x": DRAW.normal(size=200), "y": DRAW.normal(size=200)}) for _ in range(2))
+    assert separation(ours.assign(x=ours["x"] + 1e100), theirs).auc > 0.9
+    ours.loc[0, "x"] = -1e100
+    assert separation(ours, theirs).auc < 0.6
 
 
 def test_a_column_that_one_arm_lacks_is_told_and_blocks_the_inputs() -> None:
