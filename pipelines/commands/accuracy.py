@@ -59,6 +59,8 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
 
 
 def _as_text(options: argparse.Namespace, found: "Findings") -> list[str]:
+    from pipelines.analysis.checks import LARGEST  # noqa: PLC0415
+
     if not found.rows:
         return [f"no prediction of endpoint {options.endpoint!r} is in the window"]
     labels, odd = found.labels, found.labels.odd
@@ -67,6 +69,8 @@ def _as_text(options: argparse.Namespace, found: "Findings") -> list[str]:
     lines = [f"{options.endpoint} ({options.stage}), scored as {found.task}: {newest}; {counts}"]
     if labels.unreadable:
         lines.append(f"{len(labels.unreadable)} files cannot be read, the first is {labels.unreadable[0]}")
+    if left := _unmeasured(found):
+        lines.append(f"{left} labelled rows have no error: a prediction or label is not finite or beyond {LARGEST:g}")
     lines += _table(
         [_head(found.task, has_segment=bool(options.segment)), *(_cells(row, found.task) for row in found.rows)]
     )
@@ -75,6 +79,11 @@ def _as_text(options: argparse.Namespace, found: "Findings") -> list[str]:
         since = f"{each.deployment} since {_moment(each.began)}{where}"
         lines.append(f"calibration of {since}: error {each.error:.3f} over {each.labelled} labels")
     return lines
+
+
+def _unmeasured(found: "Findings") -> int:
+    """Labelled rows of numbers whose error cannot be added up."""
+    return 0 if found.task == "classes" else sum(row.labelled - row.measured for row in found.rows)
 
 
 def _head(task: "Task", *, has_segment: bool) -> list[str]:

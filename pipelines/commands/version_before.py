@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mlflow_deploy_plugin.errors import AgentError, ModelserveError, NotFoundError
 from mlflow_deploy_plugin.manifests.model import Deployment
+from pipelines.analysis.checks import LARGEST
 from pipelines.commands import endpoints
 from pipelines.commands.endpoints import Standing
-from pipelines.monitoring import before
+from pipelines.monitoring import before, validity
 from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import Window
 from pipelines.promotion.drift.evidence import Shadow
@@ -65,7 +66,22 @@ def found(
         way = "" if at else "; where it still answers elsewhere, give --before-at URL"
         doors.warn(f"{before_it.name}, the version before, could not be asked: {error}{way}; this look can only alert")
         return None
-    return before.compared(rows, answers, deployment=before_it.name, model_digest=before_it.model.digest)
+    both = before.compared(rows, answers, deployment=before_it.name, model_digest=before_it.model.digest)
+    return both if not (lost := len(rows) - both.users) else _without(lost, both, doors)
+
+
+def _without(lost: int, both: Shadow, doors: "Doors") -> Shadow | None:
+    """``both`` versions without the users that cannot be compared; ``None`` where those are too many."""
+    users = lost + both.users
+    told = (
+        f"{lost} of {users} users are left out beside {both.deployment}: an answer or a label is of another kind, not"
+        f" finite or beyond {LARGEST:g}"
+    )
+    if both.differences is not None and validity.are_too_many(lost, users):
+        doors.warn(f"{told}; the others do not stand for them: this look can only alert")
+        return None
+    doors.warn(told)
+    return both
 
 
 def _before(standing: Standing) -> Deployment | None:

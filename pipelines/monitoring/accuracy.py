@@ -36,6 +36,8 @@ class Accuracy:
     mature: int
     labelled: int
     correct: int | None = None
+    measured: int = 0
+    """Labelled rows whose error can be added up; the errors below are theirs."""
     absolute_error: float | None = None
     root_mean_square: float | None = None
     """For probabilities its square is the Brier score."""
@@ -151,6 +153,7 @@ def _accuracy(row: Scored, task: Task) -> Accuracy:
         mature=row.mature,
         labelled=row.labelled,
         correct=row.labelled - wrong if task != "numbers" else None,
+        measured=row.measured if has_errors else 0,
         absolute_error=row.absolute if has_errors else None,
         root_mean_square=row.root_mean_square if has_errors else None,
         bias=row.bias if has_errors else None,

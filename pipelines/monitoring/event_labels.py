@@ -280,7 +280,7 @@ class LabelReader:
 
 
 _UNSCORED: Final[Mapping[str, Any]] = {
-    "labelled": 0, "wrong": 0, "wrong_half": 0, "absolute": None, "root_mean_square": None, "bias": None,
+    "labelled": 0, "wrong": 0, "wrong_half": 0, "measured": 0, "absolute": None, "root_mean_square": None, "bias": None,
 }  # fmt: skip
 
 

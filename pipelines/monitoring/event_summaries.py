@@ -176,7 +176,9 @@ class Outcomes:
     wrong: int
     """Those of them whose prediction differs from the label."""
     measured: int
-    """Users whose prediction and label are numbers; what follows is over these."""
+    """Users whose prediction and label are numbers that can be added up; total and squares are over these."""
+    unmeasured: int
+    """Users with numbers of which one cannot be: not finite, or beyond :data:`~pipelines.analysis.checks.LARGEST`."""
     total: float
     """Sum of absolute errors."""
     squares: float
@@ -203,6 +205,8 @@ class Scored:
     """Prediction and label differ."""
     wrong_half: int
     """They lie on two sides of one half."""
+    measured: int
+    """Rows whose prediction and label are numbers that can be added up; what follows is over these."""
     absolute: float | None
     root_mean_square: float | None
     bias: float | None

@@ -73,17 +73,17 @@ def _by_hour(store: "EventStore", window: Window) -> tuple[Task, Sequence[Accura
 
 
 def _figures(rows: Sequence[Accuracy], task: Task, now: datetime) -> "dict[str, list[Sample]]":
-    """The mean over the labelled rows of each window, by deployment."""
+    """The mean over the rows of each window that are labelled, or whose error is a number, by deployment."""
     family = "model_absolute_error" if task == "numbers" else "model_accuracy"
     found: list[Sample] = []
     for name, span in WINDOWS.items():
         sums: dict[str, tuple[float, int]] = {}
         for row in rows:
-            value = row.absolute_error if task == "numbers" else row.accuracy
+            value, count = (row.absolute_error, row.measured) if task == "numbers" else (row.accuracy, row.labelled)
             if value is not None and row.began > now - span - HOUR:
-                total, labelled = sums.get(row.deployment, (0.0, 0))
-                sums[row.deployment] = (total + value * row.labelled, labelled + row.labelled)
-        found += [((who, name), total / labelled) for who, (total, labelled) in sums.items()]
+                total, counted = sums.get(row.deployment, (0.0, 0))
+                sums[row.deployment] = (total + value * count, counted + count)
+        found += [((who, name), total / counted) for who, (total, counted) in sums.items()]
     return {family: found}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.monitoring import performance, univariate, validity
 from pipelines.monitoring.columns import Columns, aligned, kinds_of
 from pipelines.monitoring.event_labels import LabelCut
-from pipelines.monitoring.event_summaries import ArmLabels, Window
+from pipelines.monitoring.event_summaries import ArmLabels, Outcomes, Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
 from pipelines.monitoring.multivariate import separation
 from pipelines.monitoring.reference import ReferenceSample
@@ -77,7 +77,10 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     unreadable = tuple(dict.fromkeys(chain.from_iterable(files for _, files in read)))
     found, lost = _periods(log, question)
     spans = log.coverage(question.faults, question.cut, [period.began for period in found])
-    arms = _arms(log, question, found, samples, spans)
+    outcomes = log.outcomes(
+        question.faults, question.cut, arms=question.arms, splits=[period.began for period in found]
+    )
+    arms = _arms(question, outcomes, found, samples, spans)
     columns, checks = _columns(samples, reference, endpoint=question.inputs.endpoint)
     frames = {sample.arm: aligned(sample.features, columns) for sample in samples}
     baseline = aligned(reference.frame, columns) if reference else None
@@ -86,6 +89,7 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
         *_traffic_checks(question, lost, unreadable),
         *_size_checks(samples, policy),
         *validity.coverage_checks(spans[1:], stable=question.arms[0], canaries=question.arms[1:]),
+        *(validity.unmeasured_checks(outcomes) if performance.by_number(outcomes) else ()),
         *validity.oddity_checks(
             log.oddities(question.faults, question.cut),
             late=sum(each.late for span in spans for each in span.values()),
@@ -143,15 +147,15 @@ def _periods(log: EventLog, question: Question) -> tuple[tuple[Period, ...], int
 
 
 def _arms(
-    log: EventLog,
     question: Question,
+    outcomes: Sequence[Outcomes],
     found: Sequence[Period],
     samples: Sequence[Sample],
     spans: Sequence[Mapping[str, ArmLabels]],
 ) -> tuple[Arm, ...]:
     labels = {arm: [span[arm] for span in spans if arm in span] for arm in question.arms}
     scored = performance.performances(
-        log.outcomes(question.faults, question.cut, arms=question.arms, splits=[period.began for period in found]),
+        outcomes,
         arms=question.arms,
         found=found,
         coverage={arm: _share(known) for arm, known in labels.items()},

@@ -7,6 +7,7 @@ Among 10⁸ rows the chance that two share one of 2⁶⁴ hashes is 0.03 %.
 
 from typing import Final
 
+from pipelines.analysis.checks import LARGEST
 from pipelines.monitoring.event_queries import UNIT, place_of
 
 KEY: Final = "hash(request_id, row)"
@@ -22,6 +23,15 @@ _IS_WRONG: Final = """CASE WHEN prediction IS NOT NULL AND label IS NOT NULL THE
 
 def _meaning(text: str) -> str:
     return f"CASE WHEN {text} IS NOT NULL THEN hash({text}) END"
+
+
+def _adds_up(*numbers: str) -> str:
+    """Whether all are numbers whose squares can be added up: to DuckDB a NaN is greater than every number."""
+    return "(" + " AND ".join(f"abs({number}) <= {LARGEST!r}" for number in numbers) + ")"
+
+
+def _is_fraction(number: str) -> str:
+    return f"({number} % 1 <> 0 AND {_adds_up(number)})"
 
 
 def _mature(time: str) -> str:
@@ -112,15 +122,18 @@ FROM (
 # Of each user the first labelled prediction of any arm, so that outcomes are independent and final.
 OUTCOMES: Final = f"""
 SELECT name.deployment AS deployment, {{period}} AS period, count(is_wrong) AS users,
-       count(*) FILTER (is_wrong) AS wrong, count(said - truth) AS measured,
-       coalesce(sum(abs(said - truth)), 0) AS total, coalesce(sum((said - truth) * (said - truth)), 0) AS squares,
+       count(*) FILTER (is_wrong) AS wrong,
+       count(*) FILTER (adds_up) AS measured, count(*) FILTER (NOT adds_up) AS unmeasured,
+       coalesce(sum(abs(said - truth)) FILTER (adds_up), 0) AS total,
+       coalesce(sum((said - truth) * (said - truth)) FILTER (adds_up), 0) AS squares,
        coalesce(bool_or(has_fraction), false) AS has_fractions,
        greatest(approx_count_distinct(said), approx_count_distinct(truth)) AS kinds
 FROM (
     SELECT unit, arg_min(hash(deployment), {place_of("key")}) AS arm, min(joined.time) AS time,
            arg_min_null(prediction, {place_of("key")}) AS said, arg_min_null(label, {place_of("key")}) AS truth,
+           arg_min_null({_adds_up("prediction", "label")}, {place_of("key")}) AS adds_up,
            arg_min_null({_IS_WRONG}, {place_of("key")}) AS is_wrong,
-           bool_or(prediction % 1 <> 0 OR label % 1 <> 0) AS has_fraction
+           bool_or({_is_fraction("prediction")} OR {_is_fraction("label")}) AS has_fraction
     FROM joined WHERE is_mature AND is_in_time AND list_contains($arms, deployment) GROUP BY unit
 ) AS person
 JOIN (SELECT unnest($arms) AS deployment) AS name ON hash(name.deployment) = person.arm
@@ -166,19 +179,20 @@ FROM people GROUP BY ALL ORDER BY ALL
 SCORED: Final = f"""
 SELECT hash(deployment) AS arm, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS labelled,
        count(*) FILTER ({WRONG}) AS wrong,
-       count(*) FILTER ((prediction >= 0.5) IS DISTINCT FROM (label >= 0.5)) AS wrong_half,
-       avg(abs(prediction - label)) AS absolute,
-       sqrt(avg((prediction - label) * (prediction - label))) AS root_mean_square, avg(prediction - label) AS bias
-FROM joined WHERE is_mature AND is_in_time GROUP BY ALL
+       count(*) FILTER ((prediction >= 0.5) IS DISTINCT FROM (label >= 0.5) OR isnan(prediction)) AS wrong_half,
+       count(*) FILTER (adds_up) AS measured, avg(abs(prediction - label)) FILTER (adds_up) AS absolute,
+       sqrt(avg((prediction - label) * (prediction - label)) FILTER (adds_up)) AS root_mean_square,
+       avg(prediction - label) FILTER (adds_up) AS bias
+FROM (SELECT *, {_adds_up("prediction", "label")} AS adds_up FROM joined WHERE is_mature AND is_in_time) GROUP BY ALL
 """  # noqa: S608
 
-BINS: Final = """
+BINS: Final = f"""
 SELECT deployment, floor(epoch(time) / $every) * $every AS began, segment,
        least(floor(prediction * $bins), $bins - 1) AS bin, count(*) AS labelled,
        avg(prediction) AS predicted, avg(label) AS observed
-FROM joined WHERE is_mature AND is_in_time AND prediction BETWEEN 0 AND 1
+FROM joined WHERE is_mature AND is_in_time AND prediction BETWEEN 0 AND 1 AND {_adds_up("label")}
 GROUP BY ALL ORDER BY deployment, began, segment, bin
-"""
+"""  # noqa: S608
 
 # Of each user the first labelled row, oldest users first: a sequence that only grows, as tests at every look ask.
 LABELLED_INPUTS: Final = f"""
@@ -198,14 +212,14 @@ SELECT prediction, prediction_text, told.label AS label, told.label_text AS labe
 FROM chosen JOIN told USING (key) JOIN logged USING (key) ORDER BY chosen.time, chosen.unit
 """  # noqa: S608
 
-KINDS: Final = """
+KINDS: Final = f"""
 SELECT count(*) AS labelled, count(*) FILTER (prediction IS NULL OR label IS NULL) AS texts,
-       count(*) FILTER (prediction % 1 <> 0 OR label % 1 <> 0) AS fractions,
-       count(*) FILTER (label NOT IN (0, 1)) AS labels_beyond_two,
-       count(*) FILTER (prediction NOT BETWEEN 0 AND 1) AS predictions_beyond_unit,
+       count(*) FILTER ({_is_fraction("prediction")} OR {_is_fraction("label")}) AS fractions,
+       count(*) FILTER (label NOT IN (0, 1) AND {_adds_up("label")}) AS labels_beyond_two,
+       count(*) FILTER (prediction NOT BETWEEN 0 AND 1 AND {_adds_up("prediction")}) AS predictions_beyond_unit,
        approx_count_distinct(label) AS labels, approx_count_distinct(prediction) AS predictions
 FROM joined WHERE is_mature AND is_in_time
-"""
+"""  # noqa: S608
 
 QUARTILES: Final = """
 SELECT quantile_cont(feature, [0.25, 0.5, 0.75]) AS edges, approx_count_distinct(feature) AS kinds

@@ -8,6 +8,7 @@ or text are classes; anything else is a number with an absolute error.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
+from pipelines.analysis.checks import LARGEST
 from pipelines.monitoring.event_summaries import Outcomes
 from pipelines.monitoring.exposure import Period
 from pipelines.promotion.drift.evidence import Performance, UserSums, UserTally
@@ -31,7 +32,7 @@ def task_of(labelled: "pd.DataFrame") -> Task:
     'regression'
     """
     for name in ("prediction", "label"):
-        values = labelled[name].dropna()
+        values = labelled[name][labelled[name].abs() <= LARGEST]
         if len(values) and ((values % 1 != 0).any() or values.nunique() > MOST_CLASSES):
             return "regression"
     return "classification"
@@ -49,13 +50,18 @@ def performances(
         found: periods of constant split; empty: the split is not known, and independence is assumed.
         coverage: share of each arm's predictions that have a label.
     """
-    are_numbers = any(row.has_fractions or row.kinds > MOST_CLASSES for row in outcomes)
+    are_numbers = by_number(outcomes)
     wrong = {arm: None if are_numbers else wrong_of(outcomes, arm, found) for arm in arms}
     error = {arm: _sums(outcomes, arm) if are_numbers else None for arm in arms}
     every = {
         arm: Performance(wrong=wrong[arm], error=error[arm], coverage=round(coverage.get(arm, 0.0), 6)) for arm in arms
     }
     return {arm: each for arm, each in every.items() if each.users}
+
+
+def by_number(outcomes: Sequence[Outcomes]) -> bool:
+    """Whether these labels are numbers with an error, and no classes."""
+    return any(row.has_fractions or row.kinds > MOST_CLASSES for row in outcomes)
 
 
 def wrong_of(outcomes: Sequence[Outcomes], arm: str, found: Sequence[Period]) -> UserTally:
@@ -79,10 +85,14 @@ def _sums(outcomes: Sequence[Outcomes], arm: str) -> UserSums:
 
 
 def scores(rows: "pd.DataFrame", task: Task) -> "pd.Series[float]":
-    """1 for a wrong class and 0 for a right one, or the absolute error; missing where the two cannot be compared."""
+    """1 for a wrong class and 0 for a right one, or the absolute error; missing where the two cannot be compared.
+
+    Nor can numbers that cannot be added up: those beyond :data:`~pipelines.analysis.checks.LARGEST`.
+    """
     numbers = rows["prediction"].notna() & rows["label"].notna()
     if task == "regression":
-        return (rows["prediction"] - rows["label"]).abs().where(numbers)
+        adds_up = (rows["prediction"].abs() <= LARGEST) & (rows["label"].abs() <= LARGEST)
+        return (rows["prediction"].where(adds_up) - rows["label"].where(adds_up)).abs()
     texts = ~numbers & rows["prediction_text"].notna() & rows["label_text"].notna()
     wrong = (rows["prediction"] != rows["label"]).where(numbers, rows["prediction_text"] != rows["label_text"])
     return wrong.astype("float64").where(numbers | texts)

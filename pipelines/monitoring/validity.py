@@ -8,9 +8,10 @@ sample are what drift is.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pipelines.analysis.checks import LARGEST
 from pipelines.analysis.strata import Stratum, standardized
 from pipelines.monitoring.columns import Columns
-from pipelines.monitoring.event_summaries import ArmLabels, Oddities
+from pipelines.monitoring.event_summaries import ArmLabels, Oddities, Outcomes
 from pipelines.promotion.drift.evidence import Check, Scope
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ COVERAGE_GAP: Final = 0.1
 """Difference between two arms' shares of labelled users that is a fault."""
 COVERAGE_P: Final = 0.001
 """Largest probability of such a difference by chance."""
+UNMEASURED: Final = 0.01
+"""Share of an arm's labelled users whose error cannot be added up, beyond which the others do not stand for them."""
 NAMED: Final = 5
 """Columns that one check names."""
 
@@ -138,6 +141,31 @@ def oddity_checks(labels: Oddities, *, late: int, endpoint: str) -> Iterator[Che
     }
     if told := [f"{number} {what}" for what, number in counted.items() if number]:
         yield Check(name="labels", subject=endpoint, is_ok=False, detail=f"of the labels, {', '.join(told)}")
+
+
+def unmeasured_checks(outcomes: Sequence[Outcomes]) -> Iterator[Check]:
+    """Arms with users whose prediction or label is no number to add up; leaving out many would flatter the arm."""
+    for arm in dict.fromkeys(row.deployment for row in outcomes):
+        mine = [row for row in outcomes if row.deployment == arm]
+        lost, users = sum(row.unmeasured for row in mine), sum(row.unmeasured + row.measured for row in mine)
+        if not lost:
+            continue
+        are_many = are_too_many(lost, users)
+        more = ", too many for the others to stand for them: correct those labels or that model" if are_many else ""
+        detail = (
+            f"the prediction or the label of {lost} of {users} users of {arm} is not finite or beyond {LARGEST:g};"
+            f" their errors are left out{more}"
+        )
+        yield Check(name="labels", subject=arm, is_ok=False, scope="labels" if are_many else "none", detail=detail)
+
+
+def are_too_many(lost: int, users: int) -> bool:
+    """Whether so many of all users were left out that the others do not stand for them.
+
+    >>> are_too_many(1, 100), are_too_many(2, 100)
+    (False, True)
+    """
+    return lost > UNMEASURED * users
 
 
 def _wrong_type(frame: "pd.DataFrame", *, arm: str, name: str) -> Check:

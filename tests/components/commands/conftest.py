@@ -83,6 +83,8 @@ class World:
     machine: Machine | None = None
     unlabelled: tuple[str, ...] = ()
     """Arms whose labels never come."""
+    endless: int = 0
+    """Users, the first ones, whose label is a number too large to be added up."""
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(7)
@@ -165,7 +167,8 @@ class World:
                 copies = rows["predictions"].setdefault(route.mirror.deployment, [])
                 copies.append(common | predicted | other | features)
             if wrong is not None and arm not in self.unlabelled:
-                label = {"request_id": f"{user}-r", "row": 0, "time": time + timedelta(seconds=1), "label": truth}
+                true = 1e308 if index < self.endless else truth
+                label = {"request_id": f"{user}-r", "row": 0, "time": time + timedelta(seconds=1), "label": true}
                 rows["labels"][""].append(label | {"label_text": None})
         for table, by_arm in rows.items():
             for arm, found in by_arm.items():

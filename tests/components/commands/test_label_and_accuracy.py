@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,29 @@ def test_labels_that_come_for_one_arm_only_stop_the_comparison_and_are_told(worl
     assert "verdict: healthy" in world.text
     assert "labels have arrived for 100% of churn-v2's users and for 0% of churn's" in world.text
     assert world.weights == {"churn": 600, "churn-v2": 400}
+
+
+def test_labels_too_large_to_be_added_up_are_told_and_leave_the_others_comparable(world: World) -> None:
+    world.join(weight=400)
+    world.probability, world.endless = 0.8, 2
+    world.traffic(world.people(900), wrong={"churn": 0.0, "churn-v2": 0.0})
+    assert world.drift() == 0
+    assert "verdict: healthy" in world.text
+    assert re.search(r"absolute error 0\.\d+ against 0\.\d+ per user", world.text)
+    (record,) = (world.root / "out").rglob("decision.json")
+    told = [check["detail"] for check in json.loads(record.read_text())["evidence"]["checks"]]
+    assert "users of churn is not finite or beyond 1e+140; their errors are left out" in " ".join(told)
+    world.run("accuracy", "--endpoint", "churn")
+    assert "2 labelled rows have no error: a prediction or label is not finite or beyond 1e+140" in world.text
+
+
+def test_many_labels_too_large_to_be_added_up_stop_the_comparison_and_are_told(world: World) -> None:
+    world.join(weight=400)
+    world.probability, world.endless = 0.8, 30
+    world.traffic(world.people(900), wrong={"churn": 0.0, "churn-v2": 0.0})
+    assert world.drift() == 0
+    assert "their errors are left out, too many for the others to stand for them" in world.text
+    assert "absolute error" not in world.text
 
 
 def test_probabilities_come_with_their_calibration(world: World) -> None:

@@ -53,6 +53,23 @@ def test_nobody_is_started_while_inputs_are_familiar_unless_asked_to(alone: Worl
     assert "churn-v2 at fault: revert" in alone.text
 
 
+def test_users_whose_label_is_too_large_to_be_added_up_are_left_out_and_told(alone: World) -> None:
+    alone.probability, alone.endless = 0.8, 2
+    alone.traffic(alone.people(700), wrong={"churn-v2": 0.0})
+    alone.drift("--reference", alone.reference, "--before", "always")
+    (told,) = alone.warned
+    assert told.startswith("2 of 700 users are left out beside churn: an answer or a label is of another kind, not")
+    assert "on the same logged inputs: absolute error +" in alone.text
+
+
+def test_many_such_users_leave_an_alert(alone: World) -> None:
+    alone.probability, alone.endless = 0.8, 30
+    alone.traffic(alone.people(700, age=55.0), wrong={"churn-v2": 0.0})
+    assert alone.drift("--reference", alone.reference) == 0
+    assert "alert only" in alone.text
+    assert alone.warned[0].endswith("beyond 1e+140; the others do not stand for them: this look can only alert")
+
+
 def test_never_means_alert_only(alone: World) -> None:
     alone.traffic(alone.people(700, age=55.0), wrong={"churn-v2": 0.4})
     assert alone.drift("--revert", "--reference", alone.reference, "--before", "never") == 0

@@ -1,5 +1,6 @@
 """Labels as figures over time: late, twice, never, for one arm only, text, numbers and probabilities."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipelines.monitoring import accuracy, event_labels, validity
 from pipelines.monitoring.event_labels import LabelCut, ScoreChoice
 from pipelines.monitoring.event_summaries import ArmLabels, Oddities, Window
 from pipelines.monitoring.events import EventStore
+from pipelines.monitoring.exposing import Whose, of_labels
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 EVENING = LabelCut(as_of=NOON + timedelta(hours=6))
@@ -54,6 +56,49 @@ def test_numbers_are_scored_by_their_error(build: Any, store: EventStore, window
     build.labels({"request_id": "1", "label": 2.0}, {"request_id": "2", "label": 5.5})
     (row,) = rows_of(store, window)
     assert (row.absolute_error, row.bias, row.accuracy) == (1.0, -0.5, None)
+
+
+@pytest.mark.parametrize("odd", [1e308, -1e200, math.nan, math.inf])
+def test_errors_that_cannot_be_added_up_are_left_out_and_counted(
+    build: Any, store: EventStore, window: Window, odd: float
+) -> None:
+    build.predictions({"request_id": "1", "prediction": 2.5}, *({"request_id": n, "prediction": odd} for n in "2"))
+    build.predictions({"request_id": "3"}, {"request_id": "4", "prediction": odd}, deployment="v4")
+    build.labels({"request_id": "1", "label": 2.0}, {"request_id": "2"}, {"request_id": "3", "label": odd})
+    row, other = rows_of(store, window)
+    assert (row.labelled, row.measured) == (2, 1)
+    assert (row.absolute_error, row.root_mean_square, row.bias) == (0.5, 0.5, 0.5)
+    assert (other.labelled, other.measured, other.absolute_error) == (1, 0, None)
+
+
+def test_the_exposed_error_is_the_mean_over_the_rows_that_have_one(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    at = {"1": (2.5, NOON), "2": (1e308, NOON), "3": (6.0, NOON + timedelta(hours=2))}
+    build.predictions(*({"request_id": n, "prediction": said, "time": time} for n, (said, time) in at.items()))
+    build.labels(*({"request_id": n, "label": 2.0} for n in at))
+    whose = Whose(stage=window.stage, endpoint=window.endpoint)
+    found = of_labels(store, whose, now=NOON + timedelta(hours=3)).samples
+    assert list(found["model_absolute_error"]) == [(("v3", "1d"), 2.25), (("v3", "7d"), 2.25)]
+
+
+@pytest.mark.parametrize("odd", [1e308, math.nan])
+def test_a_label_or_prediction_beyond_all_numbers_makes_no_numbers_of_probabilities(
+    build: Any, store: EventStore, window: Window, odd: float
+) -> None:
+    build.predictions(*({"request_id": str(n), "prediction": 0.8} for n in range(10)))
+    build.predictions({"request_id": "10", "prediction": odd}, deployment="v4")
+    build.labels(*({"request_id": str(n), "label": 1.0 if n else odd} for n in range(11)))
+    assert accuracy.task_of(store.kinds(window, EVENING)) == "probabilities"
+    (curve,) = accuracy.calibrations(store.bins(window, EVENING, HALF_HOURS))
+    assert curve.curve == ((pytest.approx(0.8), 1.0, 9),)
+
+
+def test_a_probability_that_is_no_number_is_wrong(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions({"request_id": "1", "prediction": 0.8}, {"request_id": "2", "prediction": math.nan})
+    build.labels({"request_id": "1"}, {"request_id": "2"})
+    (row,) = rows_of(store, window)
+    assert row.accuracy == 0.5
 
 
 def test_text_is_right_or_wrong(build: Any, store: EventStore, window: Window) -> None:

@@ -1,17 +1,19 @@
 """Who was wrong: every user once, by the first of their predictions that has a label."""
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from pipelines.monitoring import performance
+from pipelines.monitoring import before, performance, validity
 from pipelines.monitoring.event_labels import LabelCut
-from pipelines.monitoring.event_summaries import Window
+from pipelines.monitoring.event_summaries import Outcomes, Window
 from pipelines.monitoring.events import EventStore, FeatureChoice
 from pipelines.monitoring.exposure import Period
-from pipelines.promotion.drift.evidence import Performance
+from pipelines.promotion.drift.evidence import Performance, UserSums
 
 HOUR = timedelta(hours=1)
 ARMS = ("v3", "v4")
@@ -91,6 +93,58 @@ def test_whole_numbers_of_many_kinds_are_counts_and_no_classes(build: Any, store
     error = performances(store, window)["v4"].error
     assert error is not None
     assert (error.users, error.mean) == (200, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("says", "truth"), [(1e308, 1.5), (1.5, 1e308), (1e200, -1e200), (math.nan, 1.5), (1.5, -math.inf)]
+)
+def test_an_error_that_cannot_be_added_up_is_left_out_and_counted(
+    build: Any, store: EventStore, window: Window, says: float, truth: float
+) -> None:
+    told(build, 1, user_id="ada", says=1.5, truth=1.0)
+    told(build, 2, user_id="bob", says=says, truth=truth)
+    told(build, 3, user_id="cy", says=says, truth=truth, arm="v3")
+    error = performances(store, window)["v4"].error
+    assert error is not None
+    assert (error.users, error.total, error.squares) == (1, 0.5, 0.25)
+    outcomes = store.outcomes(window, LabelCut(as_of=window.end), arms=ARMS, splits=[])
+    assert [(row.deployment, row.measured, row.unmeasured) for row in outcomes] == [("v3", 0, 1), ("v4", 1, 1)]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_a_prediction_that_is_not_finite_is_a_wrong_class_and_makes_no_numbers_of_the_others(
+    build: Any, store: EventStore, window: Window, odd: float
+) -> None:
+    told(build, 1, user_id="ada", says=1.0, truth=1.0)
+    told(build, 2, user_id="bob", says=odd, truth=1.0)
+    wrong = performances(store, window)["v4"].wrong
+    assert wrong is not None
+    assert (wrong.exposed, wrong.events) == ((2,), (1,))
+
+
+def test_users_left_out_are_told_and_where_they_are_many_nothing_is_compared_by_labels() -> None:
+    few, many = (outcome("v3", measured=990, unmeasured=10), outcome("v4", measured=60, unmeasured=40))
+    one, other = validity.unmeasured_checks([few, many, outcome("v5", measured=9, unmeasured=0)])
+    assert (one.subject, one.scope, one.is_ok) == ("v3", "none", False)
+    assert one.detail.endswith("10 of 1000 users of v3 is not finite or beyond 1e+140; their errors are left out")
+    assert (other.subject, other.scope, other.is_ok) == ("v4", "labels", False)
+    assert "40 of 100 users of v4" in other.detail
+
+
+def outcome(arm: str, *, measured: int, unmeasured: int) -> Outcomes:
+    return Outcomes(
+        deployment=arm, period=0, users=measured, wrong=0, measured=measured, unmeasured=unmeasured, total=0.0,
+        squares=0.0, has_fractions=True, kinds=9,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", [1e308, -1e200, math.nan, math.inf])
+def test_the_version_before_is_compared_by_the_errors_that_can_be_added_up(odd: float) -> None:
+    rows = pd.DataFrame({"prediction": [1.5, odd, 2.0, 3.0], "label": [1.0, 1.0, odd, 2.0]})
+    rows = rows.assign(prediction_text=None, label_text=None)
+    found = before.compared(rows, [1.0, 1.0, 1.0, odd], deployment="v3", model_digest="d")
+    assert found.differences == UserSums(users=1, total=0.5, squares=0.25)
+    assert found.old_error == 0.0
 
 
 @pytest.mark.parametrize("limit", [5, 40])
