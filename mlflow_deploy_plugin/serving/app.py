@@ -109,15 +109,16 @@ class Application:
         self._gpus = gpus or open_reader(os.environ)
         self._end_process = end_process
         description = model.description
+        self._limits = BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=min(settings.timeout_s, BODY_TIMEOUT_S))
         self._host = Host(
             model=description,
             is_ready=lambda: self.lifecycle.is_ready,
             totals=lambda: exposition.totals(self._every_series()),
+            max_values=self._limits.max_values,
         )
         self._codecs = make_codecs(self._host)
         own = OwnRoutes(description, self.lifecycle, labels, self.scrape)
         self._router = Router(self._codecs, [(own, route) for route in own.routes(self._codecs)])
-        self._limits = BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=min(settings.timeout_s, BODY_TIMEOUT_S))
         self._version_header = (b"x-model-version", description.deployment.encode("latin-1", "replace"))
         self._engine: Engine | None = None
         self._warm_up: asyncio.Task[None] | None = None

@@ -190,6 +190,8 @@ class Host:
     is_ready: Callable[[], bool]
     """Whether the warm-up was answered and no drain has begun."""
     totals: Callable[[], Totals] = Totals
+    max_values: int = 2**21
+    """Values of a message that are read at once, as :class:`..body.BodyLimits` has it for those of a text."""
 
 
 Factory = Callable[[Host], Codec]

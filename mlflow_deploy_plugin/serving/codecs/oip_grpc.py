@@ -46,6 +46,7 @@ class OipGrpcCodec:
         self._is_ready = host.is_ready
         self._model = OipModel(host)
         self._signature = host.model.signature
+        self._max_values = host.max_values
 
     def routes(self) -> Sequence[Route]:
         """A path for each method, as gRPC has it."""
@@ -76,7 +77,8 @@ class OipGrpcCodec:
             is_raw=bool(message.raw_input_contents),
         )
         given = oip_messages.parameters(message.parameters)
-        return self._model.request(oip_messages.inputs(message), given, asked.outputs, echo=asked)
+        arrays = oip_messages.inputs(message, max_values=self._max_values)
+        return self._model.request(arrays, given, asked.outputs, echo=asked)
 
     def encode(self, response: Response, request: Request, call: Call) -> Reply:  # noqa: ARG002  the request says enough
         """A ``ModelInferResponse`` with the outputs that were asked for."""

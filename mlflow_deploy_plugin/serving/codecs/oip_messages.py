@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mlflow_deploy_plugin.serving.codecs import oip_tensors
-from mlflow_deploy_plugin.serving.codecs.protobuf import Fields, message_types, numbers
+from mlflow_deploy_plugin.serving.codecs.protobuf import Fields, message_types, numbers, refuse_many
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
 if TYPE_CHECKING:
@@ -140,11 +140,11 @@ _CONTENTS: Final = {
 """Where the elements of a datatype lie; those that are missing here travel raw."""
 
 
-def inputs(request: Any) -> dict[str, Array]:  # noqa: ANN401  a ModelInferRequest
-    """The input tensors by name.
+def inputs(request: Any, *, max_values: int) -> dict[str, Array]:  # noqa: ANN401  a ModelInferRequest
+    """The input tensors by name, of at most ``max_values`` elements in typed contents.
 
     Raises:
-        RequestError: MALFORMED or INVALID.
+        RequestError: MALFORMED, INVALID or TOO_LARGE.
     """
     raw = request.raw_input_contents
     if not request.inputs:
@@ -154,16 +154,19 @@ def inputs(request: Any) -> dict[str, Array]:  # noqa: ANN401  a ModelInferReque
             Fault.MALFORMED, f"raw_input_contents has {len(raw)} entries for {len(request.inputs)} inputs"
         )
     arrays: dict[str, Array] = {}
+    typed = 0
     for at, tensor in enumerate(request.inputs):
         if tensor.name in arrays:
             raise RequestError(Fault.MALFORMED, f"input {tensor.name!r} is given twice")
         _check(tensor)
+        typed += _typed_count(tensor)
+        refuse_many(typed, at_most=max_values, otherwise="raw_input_contents")
         if not raw:
             arrays[tensor.name] = _typed(tensor)
         elif tensor.HasField("contents"):
             raise RequestError(Fault.MALFORMED, f"input {tensor.name!r} has contents beside raw_input_contents")
         else:
-            arrays[tensor.name] = oip_tensors.from_bytes(raw[at], tensor.datatype, list(tensor.shape), tensor.name)
+            arrays[tensor.name] = oip_tensors.from_bytes(raw[at], tensor.datatype, _shape(tensor), tensor.name)
     return arrays
 
 
@@ -201,8 +204,18 @@ def _check(tensor: Any) -> None:  # noqa: ANN401  an InferInputTensor
         raise RequestError(Fault.INVALID, f"input {tensor.name!r}: shared memory is not offered; send the contents")
 
 
+def _shape(tensor: Any) -> list[int]:  # noqa: ANN401
+    """Its sizes, as far as they are looked at: one too many is enough to be refused."""
+    return list(tensor.shape[: oip_tensors.MAX_DIMENSIONS + 1])
+
+
+def _typed_count(tensor: Any) -> int:  # noqa: ANN401
+    field = _CONTENTS.get(tensor.datatype)
+    return len(getattr(tensor.contents, field)) if field else 0
+
+
 def _typed(tensor: Any) -> Array:  # noqa: ANN401
-    field, shape = _CONTENTS.get(tensor.datatype), list(tensor.shape)
+    field, shape = _CONTENTS.get(tensor.datatype), _shape(tensor)
     if field is None:
         raise RequestError(Fault.MALFORMED, f"{tensor.datatype} of {tensor.name!r} travels in raw_input_contents only")
     if filled := [other.name for other, _ in tensor.contents.ListFields() if other.name != field]:

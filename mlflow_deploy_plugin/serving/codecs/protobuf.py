@@ -17,6 +17,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from mlflow_deploy_plugin.serving.body import BYTES_PER_VALUE
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
 if TYPE_CHECKING:
@@ -63,6 +64,20 @@ def parse(kind: Any, body: bytes) -> Any:  # noqa: ANN401  classes are made at r
         return kind.FromString(body)
     except DecodeError as error:
         raise RequestError(Fault.MALFORMED, f"the message is no {kind.DESCRIPTOR.name}: {error}") from error
+
+
+def refuse_many(values: int, *, at_most: int, otherwise: str) -> None:
+    """Hold the elements of repeated fields to as many values as a text body may have; ``otherwise``: how more travel.
+
+    Raises:
+        RequestError: TOO_LARGE.
+    """
+    if values > at_most:
+        raise RequestError(
+            Fault.TOO_LARGE,
+            f"the tensors have {values} values or more; at most {at_most} are read at once from typed fields (one for"
+            f" each {BYTES_PER_VALUE} bytes of max_body_bytes): send them in parts, or as {otherwise}",
+        )
 
 
 def numbers(values: Any, dtype: np.dtype[Any]) -> np.ndarray:  # noqa: ANN401  a repeated field

@@ -48,6 +48,7 @@ class TensorflowGrpcCodec:
     def __init__(self, host: Host) -> None:
         self._model = host.model
         self._is_ready = host.is_ready
+        self._max_values = host.max_values
         self._reader = ArrayReader(host.model.signature)
         self._outputs = [spec.name for spec in host.model.signature.outputs]
 
@@ -64,7 +65,7 @@ class TensorflowGrpcCodec:
         message = parse(MESSAGES["PredictRequest"], call.body)
         self._check(message.model_spec)
         check_signature(message.model_spec.signature_name)
-        arrays = {name: tensorflow_messages.to_array(tensor, name) for name, tensor in message.inputs.items()}
+        arrays = tensorflow_messages.to_arrays(message.inputs, max_values=self._max_values)
         asked = _Asked(model=message.model_spec.name, outputs=tuple(message.output_filter))
         return Request(payload=self._reader.read(arrays), echo=asked)
 

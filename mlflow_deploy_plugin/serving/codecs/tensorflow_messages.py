@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mlflow_deploy_plugin.serving.codecs.oip_tensors import MAX_DIMENSIONS, to_bytes_list, widened
-from mlflow_deploy_plugin.serving.codecs.protobuf import Fields, message_types, numbers
+from mlflow_deploy_plugin.serving.codecs.protobuf import Fields, message_types, numbers, refuse_many
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
 if TYPE_CHECKING:
@@ -98,6 +98,22 @@ MAX_REPEATED: Final = 1 << 20
 """Elements that a request may leave out by repeating its last one: a few bytes must not ask for gigabytes."""
 
 
+def to_arrays(tensors: Mapping[str, Any], *, max_values: int) -> dict[str, Array]:
+    """The array of each ``TensorProto``, of at most ``max_values`` elements in the fields of their types.
+
+    Raises:
+        RequestError: MALFORMED or TOO_LARGE.
+    """
+    arrays: dict[str, Array] = {}
+    given = 0
+    for name, tensor in tensors.items():
+        if tensor.dtype in _READ and not tensor.tensor_content:
+            given += len(getattr(tensor, _READ[tensor.dtype][2]))
+            refuse_many(given, at_most=max_values, otherwise="tensor_content")
+        arrays[name] = to_array(tensor, name)
+    return arrays
+
+
 def to_array(tensor: Any, name: str) -> Array:  # noqa: ANN401  a TensorProto
     """The array of a ``TensorProto``.
 
@@ -139,7 +155,7 @@ def fill(tensor: Any, array: Array) -> None:  # noqa: ANN401  a TensorProto
 
 
 def _shape(tensor: Any, name: str) -> tuple[list[int], int]:  # noqa: ANN401
-    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    shape = [dim.size for dim in tensor.tensor_shape.dim[: MAX_DIMENSIONS + 1]]  # one too many is refused
     if tensor.tensor_shape.unknown_rank or len(shape) > MAX_DIMENSIONS or any(size < 1 for size in shape):
         raise RequestError(
             Fault.MALFORMED, f"input {name!r} must have a shape of sizes of at least 1, not {str(shape)[:60]}"

@@ -13,6 +13,8 @@ from mlflow_deploy_plugin.serving import grpc_server
 from mlflow_deploy_plugin.serving.codecs.oip_grpc import SERVICE
 from mlflow_deploy_plugin.serving.codecs.oip_messages import MESSAGES
 from mlflow_deploy_plugin.serving.codecs.tensorflow_grpc import PREDICTION
+from mlflow_deploy_plugin.serving.codecs.tensorflow_messages import MESSAGES as TENSORFLOW
+from mlflow_deploy_plugin.serving.codecs.tensorflow_messages import NUMBERS
 
 Conversation = Callable[[grpc.aio.Channel], Awaitable[Any]]
 INFER = f"{SERVICE}ModelInfer"
@@ -139,6 +141,55 @@ def test_a_message_above_the_limit_is_refused_packed_or_not(serving: Any) -> Non
         return [(await refusal(call))[0] for call in (infer(body), packed)]
 
     assert speak(make(serving, max_body_bytes=4096), ask) == ["RESOURCE_EXHAUSTED"] * 2
+
+
+MEBIBYTE = 1024 * 1024
+ALLOWED = MEBIBYTE // 8
+
+
+def columns(datatype: str, count: int, contents: dict[str, Any], **more: Any) -> bytes:
+    """Both columns of the model, ``count`` values in all."""
+    inputs = [{"name": name, "datatype": datatype, "shape": [count // 2], "contents": contents} for name in "ab"]
+    return bytes(MESSAGES["ModelInferRequest"](model_name="churn", inputs=inputs, **more).SerializeToString())
+
+
+def of_tensorflow(count: int) -> bytes:
+    """The same with booleans in the field of their type."""
+    message = TENSORFLOW["PredictRequest"]()
+    for name in "ab":
+        tensor = message.inputs[name]
+        tensor.dtype = NUMBERS["DT_BOOL"]
+        tensor.tensor_shape.dim.add(size=count // 2)
+        tensor.bool_val.extend([True] * (count // 2))
+    return bytes(message.SerializeToString())
+
+
+def test_more_typed_values_than_a_text_may_have_are_refused_and_raw_ones_are_taken(serving: Any) -> None:
+    """A boolean or an empty text weighs a byte or two on the wire, and a hundred once it is read."""
+    many = ALLOWED + 2
+    calls = {
+        "bools": (INFER, columns("BOOL", many, {"bool_contents": [True] * (many // 2)})),
+        "texts": (INFER, columns("BYTES", many, {"bytes_contents": [b""] * (many // 2)})),
+        "tensorflow": (f"{PREDICTION}Predict", of_tensorflow(many)),
+    }
+    raw = {"inputs": [{"name": name, "datatype": "FP32", "shape": [many // 2]} for name in "ab"]}
+    taken = {
+        "raw": MESSAGES["ModelInferRequest"](**raw, raw_input_contents=[bytes(2 * many)] * 2).SerializeToString(),
+        "as many as are read": columns("FP32", ALLOWED, {"fp32_contents": [0.0] * (ALLOWED // 2)}),
+    }
+
+    async def ask(channel: grpc.aio.Channel) -> Any:
+        told = {name: await refusal(channel.unary_unary(path)(body)) for name, (path, body) in calls.items()}
+        answers = [MESSAGES["ModelInferResponse"].FromString(await channel.unary_unary(INFER)(taken[n])) for n in taken]
+        return told, [answer.outputs[0].shape[0] for answer in answers]
+
+    told, rows = speak(make(serving, max_body_bytes=MEBIBYTE), ask)
+    words = f"the tensors have {many} values or more; at most {ALLOWED} are read at once from typed fields"
+    assert {code for code, _ in told.values()} == {"RESOURCE_EXHAUSTED"}
+    assert all(said.startswith(words) for _, said in told.values())
+    assert told["bools"][1].endswith("or as raw_input_contents")
+    assert told["tensorflow"][1].endswith("or as tensor_content")
+    assert rows == [many // 2, ALLOWED // 2]
 
 
 def test_a_full_queue_is_told_when_to_come_back(serving: Any) -> None:
