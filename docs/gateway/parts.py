@@ -3,8 +3,9 @@
 ``python docs/gateway/parts.py`` starts an empty worker on one core, and on another one Envoy for each line of its
 table: first a hop without anything of ours, then one part more each time, until it is all that the agent serves. wrk
 (Debian: ``apt-get install wrk``) asks all of them in short rounds, each of which begins with another one, so that what
-drifts meets all alike; CPU is user and system time of Envoy and of the worker. Figures need two cores that nobody else
-uses, and many rounds: ``--keep FILE`` adds those of this run to those of earlier ones.
+drifts meets all alike. CPU is user and system time of Envoy and of the worker; Envoy's is told apart too: its own code
+runs in user time, and the kernel for it in system time. Figures need two cores that nobody else uses, and many rounds:
+``--keep FILE`` adds those of this run to those of earlier ones.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlflow_deploy_plugin.agent.envoy.bootstrap import Gateway
 from mlflow_deploy_plugin.agent.envoy.clusters import Host
@@ -233,8 +234,24 @@ def wait_ready(port: int, log: Path) -> None:
     sys.exit(f"nothing answers on port {port}: {log.read_text()[-500:]}")
 
 
-Costs = list[float]
-"""Microseconds of CPU a request: of the gateway, and of the worker."""
+class Costs(NamedTuple):
+    """Microseconds of CPU a request."""
+
+    user: float
+    """Of the gateway: its own code."""
+    system: float
+    """Of the gateway: the kernel's."""
+    worker: float
+
+    @property
+    def gateway(self) -> float:
+        """Both of its own."""
+        return self.user + self.system
+
+    @property
+    def whole(self) -> float:
+        """Of all."""
+        return self.gateway + self.worker
 
 
 def all_rounds(root: Path, options: Any, worker: int, asked: list[tuple[int, int]]) -> list[list[Costs]]:
@@ -247,9 +264,12 @@ def one_round(root: Path, options: Any, worker: int, asked: list[tuple[int, int]
     costs: dict[int, Costs] = {}
     for nth in range(first, first + len(asked)):
         pid, port = asked[nth % len(asked)]
-        before = (cpu_us(pid), cpu_us(worker))
+        before = (cpu_us(pid), cpu_us(worker), ticks(pid))
         answered = load(root, options, port)
-        costs[nth % len(asked)] = [(cpu_us(pid) - before[0]) / answered, (cpu_us(worker) - before[1]) / answered]
+        gateway_us, worker_us = (cpu_us(one) - then for one, then in zip((pid, worker), before[:2], strict=True))
+        user, system = (now - then for now, then in zip(ticks(pid), before[2], strict=True))
+        user_us = gateway_us * user / max(1, user + system)
+        costs[nth % len(asked)] = Costs(user_us / answered, (gateway_us - user_us) / answered, worker_us / answered)
     return [costs[nth] for nth in range(len(asked))]
 
 
@@ -257,9 +277,12 @@ def kept(file: Path | None, rounds: list[list[Costs]]) -> list[list[Costs]]:
     """``rounds`` behind those of ``file``, which holds all of them then."""
     if file is None:
         return rounds
-    earlier: list[list[Costs]] = json.loads(file.read_text()) if file.exists() else []
-    file.write_text(json.dumps([*earlier, *rounds]))
-    return [*earlier, *rounds]
+    read = json.loads(file.read_text()) if file.exists() else []
+    if any(len(costs) != len(Costs._fields) for one in read for costs in one):
+        sys.exit(f"{file} holds rounds that do not tell user time from system time: name another file")
+    whole = [*([Costs(*costs) for costs in one] for one in read), *rounds]
+    file.write_text(json.dumps(whole))
+    return whole
 
 
 def load(root: Path, options: Any, port: int) -> int:
@@ -279,19 +302,29 @@ def cpu_us(pid: int) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1000
 
 
+def ticks(pid: int) -> tuple[int, int]:
+    """User and system time of a process in the kernel's ticks; 0 for no process."""
+    if not pid:
+        return 0, 0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before it may hold anything
+    return int(fields[11]), int(fields[12])
+
+
+FIGURES = ("gateway", "of it user", "of it system", "worker", "beside the worker alone", "this part")
+
+
 def table(rounds: list[list[Costs]]) -> str:
     """Medians over rounds; differences are of one round."""
-    lines = [
-        "| part | gateway, µs | worker, µs | beside the worker alone, µs | this part, µs |",
-        "|---|---|---|---|---|",
-    ]
-    alone = statistics.median(one[0][1] for one in rounds)
-    lines.append(f"| the worker, asked directly | | {alone:.0f} | | |")
+    heads = ["part", *(f"{what}, µs" for what in FIGURES)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    alone = statistics.median(one[0].worker for one in rounds)
+    lines.append(f"| the worker, asked directly | | | | {alone:.0f} | | |")
     for n, part in enumerate(PARTS, start=1):
-        gate, worker = (statistics.median(one[n][side] for one in rounds) for side in (0, 1))
-        beside = statistics.median(sum(one[n]) - one[0][1] for one in rounds)
-        added = statistics.median(sum(one[n]) - sum(one[n - 1]) for one in rounds)
-        lines.append(f"| {part.name} | {gate:.0f} | {worker:.0f} | {beside:+.0f} | {added:+.0f} |")
+        sides = [(one[n].gateway, one[n].user, one[n].system, one[n].worker) for one in rounds]
+        medians = " | ".join(f"{statistics.median(side):.0f}" for side in zip(*sides, strict=True))
+        beside = statistics.median(one[n].whole - one[0].worker for one in rounds)
+        added = statistics.median(one[n].whole - one[n - 1].whole for one in rounds)
+        lines.append(f"| {part.name} | {medians} | {beside:+.0f} | {added:+.0f} |")
     return "\n".join(lines)
 
 

@@ -22,5 +22,6 @@ def test_every_part_is_told_and_the_whole_is_what_the_agent_serves() -> None:
     rows = [line.strip("|").split("|") for line in table.splitlines()[2:]]
     assert [row[0].strip()[:15] for row in rows[:3]] == ["the worker, ask", "an Envoy withou", "+ the worker's "]
     assert len(rows) == 9
-    assert all(int(row[1]) > 0 and int(row[2]) > 0 for row in rows[1:])
+    assert all(int(row[1]) > 0 and int(row[4]) > 0 for row in rows[1:])
+    assert all(abs(int(row[1]) - int(row[2]) - int(row[3])) <= 1 for row in rows[1:]), "user and system are the whole"
     assert re.fullmatch(r"Reading the log costs the agent \d+\.\d µs an attempt\.", told.strip())
