@@ -39,6 +39,7 @@ from mlflow_deploy_plugin.serving.scheduler import Job, Scheduler
 from mlflow_deploy_plugin.serving.streams import StreamReply, Streams
 from mlflow_deploy_plugin.serving.thread import ModelThread
 from mlflow_deploy_plugin.serving.transport import Connection
+from mlflow_deploy_plugin.serving.worker_series import WorkerSeries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("modelserve.app")
 
 BODY_TIMEOUT_S: Final = 30.0
-SNAPSHOT_S: Final = 1.0
 CLOSING: Final = frozenset({408, 413})
 """Statuses after which the rest of the body is not worth reading."""
 
@@ -110,10 +110,12 @@ class Application:
         self._end_process = end_process
         description = model.description
         self._limits = BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=min(settings.timeout_s, BODY_TIMEOUT_S))
+        labels_of_all = exposition.Labels(model_version=description.deployment, endpoint=description.endpoint)
+        self._series = WorkerSeries(metrics, labels_of_all, gauges=self._gauges, shared=shared)
         self._host = Host(
             model=description,
             is_ready=lambda: self.lifecycle.is_ready,
-            totals=lambda: exposition.totals(self._every_series()),
+            totals=self._series.totals,
             max_values=self._limits.max_values,
         )
         self._codecs = make_codecs(self._host)
@@ -127,7 +129,6 @@ class Application:
         self._grpc: GrpcServer | None = None
         self.grpc_port: int | None = None
         """Where gRPC is served; known once the worker is ready."""
-        self._snapshot_timer: asyncio.TimerHandle | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Speak ASGI. No coroutine itself: one more around every request would cost a microsecond."""
@@ -170,7 +171,7 @@ class Application:
             end_process=self._end_process,
         )
         self._warm_up = asyncio.get_running_loop().create_task(self._warm(self._engine))
-        self._leave_snapshot()
+        self._series.start()
         return self._engine
 
     async def _warm(self, engine: Engine) -> None:
@@ -227,8 +228,7 @@ class Application:
                 await self._warm_up
         if self._thread is not None:
             self._thread.stop()
-        if self._snapshot_timer is not None:
-            self._snapshot_timer.cancel()
+        self._series.stop()
         await asyncio.to_thread(self._recorder.close)
         await asyncio.to_thread(self._labels.close)
 
@@ -237,34 +237,18 @@ class Application:
         match = self._router.match("POST", path)
         return not isinstance(match, NoRoute) or bool(match.allowed)
 
-    def _leave_snapshot(self) -> None:
-        """Once a second, for whichever worker is scraped."""
-        if self._shared is not None:
-            try:
-                self._shared.write(self._series())
-            except OSError as error:  # the disk is full, say; the next second may be better
-                _logger.warning("the counters of this worker cannot be shared with the others: %s", error)
-            self._snapshot_timer = asyncio.get_running_loop().call_later(SNAPSHOT_S, self._leave_snapshot)
-
     def scrape(self) -> bytes:
         """Prometheus' text, for all workers of this address."""
-        return exposition.text(self._every_series())
+        return self._series.text()
 
-    def _every_series(self) -> exposition.Series:
-        others = [] if self._shared is None else self._shared.others()
-        return exposition.merge([self._series(), *others])
-
-    def _series(self) -> exposition.Series:
-        description = self._model.description
-        labels = exposition.Labels(model_version=description.deployment, endpoint=description.endpoint)
+    def _gauges(self) -> exposition.Gauges:
         engine = self._engine
-        gauges = exposition.Gauges(
+        return exposition.Gauges(
             in_flight=0 if engine is None else engine.in_flight,
             waiting_rows=0 if engine is None else engine.waiting_rows,
             is_ready=self.lifecycle.is_ready,
             gpus=self._gpus.read(),
         )
-        return exposition.series(self._metrics, labels, gauges)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = self._router.match(scope["method"], scope["path"])
