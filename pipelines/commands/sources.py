@@ -129,7 +129,7 @@ class Sources:
 def _means(plan: "Plan") -> "list[MeanGate]":
     """What the plan asks of means of its users."""
     from pipelines.analysis.gates import MeanGate  # noqa: PLC0415
-    from pipelines.promotion.strategies.ab import Ab  # noqa: PLC0415
+    from pipelines.promotion.strategies.experiment import Ab  # noqa: PLC0415
 
     gates = [named.gate for named in plan.terms.gates]
     asked = [*gates, plan.strategy.success.gate] if isinstance(plan.strategy, Ab) else gates

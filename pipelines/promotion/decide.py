@@ -15,9 +15,9 @@ from pipelines.promotion.plan import Plan
 from pipelines.promotion.situation import Situation
 from pipelines.promotion.state import State
 from pipelines.promotion.strategies import ab, blue_green, canary, shadow
-from pipelines.promotion.strategies.ab import Ab
 from pipelines.promotion.strategies.blue_green import BlueGreen
 from pipelines.promotion.strategies.canary import Canary
+from pipelines.promotion.strategies.experiment import Ab
 from pipelines.promotion.strategies.shadow import Shadow
 
 

@@ -14,9 +14,9 @@ from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 from pipelines.analysis.gates import ErrorRatioGate
 from pipelines.analysis.power import LATE_FACTOR, MEDIAN_FACTOR, Change, users_for_mean, users_per_arm
 from pipelines.promotion.plan import Plan
-from pipelines.promotion.strategies.ab import Ab
 from pipelines.promotion.strategies.blue_green import BlueGreen
 from pipelines.promotion.strategies.canary import Canary
+from pipelines.promotion.strategies.experiment import Ab
 from pipelines.promotion.strategies.shadow import Shadow
 from pipelines.promotion.terms import Terms
 

@@ -7,9 +7,9 @@ checker points at every ``match`` that does not know it yet.
 
 from dataclasses import dataclass, field
 
-from pipelines.promotion.strategies.ab import Ab
 from pipelines.promotion.strategies.blue_green import BlueGreen
 from pipelines.promotion.strategies.canary import Canary
+from pipelines.promotion.strategies.experiment import Ab
 from pipelines.promotion.strategies.shadow import Shadow
 from pipelines.promotion.terms import Terms
 

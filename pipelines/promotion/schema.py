@@ -12,9 +12,9 @@ from ruamel.yaml.error import YAMLError
 
 from mlflow_deploy_plugin.errors import ConfigError, ManifestError
 from pipelines.promotion.plan import Plan
-from pipelines.promotion.strategies.ab import AbForm
 from pipelines.promotion.strategies.blue_green import BlueGreenForm
 from pipelines.promotion.strategies.canary import CanaryForm
+from pipelines.promotion.strategies.experiment import AbForm
 from pipelines.promotion.strategies.shadow import ShadowForm
 
 DEFAULT_STRATEGY: Final = "canary"

@@ -39,9 +39,9 @@ from pipelines.promotion.record import PromotionRecord
 from pipelines.promotion.schema import read_plan
 from pipelines.promotion.simulator import TrafficSimulator
 from pipelines.promotion.state import Candidate, State, Word
-from pipelines.promotion.strategies.ab import Ab, Success
 from pipelines.promotion.strategies.blue_green import BlueGreen
 from pipelines.promotion.strategies.canary import Canary, Step
+from pipelines.promotion.strategies.experiment import Ab, Success
 from pipelines.promotion.strategies.shadow import Shadow
 from pipelines.promotion.terms import Approvals, Expiry, FreezeWindow, NamedGate, Terms
 
