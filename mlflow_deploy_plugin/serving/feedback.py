@@ -11,6 +11,7 @@ from typing import Any, Final
 from mlflow_deploy_plugin.serving.codecs.json_body import json_type, loads
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.record import Label
+from mlflow_deploy_plugin.spec.events import LARGEST_LABEL
 
 MAX_ID: Final = 256
 KEYS: Final = frozenset({"request_id", "row", "label", "labels"})
@@ -38,15 +39,21 @@ def _labels(item: Any, at: int) -> list[Label]:  # noqa: ANN401  any JSON value
     if ("label" in item) == ("labels" in item):
         raise _refuse(at, "must have either 'label' or 'labels'")
     if "label" in item:
-        return [Label(request_id=request_id, row=_row(item.get("row", 0), at), value=item["label"])]
+        return [Label(request_id=request_id, row=_row(item.get("row", 0), at), value=_value(item["label"], at))]
     if not isinstance(item["labels"], list) or "row" in item:
         raise _refuse(at, "must have 'labels' as an array of one label per row, without 'row'")
-    return [Label(request_id=request_id, row=row, value=value) for row, value in enumerate(item["labels"])]
+    return [Label(request_id=request_id, row=row, value=_value(value, at)) for row, value in enumerate(item["labels"])]
 
 
 def _row(value: Any, at: int) -> int:  # noqa: ANN401
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
         raise _refuse(at, "must have 'row' as the index of a row, from 0")
+    return value
+
+
+def _value(value: Any, at: int) -> Any:  # noqa: ANN401
+    if isinstance(value, int | float) and not abs(value) <= LARGEST_LABEL:
+        raise _refuse(at, f"must have labels that are at most {LARGEST_LABEL:g} where they are numbers")
     return value
 
 

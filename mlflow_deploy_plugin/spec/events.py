@@ -59,6 +59,9 @@ PREDICTION_COLUMNS: Final = {
 }
 """Columns of ``predictions`` beside the partition keys and the features."""
 
+LARGEST_LABEL: Final = 1e140
+"""Of labels that are numbers: their squares can be added up, a thousand million of them. Larger ones are refused."""
+
 LABEL_COLUMNS: Final = {
     "request_id": "string",
     "row": "int32",

@@ -8,7 +8,6 @@ A label means here what it means in ``POST /feedback``: a number, or the JSON te
 import hashlib
 import json
 import math
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mlflow_deploy_plugin.errors import EventStoreError, UserError
-from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, partition
+from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, LARGEST_LABEL, partition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +55,7 @@ def read(path: Path, *, arrived: datetime) -> LabelFile:
     ids = frame["request_id"].tolist()
     rows = frame["row"].tolist() if "row" in frame.columns else [0] * len(frame)
     _refuse_bad(path, ids, rows)
-    _refuse_endless(path, labels)
+    _refuse_too_large(path, labels)
     kept = [index for index, label in enumerate(labels) if label is not None]
     return LabelFile(
         table=_table([(str(ids[i]), int(rows[i]), labels[i]) for i in kept], arrived),
@@ -164,17 +163,14 @@ def _refuse_bad(path: Path, ids: list[Any], rows: list[Any]) -> None:
         )
 
 
-def _refuse_endless(path: Path, labels: list[Any]) -> None:
-    bad = [index for index, label in enumerate(labels) if isinstance(label, int | float) and not _is_double(label)]
+def _refuse_too_large(path: Path, labels: list[Any]) -> None:
+    bad = [at for at, label in enumerate(labels) if isinstance(label, int | float) and not abs(label) <= LARGEST_LABEL]
     if bad:
         raise UserError(
             f"{path}: {len(bad)} rows are bad, first row {bad[0] + 1} (label {str(labels[bad[0]])[:NAMED_DIGITS]}): a"
-            " label that is a number must be finite; correct it or leave it out; nothing of the file was taken"
+            f" label that is a number must be finite and at most {LARGEST_LABEL:g}; correct it or leave it out;"
+            " nothing of the file was taken"
         )
-
-
-def _is_double(number: float) -> bool:
-    return abs(number) <= sys.float_info.max  # a whole number of Python's may be any
 
 
 def _is_id(value: object) -> bool:

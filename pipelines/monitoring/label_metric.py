@@ -57,7 +57,8 @@ def _beyond(numbers: "pd.DataFrame") -> Missing | None:
     odd = there[~(np.abs(there) <= LARGEST)]
     if not odd.size:
         return None
-    return Missing(reason=f"a user's label or mean of labels is {odd[0]:g}, beyond {LARGEST:g}: correct that label")
+    what = f"a user's label or mean of labels is {odd[0]:g}, beyond {LARGEST:g}"
+    return Missing(reason=f"{what}; it came before such were refused: name another metric")
 
 
 def _moments(sums: "pd.DataFrame") -> UserMoments:

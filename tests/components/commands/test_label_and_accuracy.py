@@ -50,6 +50,7 @@ def test_other_formats_say_the_same(world: World, tmp_path: Path, kind: str) -> 
     [
         ("id,label\na,1\n", "has no column 'request_id'; it has id, label"),
         ("request_id,label\na,1\nb,inf\n", "1 rows are bad, first row 2 (label inf): a label that is a number must"),
+        ("request_id,label\na,1\nb,1e200\n", "must be finite and at most 1e+140"),
         ("request_id,row,label\na,0,1\n,0,1\nb,-1,1\n", "2 rows are bad, first row 2 (request_id nan, row 0)"),
         ('request_id,label\n"a,1\n', "cannot be read"),
     ],

@@ -16,6 +16,8 @@ from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.predictors import devices
 from mlflow_deploy_plugin.serving.router import REMEMBERED, AnswerMatch, InferMatch, NoRoute, Router
 from mlflow_deploy_plugin.serving.signature import Column, Signature, TensorSpec, parse_signature
+from mlflow_deploy_plugin.spec.events import LARGEST_LABEL
+from pipelines.analysis.checks import LARGEST
 
 GOOD_FEEDBACK: list[tuple[Any, list[tuple[str, int, Any]]]] = [
     ({"request_id": "r", "label": 1}, [("r", 0, 1)]),
@@ -41,6 +43,8 @@ BAD_FEEDBACK: list[Any] = [
     {"request_id": "r", "label": 1, "extra": 1},
     {"request_id": "r", "label": math.inf},
     {"request_id": "r", "label": 10**400},
+    {"request_id": "r", "label": -1.1e140},
+    {"request_id": "r", "labels": [1, 1e300]},
     [{"request_id": "r", "label": 1}, 5],
 ]
 
@@ -49,6 +53,11 @@ BAD_FEEDBACK: list[Any] = [
 def test_feedback_is_one_label_many_or_one_per_row(body: Any, labels: list[tuple[str, int, Any]]) -> None:
     found = feedback.parse(json.dumps(body).encode())
     assert [(label.request_id, label.row, label.value) for label in found] == labels
+
+
+def test_a_label_can_be_added_up() -> None:
+    assert LARGEST_LABEL == LARGEST
+    assert feedback.parse(b'{"request_id": "r", "labels": [1e140, -1e140]}')
 
 
 @pytest.mark.parametrize("body", BAD_FEEDBACK)
