@@ -1,7 +1,7 @@
 """The agent whole: wires the rooms together, runs the loop until told to stop, and leaves nothing behind but its data.
 
 Threads: this one decides and acts; one looks at the repository (:mod:`.watch`); one answers
-Prometheus (:mod:`.metrics.exporter`); one turns Envoy's log into events.
+Prometheus (:mod:`.metrics.exporter`); one turns Envoy's log and the Bentos' raw predictions into events.
 """
 
 import logging
@@ -24,6 +24,7 @@ from mlflow_deploy_plugin.agent.envoy.process import EnvoyProcess
 from mlflow_deploy_plugin.agent.metrics.collecting import Attempts, Snapshot
 from mlflow_deploy_plugin.agent.metrics.discovery import Bento
 from mlflow_deploy_plugin.agent.metrics.exporter import Exporter
+from mlflow_deploy_plugin.agent.predictions import PredictionTables
 from mlflow_deploy_plugin.agent.reconciler import Reconciler
 from mlflow_deploy_plugin.agent.status import AgentStatus, Phase
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
@@ -64,6 +65,7 @@ class Agent:
     admin: Admin
     watch: Watch
     attempts: AttemptLog
+    predictions: PredictionTables
     exporter: Exporter
     upkeep: Upkeep
     clock: Callable[[], float] = time.monotonic
@@ -199,25 +201,20 @@ class Agent:
         return "; ".join((*self._troubles(), *refused, *failed, *waits))
 
     def _record_events(self) -> None:
-        """Turn Envoy's log into the event store; its own trouble never stops the serving."""
-        next_compaction = self.clock() + COMPACT_S
+        """Fill the event store and keep it small; its own trouble never stops the serving."""
+        next_upkeep = self.clock() + COMPACT_S
         while True:
             is_last = self._stop.wait(EVENTS_S)
-            try:
-                self._count(self.attempts.rotate_and_convert(self.admin.reopen_logs))
-                if self.clock() >= next_compaction:
-                    next_compaction = self.clock() + COMPACT_S
-                    self.upkeep.run()
-                self._events_trouble = ""
-            except GatewayError:
-                pass  # Envoy is away; its log waits, and the loop says that it is away
-            except (EventStoreError, OSError) as error:
-                self._events_trouble = str(error)
-            except Exception as error:  # noqa: BLE001  as above; what was not converted waits for the next round
-                _log.exception("events")
-                self._events_trouble = f"events: {type(error).__name__}: {error}"
+            steps = [self._convert_attempts, self.predictions.convert]
+            if self.clock() >= next_upkeep:
+                next_upkeep = self.clock() + COMPACT_S
+                steps.append(self.upkeep.run)
+            self._events_trouble = "; ".join(filter(None, map(_trouble_of, steps)))
             if is_last:
                 return
+
+    def _convert_attempts(self) -> None:
+        self._count(self.attempts.rotate_and_convert(self.admin.reopen_logs))
 
     def _count(self, done: Conversion) -> None:
         before = self.exporter.attempts
@@ -264,8 +261,22 @@ class Agent:
         return False
 
     def _record_rest(self) -> None:
-        """What Envoy wrote last: it has let go of its file, so that a new one in its place makes it a finished one."""
-        try:
-            self.attempts.rotate_and_convert(self.attempts.path.touch)
-        except EventStoreError as error:
-            _log.warning("%s", error)
+        """What Envoy and the Bentos wrote last: nobody has the files any more, so that all of them are finished."""
+        for step in (lambda: self.attempts.rotate_and_convert(self.attempts.path.touch), self.predictions.convert):
+            if trouble := _trouble_of(step):
+                _log.warning("%s", trouble)
+        self.predictions.stop()
+
+
+def _trouble_of(step: Callable[[], object]) -> str:
+    """Do a step of the event store; what went wrong, if anything."""
+    try:
+        step()
+    except GatewayError:
+        return ""  # Envoy is away; its log waits, and the loop says that it is away
+    except (EventStoreError, OSError) as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  a bug here must not end the thread; what was not converted waits for the next round
+        _log.exception("events")
+        return f"events: {type(error).__name__}: {error}"
+    return ""

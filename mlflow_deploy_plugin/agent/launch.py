@@ -97,6 +97,7 @@ def worker_environment(unit: Unit, place: Place, *, home: Home) -> dict[str, str
         f"{PREFIX}DEPLOYMENT": deployment.name,
         f"{PREFIX}STAGE": deployment.stage,
         f"{PREFIX}EVENTS_DIR": str(home.events),
+        f"{PREFIX}LOG_RAW_DIR": str(home.raw),
         ADDRESS: f"127.0.0.1:{grpc_port(place.port)}",
         f"{PREFIX}LOG_KEY_FILE": str(home.log_key),
         "BENTOML_HOME": str(home.bentoml),

@@ -23,6 +23,7 @@ from mlflow_deploy_plugin.agent.lock import exclusive
 from mlflow_deploy_plugin.agent.log_key import ensure_key
 from mlflow_deploy_plugin.agent.memory import Memory, recall
 from mlflow_deploy_plugin.agent.metrics.exporter import Exporter
+from mlflow_deploy_plugin.agent.predictions import PredictionTables
 from mlflow_deploy_plugin.agent.processes import OsProcesses, Running
 from mlflow_deploy_plugin.agent.reconciler import Reconciler
 from mlflow_deploy_plugin.agent.reserve import Reserve
@@ -205,6 +206,8 @@ def build(home: Home, options: Options, *, launcher: Launcher, processes: OsProc
     files = EnvoyFiles(gateway=gateway)
     files.prepare()
     attempts.prepare()
+    predictions = PredictionTables(raw_dir=home.raw, events_dir=home.events, log=home.agent / "converter.log")
+    predictions.prepare()
     memory_file = home.agent / "applied.json"
     memory = recall(memory_file, repository=address, stage=options.stage)
     supervisor = Supervisor(
@@ -245,6 +248,7 @@ def build(home: Home, options: Options, *, launcher: Launcher, processes: OsProc
         admin=admin,
         watch=_watch(home, options, memory),
         attempts=attempts,
+        predictions=predictions,
         upkeep=options.upkeep(home),
         exporter=Exporter(port=options.metrics_port, evidence=home.metrics, ask_gateway=admin.metrics),
     )

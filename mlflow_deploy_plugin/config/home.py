@@ -79,6 +79,11 @@ class Home:
         return self.root / "events"
 
     @property
+    def raw(self) -> Path:
+        """Predictions as the workers wrote them, until the agent has made tables of them."""
+        return self.root / "raw"
+
+    @property
     def clones(self) -> Path:
         """Private bare clones of the repositories that targets name."""
         return self.root / "clones"

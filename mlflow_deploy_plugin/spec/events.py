@@ -23,6 +23,9 @@ Columns are only ever added, so every reader takes files of every version: a col
 """
 SCHEMA_KEY: Final = b"modelserve.schema"
 
+RAW_SUFFIX: Final = ".raw"
+"""Of files that wait to become tables of ``predictions``, outside the store."""
+
 Table = Literal["attempts", "predictions", "labels"]
 
 FEATURE_PREFIX: Final = "feature_"

@@ -74,6 +74,13 @@ class ServingSettings:
     )
     log_key_file: str = field(default="", metadata=_about("file with the key of log_hash; the agent gives its home's"))
     events_dir: str = field(default="", metadata=_about("folder of the event store; empty: nothing is logged"))
+    log_raw_dir: str = field(
+        default="",
+        metadata=_about(
+            "folder where predictions lie until somebody makes tables of them; empty: the worker does. The agent gives"
+            " its home's"
+        ),
+    )
     model_config: str = field(default="", metadata=_about("JSON object given to the model's loader"))
 
     def to_environment(self) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """The Bento's side of the event store: tables ``predictions`` and ``labels``.
 
-The event loop appends a reference to a bounded queue and goes on; one daemon thread per table, started by the first
-event, imports pyarrow, turns what was queued into columns every ``log_flush_s`` and writes one Parquet file under a
-dotted name, which is renamed when it is whole and durable. Hence:
+The event loop copies onto a page, or appends a reference to a bounded queue, and goes on; one daemon thread per table,
+started by the first event, writes what was queued every ``log_flush_s``, under a dotted name which is renamed when the
+file is whole and durable. Predictions are written as they lie in memory where :mod:`.convert` makes tables of them
+(``log_raw_dir``: the agent says so); else the thread imports pyarrow and makes the tables itself. Hence:
 
 - A process that is killed loses at most the events of one flush interval, and never leaves a torn file to readers.
 - A full queue, a full disk or a folder that cannot be written costs log entries, never predictions: they are counted

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlflow_deploy_plugin.serving.events.whole import whole
 from mlflow_deploy_plugin.spec.events import SCHEMA_KEY, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -30,22 +30,12 @@ def write_whole(table: pa.Table, path: Path) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     repetitive = [name for name in REPETITIVE if name in table.column_names]
     sought = [name for name in SOUGHT if name in table.column_names]
-    hidden = path.with_name(f".{path.name}.tmp")  # DuckDB's glob takes dotted names, but only *.parquet
-    try:
-        with hidden.open("wb") as file:
-            pq.write_table(
-                versioned(table), file, compression=COMPRESSION, use_dictionary=repetitive, write_statistics=sought
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.rename(path)
-    except OSError:
-        hidden.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    with whole(path) as file:
+        pq.write_table(
+            versioned(table), file, compression=COMPRESSION, use_dictionary=repetitive, write_statistics=sought
+        )
 
 
 def versioned(table: pa.Table) -> pa.Table:
@@ -57,11 +47,3 @@ def versioned(table: pa.Table) -> pa.Table:
     fields = [field.with_nullable(column.null_count > 0) for field, column in pairs]
     schema = pa.schema(fields, metadata={SCHEMA_KEY: str(SCHEMA_VERSION)})
     return pa.Table.from_arrays(table.columns, schema=schema)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
-from mlflow_deploy_plugin.serving.events.predictions import ALONE, file_name
+from mlflow_deploy_plugin.serving.events.prediction_files import file_name
+from mlflow_deploy_plugin.serving.events.predictions import ALONE
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
 from mlflow_deploy_plugin.serving.record import Arrived
 from mlflow_deploy_plugin.spec.events import partition
@@ -42,7 +43,7 @@ class LabelFiles:
 
         day = datetime.fromtimestamp(events[0].time, tz=UTC)
         folder = partition("labels", stage=self.stage, endpoint=self.endpoint, day=day)
-        write_whole(label_table(events), self.root / folder / file_name())
+        write_whole(label_table(events), self.root / folder / f"{file_name()}.parquet")
 
 
 @dataclass(slots=True)

@@ -1,14 +1,10 @@
-"""Table ``predictions``: what went into the model and what came out, one row per row."""
+"""The prediction log as the event loop sees it: it takes answers and hands them to a thread that writes files."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import threading
-import time
-import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, assert_never
 
@@ -16,20 +12,16 @@ import numpy as np
 
 from mlflow_deploy_plugin.serving.events.drops import Drops, OnDrop
 from mlflow_deploy_plugin.serving.events.page import Kind, Page, kind_of
-from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
+from mlflow_deploy_plugin.serving.events.prediction_files import PredictionFiles, parted, weight
+from mlflow_deploy_plugin.serving.events.queue import FlushedQueue, Write
+from mlflow_deploy_plugin.serving.events.raw import RawFiles
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.sampling import is_sampled
 from mlflow_deploy_plugin.serving.events.waiting import Waiting
 from mlflow_deploy_plugin.serving.record import Prediction, singly
 from mlflow_deploy_plugin.serving.request import Frame, Matrix, Payload, Raw, Tensor, Tensors
-from mlflow_deploy_plugin.spec.events import partition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pyarrow as pa
-
-    from mlflow_deploy_plugin.serving.events.features import FeatureColumns
     from mlflow_deploy_plugin.serving.record import Batch
     from mlflow_deploy_plugin.serving.signature import Signature
     from mlflow_deploy_plugin.spec.settings import ServingSettings
@@ -37,54 +29,7 @@ if TYPE_CHECKING:
 ALONE: Final = "local"
 """Stands for stage, endpoint or deployment where a Bento runs outside a gateway."""
 
-DAY_S: Final = 86_400
 _EVENT_BYTES: Final = 512  # what one queued event weighs beside its arrays
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionFiles:
-    """Writes predictions as Parquet files."""
-
-    root: Path
-    stage: str
-    endpoint: str
-    deployment: str
-    model_digest: str
-    signature: Signature
-    redaction: Redaction
-    has_features: bool
-
-    def __call__(self, events: Sequence[Prediction | Waiting]) -> None:
-        """Write them, one file per day.
-
-        Raises:
-            OSError: the disk refuses.
-        """
-        from mlflow_deploy_plugin.serving.events.files import write_whole  # noqa: PLC0415  brings pyarrow
-
-        tables = [(day, self.table(of_day)) for day, of_day in by_day(events)]
-        for day, table in tables:
-            folder = partition(
-                "predictions", stage=self.stage, endpoint=self.endpoint, day=day, deployment=self.deployment
-            )
-            write_whole(table, self.root / folder / file_name())
-
-    def table(self, events: Sequence[Prediction | Waiting]) -> pa.Table:
-        """The columns of ``spec.events``, and the features."""
-        from mlflow_deploy_plugin.serving.events import tables  # noqa: PLC0415  brings pyarrow
-
-        features = self._features()
-        digest, parts = self.model_digest, []
-        if single := [event for event in events if isinstance(event, Prediction)]:
-            parts.append(tables.prediction_table(single, model_digest=digest, features=features))
-        if batches := [event for event in events if isinstance(event, Waiting)]:
-            parts.append(tables.batch_table(batches, model_digest=digest, features=features))
-        return tables.joined(parts)
-
-    def _features(self) -> FeatureColumns | None:
-        from mlflow_deploy_plugin.serving.events.features import FeatureColumns  # noqa: PLC0415  brings pyarrow
-
-        return FeatureColumns.of(self.signature, self.redaction) if self.has_features else None
 
 
 @dataclass(slots=True)
@@ -122,7 +67,7 @@ class PredictionLog:
         )
         drops = Drops("predictions", on_drop)
         queue: FlushedQueue[Prediction | Waiting] = FlushedQueue(
-            files, drops, settings.log_flush_s, weigh=weight, part=parted
+            _writer(files, settings.log_raw_dir), drops, settings.log_flush_s, weigh=weight, part=parted
         )
         return cls(queue=queue, sample=settings.log_sample, has_features=has_features)
 
@@ -184,6 +129,13 @@ class PredictionLog:
         self.queue.close()
 
 
+def _writer(files: PredictionFiles, raw_dir: str) -> Write[Prediction | Waiting]:
+    """Raw files where somebody makes tables of them; hashed columns must not lie there as they came."""
+    if not raw_dir or files.redaction.is_any:
+        return files
+    return RawFiles(folder=Path(raw_dir), tables=files)
+
+
 def _kept(output: Any) -> Any:  # noqa: ANN401  a model returns anything
     """An output that stays as it is: a model may keep its buffer for the next call."""
     if isinstance(output, np.ndarray):
@@ -208,43 +160,3 @@ def payload_bytes(payload: Payload) -> int:
             return len(payload.value) * 64 if isinstance(payload.value, (str, bytes, list, dict)) else 64
         case _:
             assert_never(payload)
-
-
-def weight(event: Prediction | Waiting) -> int:
-    """How many events one is."""
-    return event.rows if isinstance(event, Waiting) else 1
-
-
-def parted(event: Prediction | Waiting) -> Sequence[Prediction]:
-    """Each of a batch by itself; of what is one already, none."""
-    return singly(event.batch()) if isinstance(event, Waiting) and event.rows > 1 else ()
-
-
-def by_day(events: Sequence[Prediction | Waiting]) -> list[tuple[datetime, list[Prediction | Waiting]]]:
-    """Events by the UTC day on which their request arrived; a batch of midnight is taken apart."""
-    days: dict[int, list[Prediction | Waiting]] = {}
-    for event in events:
-        first, last = _span(event)
-        day = int(first // DAY_S)
-        if last // DAY_S == day:
-            days.setdefault(day, []).append(event)
-            continue
-        for one in parted(event):
-            days.setdefault(int(one.time // DAY_S), []).append(one)
-    return [(datetime.fromtimestamp(day * DAY_S, tz=UTC), of_day) for day, of_day in days.items()]
-
-
-def _span(event: Prediction | Waiting) -> tuple[float, float]:
-    if isinstance(event, Prediction):
-        return event.time, event.time
-    times = np.frombuffer(event.times)
-    return float(times.min()), float(times.max())
-
-
-def file_name() -> str:
-    """A name that sorts by time and that no other process uses.
-
-    >>> file_name().endswith(".parquet")
-    True
-    """
-    return f"{time.time_ns():020d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"

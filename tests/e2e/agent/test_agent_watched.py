@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -156,6 +157,12 @@ class Watch:
                 process.wait()
 
 
+def logged(events: Path) -> set[str]:
+    """Requests whose predictions are in the store."""
+    paths = (events / "predictions").rglob("[!.]*.parquet")
+    return {name for path in paths for name in pq.ParquetFile(path).read(["request_id"])["request_id"].to_pylist()}
+
+
 def prometheus_config(watch: Watch) -> Path:
     """The shipped configuration with this run's addresses and a quick clock."""
     config = yaml.safe_load((OBSERVABILITY / "prometheus.yml").read_text())
@@ -251,7 +258,7 @@ def test_what_the_jobs_find_is_exposed_by_version(watch: Watch) -> None:
     labels, reference = watch.folder / "labels.jsonl", watch.folder / "reference.csv"
     labels.write_text("\n".join(map(json.dumps, known)))
     reference.write_text("a\n" + "\n".join(str(0.5 + number / 600) for number in range(300)))
-    machine.until(lambda: any((machine.home.events / "predictions").rglob("[!.]*.parquet")))
+    machine.until(lambda: logged(machine.home.events) >= {one["request_id"] for one in known})
     watch.pipelines("label", str(labels), "--endpoint", "churn")
     watch.pipelines("drift", "--endpoint", "churn", "--reference", str(reference), "--no-report")
     watch.until(lambda: watch.value('feature_drift_score{model_version="churn",feature_name="a",method="ks"}') > 0.3)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_deploy_plugin.serving.events.convert import Converter
 from pipelines.monitoring.event_summaries import Window
 from pipelines.monitoring.events import EventStore
 
@@ -30,7 +31,8 @@ from mlflow_deploy_plugin.serving.signature import Column, Signature
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 settings = ServingSettings(
-    endpoint="churn", deployment="v3", stage="production", events_dir=sys.argv[1], log="full", log_flush_s={FLUSH_S}
+    endpoint="churn", deployment="v3", stage="production", events_dir=sys.argv[1], log="full", log_flush_s={FLUSH_S},
+    log_raw_dir=sys.argv[2],
 )
 log = open_recorder(settings, signature=Signature(inputs=(Column(name="x", type="double"),)), model_digest="d")
 
@@ -50,15 +52,20 @@ for number in itertools.count():
 """
 
 
-def run_until_ended(events: Path, end: Callable[[subprocess.Popen[str]], None]) -> list[tuple[int, float]]:
-    """What the process said it had handed over: numbers and times."""
-    process = subprocess.Popen([sys.executable, "-c", BENTO, events], stdout=subprocess.PIPE, text=True)
+def run_until_ended(
+    events: Path, end: Callable[[subprocess.Popen[str]], None], *, raw: Path | str = ""
+) -> list[tuple[int, float]]:
+    """What the process said it had handed over: numbers and times. What lies ``raw`` in the end is converted."""
+    process = subprocess.Popen([sys.executable, "-c", BENTO, events, raw], stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
-    while not any(events.rglob("*.parquet")) and time.monotonic() < deadline:
+    while not any([*events.rglob("*.parquet"), *events.rglob("*.raw")]) and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(3 * FLUSH_S)
     end(process)
     output, _ = process.communicate(timeout=20)
+    if raw:
+        assert not any(events.rglob("*.parquet"))
+        assert Converter(Path(raw), events).turn().bad == ()
     lines = [line.split() for line in output.splitlines()]
     return [(int(line[0]), float(line[1])) for line in lines if len(line) == 2]
 
@@ -72,13 +79,14 @@ def logged(events: Path) -> tuple[set[int], tuple[str, ...]]:
     return set(rows.frame["x"].astype(int)), rows.unreadable
 
 
+@pytest.mark.parametrize("raw", ["", "raw"])
 @pytest.mark.parametrize("attempt", range(3))
-def test_a_killed_process_loses_at_most_the_flush_interval(tmp_path: Path, attempt: int) -> None:
+def test_a_killed_process_loses_at_most_the_flush_interval(tmp_path: Path, attempt: int, raw: str) -> None:
     def kill_at_some_moment(process: subprocess.Popen[str]) -> None:
         time.sleep(attempt * FLUSH_S / 3)
         process.send_signal(signal.SIGKILL)
 
-    handed = run_until_ended(tmp_path, kill_at_some_moment)
+    handed = run_until_ended(tmp_path, kill_at_some_moment, raw=raw and tmp_path / raw)
     killed_at = handed[-1][1]
     kept, unreadable = logged(tmp_path)
     assert unreadable == ()
@@ -91,20 +99,22 @@ def test_a_killed_process_loses_at_most_the_flush_interval(tmp_path: Path, attem
     assert len(kept) > 100
 
 
-def test_a_stop_with_warning_loses_nothing(tmp_path: Path) -> None:
-    handed = run_until_ended(tmp_path, lambda process: process.send_signal(signal.SIGTERM))
+@pytest.mark.parametrize("raw", ["", "raw"])
+def test_a_stop_with_warning_loses_nothing(tmp_path: Path, raw: str) -> None:
+    handed = run_until_ended(tmp_path, lambda process: process.send_signal(signal.SIGTERM), raw=raw and tmp_path / raw)
     kept, _ = logged(tmp_path)
     assert {number for number, _ in handed} <= kept
     assert list(tmp_path.rglob("*.tmp")) == []
 
 
-def test_a_full_disk_does_not_stop_predictions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("raw", ["", "raw"])
+def test_a_full_disk_does_not_stop_predictions(tmp_path: Path, raw: str) -> None:
     """A file-size limit of nothing is what a full disk is to a writer, and needs no rights to set up."""
     limited = BENTO.replace(
         "import itertools", "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\nimport itertools", 1
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", limited, tmp_path],
+        [sys.executable, "-c", limited, tmp_path, raw and tmp_path / raw],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

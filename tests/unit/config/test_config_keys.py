@@ -84,7 +84,10 @@ def test_a_default_that_the_help_shows_can_be_typed(model: type[Keys]) -> None:
 
 
 def test_every_setting_of_a_process_has_a_key_with_its_default() -> None:
-    told_by_who_starts_it = {"endpoint", "deployment", "stage", "events_dir", "log_key_file", "grpc_address"}
+    told_by_who_starts_it = {
+        *("endpoint", "deployment", "stage", "events_dir"),
+        *("log_raw_dir", "log_key_file", "grpc_address"),
+    }
     settings = set(ServingSettings.__dataclass_fields__) - told_by_who_starts_it
     assert settings <= {key.name for key in keys(DeploymentConfig)}
     assert DeploymentConfig().serving_settings() == ServingSettings()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlflow_deploy_plugin.serving.events import open_recorder
-from mlflow_deploy_plugin.serving.events.predictions import PredictionFiles
+from mlflow_deploy_plugin.serving.events.prediction_files import PredictionFiles
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.sampling import is_sampled
 from mlflow_deploy_plugin.serving.events.waiting import Waiting

@@ -11,7 +11,8 @@ import pytest
 
 from mlflow_deploy_plugin.serving.events import open_recorder, page
 from mlflow_deploy_plugin.serving.events.page import Page, kind_of
-from mlflow_deploy_plugin.serving.events.predictions import PredictionFiles, PredictionLog
+from mlflow_deploy_plugin.serving.events.prediction_files import PredictionFiles
+from mlflow_deploy_plugin.serving.events.predictions import PredictionLog
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.waiting import Waiting
 from mlflow_deploy_plugin.serving.record import Batch

@@ -15,7 +15,7 @@ import pytest
 from mlflow_deploy_plugin.serving.events import open_labels, open_recorder
 from mlflow_deploy_plugin.serving.events import queue as queue_module
 from mlflow_deploy_plugin.serving.events.drops import Drops
-from mlflow_deploy_plugin.serving.events.predictions import by_day
+from mlflow_deploy_plugin.serving.events.prediction_files import by_day
 from mlflow_deploy_plugin.serving.events.queue import FlushedQueue
 from mlflow_deploy_plugin.serving.record import Label, NullRecorder, Prediction
 from mlflow_deploy_plugin.serving.request import Caller, Frame, Matrix, Payload, Raw, Tensor, Tensors
