@@ -9,7 +9,7 @@ from mlflow_deploy_plugin.errors import ConfigError
 
 EMPTY: Final = "empty"
 BASE: Final = "modelserve"
-LAYERS: Final = ("uncompiled", "gateway", "bentoml-serve", "log-predictions", "log-full")
+LAYERS: Final = ("uncompiled", "gateway", "bentoml-serve", "log-predictions", "log-full", "log-converted")
 """Subjects that are :data:`BASE` and a layer more, or less."""
 FORMAT_VERSION: Final = 2
 _THOUSAND: Final = 1000

@@ -26,6 +26,7 @@ from pipelines.benchmark.stage import HOST, Placed, free_ports, launch
 from pipelines.benchmark.wires import MLFLOW_TABLE, MLFLOW_TENSOR, MODEL, OIP_BINARY, OIP_JSON, PLAIN, Format, Wire
 from pipelines.benchmark.works import Prepared
 
+CONVERTER: Final = "mlflow_deploy_plugin.serving.events.convert"
 SERVERS: Final = Path(__file__).with_name("servers")
 """Programs that are run by path: the empty app, and those of peers."""
 
@@ -88,6 +89,9 @@ def ours(home: Home) -> tuple[Subject, ...]:
             _ours(name, f"the agent's launcher, prediction log {mode}", bentos.logging(mode))
             for mode, name in log.items()
         ),
+        _ours(
+            "log-converted", "log-full, and the agent's converter of it, which has the load's core", bentos.converted
+        ),
     )
 
 
@@ -134,10 +138,21 @@ class _Bentos:
 
     def worker(self, ground: Ground, *, log: LogMode) -> Placed:
         """One worker, as the agent starts it; its events lie in the ground's own folder."""
-        home = replace(self.home, root=ground.folder)
+        home = replace(self.home, root=ground.folder)  # of events alone
         started = BentoLauncher(home=self.home)(self._unit(ground, log=log), Place(slot=0, port=ground.port, record={}))
-        environment = {**started.environment, "MODELSERVE_EVENTS_DIR": str(home.events)}
+        places = {"MODELSERVE_EVENTS_DIR": str(home.events), "MODELSERVE_LOG_RAW_DIR": str(home.raw)}
+        environment = {**started.environment, **places}
         return Placed(launch=replace(started, environment=environment, log=ground.folder / "worker.log"))
+
+    def converted(self, ground: Ground) -> tuple[Placed, ...]:
+        """A worker that logs all, and beside it what the agent runs to make tables of that."""
+        home = replace(self.home, root=ground.folder)
+        command = (
+            *(sys.executable, "-m", CONVERTER, "--every", "1"),
+            *("--raw", str(home.raw), "--events", str(home.events)),
+        )
+        beside = launch(command, folder=ground.folder, log="converter")
+        return (self.worker(ground, log="full"), Placed(launch=beside, core="load"))
 
     def bentoml_serve(self, ground: Ground) -> tuple[Placed, ...]:
         bento = self.of(ground.prepared).path

@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_names,
         default=None,
         metavar="NAMES",
-        help="empty, modelserve, uncompiled, bentoml-serve, gateway, log-predictions, log-full (default: all)",
+        help="empty, modelserve, uncompiled, bentoml-serve, gateway, log-predictions, log-full, log-converted"
+        " (default: all)",
     )
     parser.add_argument(
         "--peers", type=_names, nargs="?", const=(), default=None, metavar="NAMES", help="others' servers, or all known"
@@ -49,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_span,
         default=None,
         metavar="N",
-        help="instead: ask the last of --subjects (default log-full) for N seconds on one connection; exit 1 where p99,"
-        " the longest answer or memory is beyond its limit",
+        help="instead: ask the last of --subjects (default log-converted) for N seconds on one connection; exit 1 where"
+        " p99, the longest answer or memory is beyond its limit",
     )
     parser.add_argument("--cache", default="", metavar="DIR", help="environments of peers (default: the user's cache)")
     parser.add_argument(

@@ -30,7 +30,7 @@ RESULTS: Final = "results.json"
 TRACKED: Final = "tracked.json"
 PLOT: Final = "results.png"
 SOAK: Final = "soak.json"
-SOAKED: Final = "log-full"
+SOAKED: Final = "log-converted"
 """What is soaked unless said: a deployment logs everything by default."""
 
 
