@@ -2,7 +2,7 @@
 
 A second's worth of ids, times and arrays as objects of their own is memory that nobody else uses again soon, and that
 the writing thread would have to walk over when it is no longer in the processor's cache. Copying a row onto a page
-costs less than keeping it.
+costs less than keeping it; ids of one batch become one text.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from mlflow_deploy_plugin.serving.events.waiting import Waiting
-from mlflow_deploy_plugin.serving.record import Batch
+from mlflow_deploy_plugin.serving.events.waiting import SEPARATOR, Waiting, joined
 from mlflow_deploy_plugin.serving.request import Matrix, Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlflow_deploy_plugin.serving.request import Caller, Payload
+    from mlflow_deploy_plugin.serving.record import Batch
+    from mlflow_deploy_plugin.serving.request import Payload
+    from mlflow_deploy_plugin.serving.trace import Trace
 
 ROWS: Final = 1024
 """Of a page, at most."""
@@ -70,14 +71,22 @@ def kind_of(batch: Batch, *, has_features: bool) -> Kind | None:
 class Page:
     """Batches of one kind, one below the other. Whoever has it writes on it alone."""
 
-    __slots__ = ("_callers", "_latencies_ms", "_output", "_protocols", "_room", "_times", "_values", "kind", "rows")
+    __slots__ = (
+        *("kind", "rows"),
+        *("_assigned", "_latencies_ms", "_output", "_protocols", "_request_ids"),
+        *("_room", "_times", "_traces", "_user_ids", "_values"),
+    )
 
     def __init__(self, kind: Kind) -> None:
         """An empty page."""
         self.kind = kind
         self.rows = 0
         self._room = kind.room
-        self._callers: list[Caller] = []
+        self._request_ids: list[str] = []
+        """Those of a batch are one text, as are the other two's."""
+        self._user_ids: list[str] = []
+        self._assigned: list[str] = []
+        self._traces: list[Trace | None] = []
         self._times = array("d")
         self._protocols: list[str] = []
         self._latencies_ms = array("d")
@@ -85,32 +94,58 @@ class Page:
         self._values = None if kind.input is None else np.empty((self._room, *kind.row), kind.input)
 
     def take(self, batch: Batch) -> bool:
-        """Write a batch of this page's kind down; False: there is no room for all of it."""
-        begin = self.rows
-        end = begin + len(batch.callers)
-        if end > self._room:
+        """Write a batch down; False: it is of another kind, or there is no room for all of it."""
+        rows = len(batch.callers)
+        begin, end = self.rows, self.rows + rows
+        if end > self._room or not self._is_like(batch, rows):
             return False
         if self._values is not None:
             self._values[begin:end] = _values_of(batch.payload)
         self._output[begin:end] = batch.output
-        self._callers += batch.callers
+        if rows == 1:  # with one connection, each batch; what is made for many costs it as much as the copies
+            ((request_id, user_id, assigned, trace),) = batch.callers
+            self._traces.append(trace)
+        else:
+            request_ids, user_ids, all_assigned, traces = zip(*batch.callers, strict=True)
+            request_id, user_id = SEPARATOR.join(request_ids), SEPARATOR.join(user_ids)
+            assigned = SEPARATOR.join(all_assigned)
+            self._traces += traces
+        self._request_ids.append(request_id)
+        self._user_ids.append(user_id)
+        self._assigned.append(assigned)
         self._times.extend(batch.times)
         self._protocols += batch.protocols
         self._latencies_ms.extend(batch.latencies_ms)
         self.rows = end
         return True
 
+    def _is_like(self, batch: Batch, rows: int) -> bool:
+        """Whether it is of this page's kind, without making its own."""
+        kind, output = self.kind, batch.output
+        if type(output) is not np.ndarray or output.dtype != kind.output or output.shape != (rows, *kind.answer):
+            return False
+        if kind.input is None:
+            return True
+        values = _values_of(batch.payload)
+        if values is None or values.dtype != kind.input or values.shape != (rows, *kind.row):
+            return False
+        columns = batch.payload.columns if type(batch.payload) is Matrix else None
+        return columns is kind.columns or columns == kind.columns
+
     def torn_off(self) -> Waiting:
         """All that is written on it, as one batch that waits; nobody writes on it any more."""
-        batch = Batch(
-            callers=self._callers,
-            times=self._times,
+        return Waiting(
+            rows=self.rows,
+            request_ids=SEPARATOR.join(self._request_ids),
+            user_ids=joined(self._user_ids),
+            assigned=joined(self._assigned),
+            traces=self._traces if any(self._traces) else (),
             protocols=self._protocols,
+            times=self._times,
             latencies_ms=self._latencies_ms,
             payload=self._payload(),
             output=self._written(self._output),
         )
-        return Waiting.of(batch)
 
     def _payload(self) -> Payload:
         if self._values is None:

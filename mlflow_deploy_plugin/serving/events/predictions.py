@@ -88,18 +88,18 @@ class PredictionLog:
                 for prediction in itertools.compress(singly(batch), are_sampled) if any(are_sampled) else ():
                     self._put(prediction)
                 return
-        kind = kind_of(batch, has_features=self.has_features)
         with self._turning:
-            if self._page is None or self._page.kind != kind or not self._page.take(batch):
-                self._begin(batch, kind)
-            self._kind = kind
+            if self._page is None or not self._page.take(batch):
+                self._begin(batch)
 
-    def _begin(self, batch: Batch, kind: Kind | None) -> None:
+    def _begin(self, batch: Batch) -> None:
         """Turn the page; a new one is for the second batch of a kind, since one that is alone is not worth it."""
         page, self._page = self._page, None
         if page is not None:
             self._tear_off(page)
-        if kind is not None and kind == self._kind and kind.room:
+        before, self._kind = self._kind, kind_of(batch, has_features=self.has_features)
+        kind = self._kind
+        if kind is not None and kind == before and kind.room:
             fresh = Page(kind)
             if fresh.take(batch):
                 self._page = fresh

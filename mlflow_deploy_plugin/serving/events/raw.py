@@ -8,6 +8,10 @@ has no raw form; a flush with any such event becomes a table in the worker, as e
 A file is :data:`MAGIC`, the identity of its table, and one part per event. Each of them is the length of its head (four
 bytes, little-endian), the head in JSON, and the arrays that the head describes, one behind the other. Files appear
 whole, under their names' end ``.raw``; whoever has read one removes it.
+
+A raw file is there for a second, so nothing waits for the disk to have it: most are gone before the disk would. What a
+machine had not converted when it lost its power may be lost or torn, and a torn file is found out by its lengths. The
+tables are durable before their raw files go.
 """
 
 from __future__ import annotations
@@ -68,7 +72,7 @@ class RawFiles:
             self.tables(events)
             return
         pieces = (piece for part in (_identity(self.tables, len(known)), *known) for piece in _framed(part))
-        with whole(self.folder / f"{file_name()}{RAW_SUFFIX}") as file:
+        with whole(self.folder / f"{file_name()}{RAW_SUFFIX}", is_durable=False) as file:
             file.write(b"".join([MAGIC, *pieces]))
 
 

@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 
 from mlflow_deploy_plugin.serving.events.answers import cells_of, joined_numbers
-from mlflow_deploy_plugin.serving.events.waiting import SEPARATOR, Waiting
+from mlflow_deploy_plugin.serving.events.waiting import SEPARATOR, Waiting, apart
 from mlflow_deploy_plugin.spec.events import LABEL_COLUMNS, PREDICTION_COLUMNS
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def batch_table(batches: Sequence[Waiting], *, model_digest: str, features: Feat
     counts = [batch.rows for batch in batches]
     count = sum(counts)
     request_ids = SEPARATOR.join([batch.request_ids for batch in batches]).split(SEPARATOR)
-    users = _spread([batch.user_ids for batch in batches], counts, "")
+    users = _spread([apart(batch.user_ids) for batch in batches], counts, "")
     traces = _spread([batch.traces for batch in batches], counts, None)
     columns: dict[str, Any] = {
         "request_id": pa.array(request_ids, pa.string()),
         "row": np.zeros(count, dtype=np.int32),
         "time": (np.frombuffer(b"".join([batch.times for batch in batches])) * 1e6).astype(np.int64),
         "user_id": _texts([_named(*pair) for pair in zip(users, request_ids, strict=True)] if users else (), count),
-        "assigned": _texts(_spread([batch.assigned for batch in batches], counts, ""), count),
+        "assigned": _texts(_spread([apart(batch.assigned) for batch in batches], counts, ""), count),
         "trace_id": _texts([one.trace_id if one else "" for one in traces], count),
         "span_id": _texts([one.span_id if one else "" for one in traces], count),
         "model_digest": pa.repeat(model_digest, count),

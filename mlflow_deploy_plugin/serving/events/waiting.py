@@ -9,7 +9,7 @@ from mlflow_deploy_plugin.serving.record import Batch
 from mlflow_deploy_plugin.serving.request import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mlflow_deploy_plugin.serving.request import Payload
     from mlflow_deploy_plugin.serving.trace import Trace
@@ -19,13 +19,12 @@ SEPARATOR: Final = "\0"
 
 
 class Waiting(NamedTuple):
-    """One batch. Sequences are empty where each of their values would be."""
+    """One batch. Texts of its rows are joined by :data:`SEPARATOR`; empty where each of them would be."""
 
     rows: int
     request_ids: str
-    """Joined by :data:`SEPARATOR`."""
-    user_ids: Sequence[str]
-    assigned: Sequence[str]
+    user_ids: str
+    assigned: str
     traces: Sequence[Trace | None]
     protocols: Sequence[str]
     times: array[float]
@@ -40,8 +39,8 @@ class Waiting(NamedTuple):
         return cls(
             rows=len(request_ids),
             request_ids=SEPARATOR.join(request_ids),
-            user_ids=user_ids if any(user_ids) else (),
-            assigned=assigned if any(assigned) else (),
+            user_ids=joined(user_ids),
+            assigned=joined(assigned),
             traces=traces if any(traces) else (),
             protocols=batch.protocols,
             times=_numbers(batch.times),
@@ -55,8 +54,8 @@ class Waiting(NamedTuple):
         no_texts = ("",) * self.rows
         callers = zip(
             self.request_ids.split(SEPARATOR),
-            self.user_ids or no_texts,
-            self.assigned or no_texts,
+            apart(self.user_ids) or no_texts,
+            apart(self.assigned) or no_texts,
             self.traces or (None,) * self.rows,
             strict=True,
         )
@@ -68,6 +67,21 @@ class Waiting(NamedTuple):
             payload=self.payload,
             output=self.output,
         )
+
+
+def joined(texts: Iterable[str]) -> str:
+    """One text of many, those that were joined before among them.
+
+    >>> apart(joined(["a", "", "b"])), joined(["", ""])
+    (['a', '', 'b'], '')
+    """
+    text = SEPARATOR.join(texts)
+    return text if text.strip(SEPARATOR) else ""
+
+
+def apart(text: str) -> Sequence[str]:
+    """The texts again; none where all are empty."""
+    return text.split(SEPARATOR) if text else ()
 
 
 def _numbers(values: Sequence[float]) -> array[float]:

@@ -1,4 +1,4 @@
-"""Files that appear whole and durable, or not at all."""
+"""Files that appear whole, or not at all."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
+def whole(path: Path, *, is_durable: bool = True) -> Iterator[IO[bytes]]:
     """What is written within the block gets the name ``path`` after it; a block that fails leaves nothing behind.
+
+    No process that is killed can tear it; one that ``is_durable`` outlives a machine that loses its power as well.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
@@ -23,13 +25,15 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         with hidden.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
         hidden.rename(path)
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    if is_durable:
+        _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

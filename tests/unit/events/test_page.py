@@ -94,6 +94,11 @@ def test_a_batch_of_another_kind_does_not_come_on_the_page(changes: dict[str, An
     assert kind is not None
     assert kind_of(batch_of(1), has_features=True) == kind
     assert kind_of(batch_of(1, **changes), has_features=True) != kind
+    filled = begun(batch_of(0))
+    assert filled is not None
+    assert not filled.take(batch_of(1, **changes))
+    assert filled.rows == 1
+    assert filled.take(batch_of(1))
 
 
 def test_what_has_no_room_is_not_split() -> None:

@@ -151,7 +151,7 @@ def test_what_is_read_is_what_was_written(values: Any, texts: str, tmp_path_fact
     np.testing.assert_array_equal(again.payload.array, values, strict=True)
     np.testing.assert_array_equal(again.output, values, strict=True)
     assert (again.times, again.latencies_ms) == (event.times, event.latencies_ms)
-    assert (again.request_ids, list(again.user_ids)) == (event.request_ids, list(event.user_ids))
+    assert (again.request_ids, again.user_ids, again.assigned) == (event.request_ids, event.user_ids, event.assigned)
     assert list(again.protocols) == list(event.protocols)
 
 
