@@ -25,7 +25,7 @@ MODULE: Final = "mlflow_deploy_plugin.serving.events.convert"
 INSTALLED: Final = Path(__file__).resolve().parents[2]
 """Where the package lies that this process runs."""
 LIMIT_S: Final = 60.0
-"""Seconds that a turn may take: half a minute of the fastest server's predictions are converted in ten."""
+"""Seconds until a converter that does not answer is ended: three times those after which it begins no other file."""
 EXIT_S: Final = 5.0
 
 _log = logging.getLogger(__name__)

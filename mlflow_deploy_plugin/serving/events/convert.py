@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 BAD: Final = ".bad"
+TURN_S: Final = 20.0
+"""Seconds after which a turn begins no other file, so that whoever asked hears of it; the rest is the next turn's."""
 _LOCK: Final = ".lock"
 _logger = logging.getLogger("modelserve.convert")
 
@@ -45,6 +48,8 @@ class Turn:
     """Raw files that became tables."""
     requests: int = 0
     """Of them."""
+    left: int = 0
+    """Raw files that wait for the next turn."""
     bad: tuple[str, ...] = ()
     """What is wrong with files that could not be read."""
     trouble: str = ""
@@ -57,23 +62,27 @@ class Converter:
 
     folder: Path
     events_dir: Path
+    turn_s: float = TURN_S
     _files: int = 0
     _requests: int = 0
     _bad: list[str] = field(default_factory=list)
 
     def turn(self) -> Turn:
-        """Convert what lies there now. Another converter of the same folder waits meanwhile."""
+        """Convert what lies there now, oldest first. Another converter of the same folder waits meanwhile."""
         self._files, self._requests, self._bad = 0, 0, []
-        trouble = ""
+        trouble, paths = "", []
+        end = time.monotonic() + self.turn_s
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with (self.folder / _LOCK).open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                for path in sorted(self.folder.glob(f"[!.]*{RAW_SUFFIX}")):
-                    self._convert(path)
+                paths = sorted(self.folder.glob(f"[!.]*{RAW_SUFFIX}"), reverse=True)
+                while paths and (not self._files or time.monotonic() < end):
+                    self._convert(paths[-1])
+                    paths.pop()
         except OSError as error:
             trouble = f"predictions under {self.folder} were not converted: {error}; they are kept and tried again"
-        return Turn(files=self._files, requests=self._requests, bad=tuple(self._bad), trouble=trouble)
+        return Turn(files=self._files, requests=self._requests, left=len(paths), bad=tuple(self._bad), trouble=trouble)
 
     def _convert(self, path: Path) -> None:
         try:

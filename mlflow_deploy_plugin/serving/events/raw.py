@@ -73,7 +73,7 @@ class RawFiles:
             return
         pieces = (piece for part in (_identity(self.tables, len(known)), *known) for piece in _framed(part))
         with whole(self.folder / f"{file_name()}{RAW_SUFFIX}", is_durable=False) as file:
-            file.write(b"".join([MAGIC, *pieces]))
+            file.writelines([MAGIC, *pieces])  # and not as one: copying all of it would keep the interpreter busy
 
 
 def read(path: Path, *, events_dir: Path) -> tuple[PredictionFiles, list[Event]]:

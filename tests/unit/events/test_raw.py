@@ -237,9 +237,18 @@ def test_a_disk_that_refuses_keeps_what_waits(tmp_path: Path) -> None:
     done = converter_of(tmp_path).turn()
     assert "were not converted" in done.trouble
     assert "kept and tried again" in done.trouble
+    assert done.left == 1
     assert len(raw_in(tmp_path)) == 1
     (tmp_path / "events").unlink()
     assert converter_of(tmp_path).turn() == Turn(files=1, requests=2)
+
+
+def test_a_backlog_is_worked_off_oldest_first_in_several_turns(tmp_path: Path) -> None:
+    for rows in (1, 2, 3):
+        writer_of(tmp_path)([waiting_of(rows)])
+    hasty = Converter(tmp_path / "raw", tmp_path / "events", turn_s=0.0)
+    turns = [hasty.turn() for _ in range(4)]
+    assert turns == [Turn(files=1, requests=n, left=3 - n) for n in (1, 2, 3)] + [Turn()]
 
 
 def test_a_crash_between_the_table_and_the_end_of_its_raw_file_doubles_nothing(tmp_path: Path) -> None:
