@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlflow_deploy_plugin.errors import ConfigError
+from mlflow_deploy_plugin.spec.events import LARGEST_LABEL
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Column = NDArray[Any]
 
-LARGEST: Final = 1e140
+LARGEST: Final = LARGEST_LABEL
 """Of numbers that are added up: the squares of a thousand million of them still make a number."""
 
 

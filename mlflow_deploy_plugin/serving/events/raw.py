@@ -24,6 +24,7 @@ import numpy as np
 import orjson
 
 from mlflow_deploy_plugin.errors import EventStoreError
+from mlflow_deploy_plugin.serving.events.page import NUMBERS
 from mlflow_deploy_plugin.serving.events.prediction_files import PredictionFiles, file_name
 from mlflow_deploy_plugin.serving.events.redaction import Redaction
 from mlflow_deploy_plugin.serving.events.waiting import Waiting
@@ -47,8 +48,6 @@ Json = dict[str, Any]
 
 MAGIC: Final = b"modelserve raw predictions 1\n"
 """The number is the format's."""
-NUMBERS: Final = "fiub"
-"""Kinds of arrays that have a raw form."""
 _LENGTH: Final = 4
 
 
