@@ -6,7 +6,6 @@ Prometheus (:mod:`.metrics.exporter`); one turns Envoy's log and the Bentos' raw
 
 import logging
 import os
-import queue
 import signal
 import threading
 import time
@@ -29,7 +28,7 @@ from mlflow_deploy_plugin.agent.reconciler import Reconciler
 from mlflow_deploy_plugin.agent.status import AgentStatus, Phase
 from mlflow_deploy_plugin.agent.supervisor import Supervisor
 from mlflow_deploy_plugin.agent.upkeep import Upkeep
-from mlflow_deploy_plugin.agent.watch import Sighting, Watch
+from mlflow_deploy_plugin.agent.watch import Sightings, Watch
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import EventStoreError, GatewayError
 from mlflow_deploy_plugin.version import VERSION
@@ -72,7 +71,7 @@ class Agent:
     _is_told: bool = False
     _is_pressed: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
-    _sightings: "queue.SimpleQueue[Sighting]" = field(default_factory=queue.SimpleQueue)
+    _sightings: Sightings = field(default_factory=Sightings)
     _said: AgentStatus | None = None
     _said_at: float = 0.0
     _said_turn: int = 0
@@ -85,7 +84,7 @@ class Agent:
 
     def run(self) -> None:
         """Reconcile until :meth:`stop`, then take leave of clients and end every process."""
-        watcher = threading.Thread(target=self.watch.run, args=(self._stop, self._sightings.put), daemon=True)
+        watcher = threading.Thread(target=self.watch.run, args=(self._stop, self._sightings.tell), daemon=True)
         events = threading.Thread(target=self._record_events, daemon=True)
         self.exporter.start()
         watcher.start()
@@ -98,17 +97,11 @@ class Agent:
                 _log.exception("a turn failed")
                 self.reconciler.trouble = f"{type(error).__name__}: {error}"
                 pause_s = AFTER_BUG_S
-            self._hear(pause_s)
+            if (sighting := self._sightings.hear(pause_s)) is not None:
+                self.reconciler.see(sighting)
         self._stop.set()
         events.join(timeout=EXIT_S)
         self._take_leave()
-
-    def _hear(self, pause_s: float) -> None:
-        """Wait for the next turn, or for a commit."""
-        try:
-            self.reconciler.see(self._sightings.get(timeout=pause_s))
-        except queue.Empty:
-            return
 
     def _say(self) -> None:
         """Write ``status.json`` where it would say something new, and now and then."""

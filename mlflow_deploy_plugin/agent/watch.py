@@ -5,6 +5,7 @@ other one is asked every few seconds.
 """
 
 import logging
+import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,25 @@ class Sighting:
     """Why not."""
     decisions: Mapping[str, Decision] = field(default_factory=dict)
     """What was decided last on endpoints of this stage, as far as the newest commits tell."""
+
+
+class Sightings:
+    """What the watch has told and the loop has not yet heard."""
+
+    def __init__(self) -> None:
+        # No SimpleQueue: a signal that comes as its wait runs out leaves CPython's ``get`` waiting for ever.
+        self._queue: queue.Queue[Sighting] = queue.Queue()
+
+    def tell(self, sighting: Sighting) -> None:
+        """Wake the one who listens."""
+        self._queue.put(sighting)
+
+    def hear(self, within_s: float) -> Sighting | None:
+        """The next one, as soon as there is one; ``None`` after ``within_s``, whatever signals arrive."""
+        try:
+            return self._queue.get(timeout=within_s)
+        except queue.Empty:
+            return None
 
 
 @dataclass(slots=True, kw_only=True)

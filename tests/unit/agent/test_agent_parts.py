@@ -27,7 +27,7 @@ from mlflow_deploy_plugin.agent.run import parse
 from mlflow_deploy_plugin.agent.status import AgentStatus, RefusedCommit, Verdict
 from mlflow_deploy_plugin.agent.telling import Scene, deployments, endpoints, waiting
 from mlflow_deploy_plugin.agent.units import Unit
-from mlflow_deploy_plugin.agent.watch import Sighting, Watch
+from mlflow_deploy_plugin.agent.watch import Sighting, Sightings, Watch
 from mlflow_deploy_plugin.config.home import Home
 from mlflow_deploy_plugin.errors import AgentError, ConfigError, RetryLaterError
 from mlflow_deploy_plugin.manifests.model import Deployment, Resources
@@ -402,6 +402,28 @@ def test_the_watch_ends_when_it_is_told() -> None:
     stop.set()
     thread.join(5)
     assert not thread.is_alive()
+
+
+HEARING = """
+import signal, time
+from mlflow_deploy_plugin.agent.watch import Sightings
+signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.3))
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+print(Sightings().hear(0.2))
+"""
+
+
+def test_a_signal_as_the_wait_runs_out_does_not_make_it_endless() -> None:
+    heard = subprocess.run([sys.executable, "-c", HEARING], capture_output=True, text=True, timeout=30, check=True)
+    assert heard.stdout == "None\n"
+
+
+def test_what_was_told_is_heard_in_order() -> None:
+    sightings = Sightings()
+    told = [Sighting(commit="a"), Sighting(commit="b")]
+    for sighting in told:
+        sightings.tell(sighting)
+    assert [sightings.hear(5), sightings.hear(5), sightings.hear(0.01)] == [*told, None]
 
 
 # launching
