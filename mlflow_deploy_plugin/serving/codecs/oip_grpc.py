@@ -66,7 +66,7 @@ class OipGrpcCodec:
 
     def decode(self, call: Call) -> Request:
         """Read a ``ModelInferRequest``."""
-        message = parse(MESSAGES["ModelInferRequest"], call.body)
+        message = parse(MESSAGES["ModelInferRequest"], call.body, max_values=self._max_values)
         self._model.check_version(message.model_version)
         if any("classification" in output.parameters for output in message.outputs):
             raise RequestError(Fault.INVALID, "the classification extension is not offered; ask for 'probability'")
@@ -104,21 +104,21 @@ class OipGrpcCodec:
         return _reply("ServerMetadataResponse", name="modelserve", version=VERSION, extensions=EXTENSIONS)
 
     def _model_ready(self, call: Call) -> Reply:
-        message = parse(MESSAGES["ModelReadyRequest"], call.body)
+        message = parse(MESSAGES["ModelReadyRequest"], call.body, max_values=self._max_values)
         return _reply("ModelReadyResponse", ready=self._is_ready() and self._model.serves(message.version))
 
     def _model_metadata(self, call: Call) -> Reply:
-        message = parse(MESSAGES["ModelMetadataRequest"], call.body)
+        message = parse(MESSAGES["ModelMetadataRequest"], call.body, max_values=self._max_values)
         self._model.check_version(message.version)
         return _reply("ModelMetadataResponse", **self._model.metadata(message.name))
 
     def _model_configuration(self, call: Call) -> Reply:
-        message = parse(MESSAGES["ModelConfigRequest"], call.body)
+        message = parse(MESSAGES["ModelConfigRequest"], call.body, max_values=self._max_values)
         self._model.check_version(message.version)
         return _reply("ModelConfigResponse", config=numbered(self._model.configuration(message.name)))
 
     def _model_statistics(self, call: Call) -> Reply:
-        message = parse(MESSAGES["ModelStatisticsRequest"], call.body)
+        message = parse(MESSAGES["ModelStatisticsRequest"], call.body, max_values=self._max_values)
         self._model.check_version(message.version)
         return _reply("ModelStatisticsResponse", **self._model.statistics(message.name))
 

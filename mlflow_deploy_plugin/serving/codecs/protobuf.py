@@ -18,6 +18,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from mlflow_deploy_plugin.serving.body import BYTES_PER_VALUE
+from mlflow_deploy_plugin.serving.codecs import wire
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 
 if TYPE_CHECKING:
@@ -54,12 +55,19 @@ def message_types(package: str, table: Mapping[str, Fields]) -> dict[str, Any]:
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in table}
 
 
-def parse(kind: Any, body: bytes) -> Any:  # noqa: ANN401  classes are made at run time
-    """The message that ``body`` holds.
+def parse(kind: Any, body: bytes, *, max_values: int) -> Any:  # noqa: ANN401  classes are made at run time
+    """The message that ``body`` holds, unless it has more than ``max_values`` fields (see :mod:`.wire`).
 
     Raises:
-        RequestError: MALFORMED.
+        RequestError: MALFORMED or TOO_LARGE.
     """
+    may_have_more = len(body) // wire.LEAST_BYTES * wire.MESSAGE_VALUES > max_values
+    if may_have_more and wire.values_in(body, wire.level_of(kind.DESCRIPTOR), enough=max_values) > max_values:
+        raise RequestError(
+            Fault.TOO_LARGE,
+            f"the message has more than {max_values} fields (one for each {BYTES_PER_VALUE} bytes of max_body_bytes; a"
+            f" message within it counts for {wire.MESSAGE_VALUES}): send it in parts",
+        )
     try:
         return kind.FromString(body)
     except DecodeError as error:

@@ -62,7 +62,7 @@ class TensorflowGrpcCodec:
 
     def decode(self, call: Call) -> Request:
         """Read a ``PredictRequest``."""
-        message = parse(MESSAGES["PredictRequest"], call.body)
+        message = parse(MESSAGES["PredictRequest"], call.body, max_values=self._max_values)
         self._check(message.model_spec)
         check_signature(message.model_spec.signature_name)
         arrays = tensorflow_messages.to_arrays(message.inputs, max_values=self._max_values)
@@ -100,7 +100,7 @@ class TensorflowGrpcCodec:
         return int(version) if version.isdecimal() else 1
 
     def _metadata(self, call: Call) -> Reply:
-        message = parse(MESSAGES["GetModelMetadataRequest"], call.body)
+        message = parse(MESSAGES["GetModelMetadataRequest"], call.body, max_values=self._max_values)
         self._check(message.model_spec)
         if list(message.metadata_field) != ["signature_def"]:
             asked = ", ".join(message.metadata_field) or "nothing"
@@ -113,7 +113,7 @@ class TensorflowGrpcCodec:
         return grpc_status.answer(answer.SerializeToString())
 
     def _status(self, call: Call) -> Reply:
-        message = parse(MESSAGES["GetModelStatusRequest"], call.body)
+        message = parse(MESSAGES["GetModelStatusRequest"], call.body, max_values=self._max_values)
         self._check(message.model_spec)
         state = AVAILABLE if self._is_ready() else LOADING
         status = {"version": self._number(), "state": state, "status": {}}

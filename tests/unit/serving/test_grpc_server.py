@@ -192,6 +192,41 @@ def test_more_typed_values_than_a_text_may_have_are_refused_and_raw_ones_are_tak
     assert rows == [many // 2, ALLOWED // 2]
 
 
+EMPTY: dict[str, tuple[str, bytes]] = {
+    "inputs": (INFER, b"\x2a\x00"),
+    "parameters": (INFER, b"\x22\x00"),
+    "of an input": (INFER, b"\x22\x00"),
+    "outputs of tensorflow": (f"{PREDICTION}Predict", b"\x1a\x00"),
+    "sizes of tensorflow": (f"{PREDICTION}Predict", b"\x12\x00"),
+}
+WRAPPED = {"of an input": [b"\x2a"], "sizes of tensorflow": [b"\x12", b"\x12", b"\x12"]}
+"""Fields that the empty ones lie in, the outermost first."""
+
+
+def wrapped(field: bytes, within: bytes) -> bytes:
+    return field + bytes(_varint(len(within))) + within
+
+
+def _varint(number: int) -> list[int]:
+    return [number] if number < 0x80 else [number & 0x7F | 0x80, *_varint(number >> 7)]
+
+
+@pytest.mark.parametrize("what", EMPTY)
+def test_a_message_of_many_empty_ones_is_refused_before_it_is_read(serving: Any, what: str) -> None:
+    """Each weighs two bytes on the wire, and ninety or more once it is read."""
+    path, empty = EMPTY[what]
+    body = empty * (MEBIBYTE // 2 - 16)
+    for field in reversed(WRAPPED.get(what, [])):
+        body = wrapped(field, body)
+
+    async def ask(channel: grpc.aio.Channel) -> Any:
+        return await refusal(channel.unary_unary(path)(body))
+
+    code, said = speak(make(serving, max_body_bytes=MEBIBYTE), ask)
+    assert code == "RESOURCE_EXHAUSTED"
+    assert said.startswith(f"the message has more than {ALLOWED} fields (one for each 8 bytes of max_body_bytes")
+
+
 def test_a_full_queue_is_told_when_to_come_back(serving: Any) -> None:
     served = make(serving, max_queue=1, max_batch_size=1)
 
