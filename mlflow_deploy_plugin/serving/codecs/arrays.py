@@ -36,8 +36,12 @@ class ArrayReader:
     """Reads named arrays for one signature."""
 
     def __init__(self, signature: Signature) -> None:
-        self._signature = signature
+        self._is_from_type_hint = signature.is_from_type_hint
+        self._has_names = signature.has_names
+        self._matrix_type = signature.matrix_type
+        self._ordered = signature.columns
         self._columns = {column.name: column for column in signature.columns}
+        self._names = tuple(self._columns)
         self._tensors = {spec.name: spec for spec in signature.tensors}
 
     def dtype_of(self, name: str) -> np.dtype[Any] | None:
@@ -47,7 +51,7 @@ class ArrayReader:
             return None if kind == "complex" else np.dtype(NUMPY_TYPES[kind])
         if spec := self._tensors.get(name) or self._tensors.get(""):
             return np.dtype(spec.dtype)
-        return np.dtype(self._signature.matrix_type) if self._signature.matrix_type else None
+        return np.dtype(self._matrix_type) if self._matrix_type else None
 
     def read(self, arrays: Mapping[str, Array]) -> Payload:
         """The payload.
@@ -57,18 +61,19 @@ class ArrayReader:
         """
         if not arrays:
             raise RequestError(Fault.INVALID, "the request has no inputs")
-        if any(array.ndim and not len(array) for array in arrays.values()):
-            raise RequestError(Fault.INVALID, "the request has no rows; send at least one")
-        if self._signature.is_from_type_hint:
+        for array in arrays.values():
+            if array.ndim and not len(array):
+                raise RequestError(Fault.INVALID, "the request has no rows; send at least one")
+        if self._is_from_type_hint:
             return Raw(value=self._only(arrays).tolist())
-        if self._signature.columns:
+        if self._ordered:
             return self._table(arrays)
-        if self._signature.tensors:
+        if self._tensors:
             return self._named(arrays)
         return _untyped(arrays)
 
     def _table(self, arrays: Mapping[str, Array]) -> Payload:
-        columns = self._signature.columns
+        columns = self._ordered
         if len(arrays) == 1:
             ((name, array),) = arrays.items()
             if (
@@ -77,7 +82,7 @@ class ArrayReader:
                 and (len(columns) > 1 or name not in self._columns)
             ):
                 return self._positional(name, array)
-        if not self._signature.has_names:
+        if not self._has_names:
             raise RequestError(
                 Fault.INVALID, f"send one input of shape [rows, {len(columns)}]: the columns have no names"
             )
@@ -87,17 +92,18 @@ class ArrayReader:
             sizes = ", ".join(f"{name!r} {len(vector)}" for name, vector in list(vectors.items())[:5])
             raise RequestError(Fault.INVALID, f"the inputs have different numbers of rows: {sizes}")
         fitted = {name: _fit_column(self._columns[name], vectors[name]) for name in self._columns if name in vectors}
-        if self._signature.matrix_type:
+        if self._matrix_type:
             return Matrix(values=np.column_stack(list(fitted.values())), columns=tuple(fitted))
         return _frame(fitted)
 
     def _positional(self, name: str, array: Array) -> Payload:
-        columns = self._signature.columns
-        if self._signature.matrix_type:
-            values = fit(array, np.dtype(self._signature.matrix_type), name)
-            return Matrix(values=np.array(values, order="C"), columns=tuple(self._columns))
-        has_names = self._signature.has_names
-        return _frame({(c.name if has_names else at): _fit_column(c, array[:, at]) for at, c in enumerate(columns)})
+        if self._matrix_type:
+            values = fit(array, np.dtype(self._matrix_type), name)
+            return Matrix(values=np.array(values, order="C"), columns=self._names)
+        has_names = self._has_names
+        return _frame(
+            {(c.name if has_names else at): _fit_column(c, array[:, at]) for at, c in enumerate(self._ordered)}
+        )
 
     def _named(self, arrays: Mapping[str, Array]) -> Payload:
         if "" in self._tensors:
@@ -184,11 +190,14 @@ def _moments(texts: Array, name: str) -> Array:
     return texts.astype("datetime64[ns]")
 
 
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(want in {-1, size} for size, want in zip(shape, wanted, strict=True))
+
+
 def _fit_tensor(spec: TensorSpec, array: Array, name: str) -> Array:
-    fits = array.ndim == len(spec.shape) and all(
-        want in {-1, size} for size, want in zip(array.shape, spec.shape, strict=True)
-    )
-    if not fits:
+    shape, wanted = array.shape, spec.shape
+    is_any_rows = len(shape) == len(wanted) and wanted[:1] == (-1,) and shape[1:] == wanted[1:]  # as nearly all are
+    if not is_any_rows and not _fits(shape, wanted):
         raise RequestError(
             Fault.INVALID, f"input {name!r} has shape {list(array.shape)}; the model takes {list(spec.shape)}"
         )

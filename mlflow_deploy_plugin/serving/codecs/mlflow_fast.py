@@ -1,7 +1,7 @@
 """The common JSON bodies of ``/invocations``, read without pandas and without MLflow. Pure.
 
-Every reading here is one of two kinds: a table of numbers proven by :class:`.tables.TablePlan`, or a tensor made by
-the very call that MLflow makes (``numpy.array(data, dtype=spec.type)``, ``mlflow/utils/proto_json_utils.py``,
+Every reading here is one of two kinds: a table of numbers proven by :class:`.tables.TablePlan`, or a tensor to the bit
+as the call that MLflow makes (``numpy.array(data, dtype=spec.type)``, ``mlflow/utils/proto_json_utils.py``,
 ``convert_data_type``). A body that is neither is None, and MLflow reads it. A differential test holds both against
 MLflow's own server.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import orjson
 
+from mlflow_deploy_plugin.serving.codecs.packing import table
 from mlflow_deploy_plugin.serving.codecs.tables import TablePlan
 from mlflow_deploy_plugin.serving.request import Request, Tensor, Tensors
 
@@ -63,16 +64,20 @@ class Reader:
         try:
             if type(data) is list and data and type(data[0]) is not dict and len(self._tensors) == 1:
                 ((name, dtype),) = self._tensors.items()
-                array = np.array(data, dtype=dtype)
+                array = _array(data, dtype)
                 return Tensors(arrays={name: array}) if name else Tensor(array=array)
             if type(data) is dict and data.keys() == self._tensors.keys():
                 lists = all(type(value) is list for value in data.values())
-                return (
-                    Tensors(arrays={n: np.array(data[n], dtype=t) for n, t in self._tensors.items()}) if lists else None
-                )
+                return Tensors(arrays={n: _array(data[n], t) for n, t in self._tensors.items()}) if lists else None
         except (TypeError, ValueError, OverflowError):
             return None
         return None
+
+
+def _array(data: list[Any], dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+    """``numpy.array(data, dtype=dtype)``."""
+    array = table(data, dtype) if dtype.kind == "f" else None
+    return np.array(data, dtype=dtype) if array is None else array
 
 
 def _table(plan: TablePlan, key: str, data: Any) -> Payload | None:  # noqa: ANN401

@@ -7,7 +7,6 @@ before each.
 
 from __future__ import annotations
 
-import math
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,11 +61,16 @@ def element_count(shape: Any, name: str) -> int:  # noqa: ANN401  any JSON value
     Raises:
         RequestError: MALFORMED.
     """
-    is_shape = isinstance(shape, list) and all(type(size) is int and size > 0 for size in shape)
-    if not is_shape or len(shape) > MAX_DIMENSIONS:
-        found = repr(shape)[:60]
-        raise RequestError(Fault.MALFORMED, f"shape of {name!r} must be an array of sizes of at least 1, not {found}")
-    return math.prod(shape)
+    if type(shape) is list and len(shape) <= MAX_DIMENSIONS:
+        count = 1
+        for size in shape:
+            if type(size) is not int or size < 1:
+                break
+            count *= size
+        else:
+            return count
+    found = repr(shape)[:60]
+    raise RequestError(Fault.MALFORMED, f"shape of {name!r} must be an array of sizes of at least 1, not {found}")
 
 
 def from_json(data: Any, datatype: str, shape: list[int], name: str) -> Array:  # noqa: ANN401
