@@ -108,7 +108,7 @@ class ProcessKeys(ServingKeys):
     compile: values.CompileValue = key(
         "auto",
         kind="auto or off",
-        about="serve a compiled form that needs neither MLflow nor scikit-learn, where it answers as the model does",
+        about="serve a compiled form that needs no MLflow, scikit-learn or torch, where it answers as the model does",
     )
     wait_s: values.Seconds = key(
         120.0, kind=_ABOVE_0, unit="s", about="how long the command waits until the deployment answers"

@@ -42,7 +42,7 @@ class Form(Protocol):
         """``linear``, ``onnx``…."""
 
     def compute(self, values: NDArray[Any], wants: Wants) -> Computed:
-        """The answers to ``values`` (rows, features), all of them finite.
+        """The answers to ``values`` (rows, features), of a tensor (rows, …), all of them finite.
 
         Raises:
             BeyondFormError: the model must be asked.

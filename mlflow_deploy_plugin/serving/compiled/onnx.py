@@ -1,9 +1,10 @@
-"""An ONNX graph with double inputs, run by ONNX Runtime on one thread."""
+"""An ONNX graph with one input of floats, run by ONNX Runtime on as many threads as this worker may use."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.request import Wants
 
 
+THREADS: Final = "OMP_NUM_THREADS"
+"""Says how many threads this worker's mathematics may have; one where it does not."""
+TYPES: Final = {"tensor(double)": "float64", "tensor(float)": "float32"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxForm:
-    """One graph: input ``x`` (rows, features), then the prediction, and the probabilities of a classifier."""
+    """One graph: input ``x``, its first axis the rows, then the prediction, and the probabilities of a classifier."""
 
     session: Any
+    dtype: np.dtype[Any]
+    """Of ``x``."""
     name: str = field(default="onnx", init=False)
 
     @classmethod
@@ -35,18 +43,21 @@ class OnnxForm:
         import onnxruntime  # noqa: PLC0415  only a Bento with such a form needs it
 
         options = onnxruntime.SessionOptions()
-        # A batch is small: a second thread costs more than it brings, and other models live on this machine.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        # Other models live on this machine, and of a small batch a second thread costs more than it brings.
+        threads = os.environ.get(THREADS, "")
+        options.intra_op_num_threads = int(threads) if threads.isdigit() else 1
+        options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
-            return cls(session=onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return cls(session=session, dtype=np.dtype(TYPES[session.get_inputs()[0].type]))
         except Exception as error:  # its exceptions share no base but Exception
             raise RuntimeError(str(error)) from error
 
     def compute(self, values: NDArray[Any], wants: Wants) -> Computed:
-        """The answers to a table."""
-        outputs = self.session.run(None, {"x": np.ascontiguousarray(values, dtype=np.float64)})
+        """The answers to a table, or to a tensor."""
+        outputs = self.session.run(None, {"x": np.ascontiguousarray(values, dtype=self.dtype)})
         if len(outputs) == 1:
             return Computed(outputs[0])
         return Computed(outputs[0], outputs[1] if wants == "probability" else None)

@@ -6,6 +6,8 @@ example, generated rows, and rows at the model's own edges (the thresholds of it
 labels, and numbers within the tolerance, is written, with the record of that comparison beside it. The verdict says
 which path serves, and why.
 
-This imports MLflow, scikit-learn and, for what is neither linear nor made of trees, skl2onnx; serving imports none of
-it.
+A module of torch that takes one tensor becomes a graph as well (:mod:`.modules`).
+
+This imports MLflow, scikit-learn or torch and, for what is neither linear nor made of trees, skl2onnx; serving imports
+none of it.
 """

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from importlib import metadata
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
@@ -13,11 +12,11 @@ import orjson
 from mlflow_deploy_plugin.serving.compiled import store
 from mlflow_deploy_plugin.serving.compiled.linear import LinearForm
 from mlflow_deploy_plugin.serving.compiled.onnx import OnnxForm
-from mlflow_deploy_plugin.serving.compiled.store import CompileRecord
 from mlflow_deploy_plugin.serving.compiled.trees import TreesForm
-from mlflow_deploy_plugin.serving.compiling import candidates, estimators, rows, to_linear, to_onnx, to_trees
+from mlflow_deploy_plugin.serving.compiling import candidates, estimators, modules, rows, to_linear, to_onnx, to_trees
 from mlflow_deploy_plugin.serving.compiling.compare import compare, typing_of
 from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError
+from mlflow_deploy_plugin.serving.compiling.verdict import NO_RUNTIME, Verdict, taken
 from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
 from mlflow_deploy_plugin.serving.predictors import sklearn
 from mlflow_deploy_plugin.serving.predictors.pyfunc import PyfuncPredictor
@@ -29,21 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlflow_deploy_plugin.serving.compiled.form import Answers, Form, Typing
-
-NEEDED: Final = {"linear": (), "trees": (), "onnx": ("onnxruntime",)}
-"""Packages that serving a form needs beside its own."""
-RECORDED: Final = ("numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime", "mlflow")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What became of a try."""
-
-    form: str
-    """Empty: the generic path serves."""
-    reason: str
-    requirements: tuple[str, ...] = ()
-    """Lines that the Bento's environment needs for the form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +50,8 @@ def compile_model(folder: Path, out: Path) -> Verdict:
     signature = parse_signature(mlmodel)
     if reason := candidates.why_not(mlmodel, signature):
         return Verdict(form="", reason=reason)
+    if candidates.is_module(mlmodel):
+        return modules.compile_module(folder, signature.tensors[0], out)
     try:
         subject = _subject(folder, signature, cast("Answers", candidates.predict_fn(mlmodel)))
     except RefusedError as error:
@@ -119,7 +105,7 @@ def _forms(subject: _Subject, out: Path, reasons: list[str]) -> Iterator[Form]:
         to_onnx.write(subject.estimator, path, features=subject.values.shape[1])
         yield OnnxForm.of_file(path)
     except ImportError:
-        reasons.append("onnxruntime is not installed; pip install 'modelserve[onnx]'")
+        reasons.append(NO_RUNTIME)
     except RefusedError as error:
         reasons.append(str(error))
     except RuntimeError as error:
@@ -133,19 +119,7 @@ def _taken(form: Form, subject: _Subject, out: Path) -> Verdict:
         path.write_bytes(orjson.dumps(form.to_document()))
     elif isinstance(form, TreesForm):
         form.write(path)
-    record = CompileRecord(
-        form=form.name,
-        digest=store.digest_of(path),
-        typing=subject.typing,
-        comparison=comparison,
-        versions=_versions(RECORDED),
-    )
-    store.write(out, record)
-    exactly = "to the last bit" if not comparison.worst else f"within {comparison.tolerance:g} ({comparison.worst:.1g})"
-    needed = tuple(f"{name}=={version}" for name, version in _versions(NEEDED[form.name]).items())
-    return Verdict(
-        form=form.name, reason=f"the pyfunc's answers on {comparison.rows} rows, {exactly}", requirements=needed
-    )
+    return taken(form, subject.typing, comparison, out)
 
 
 def _example(folder: Path, columns: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
@@ -158,13 +132,3 @@ def _example(folder: Path, columns: tuple[str, ...]) -> np.ndarray[Any, Any] | N
         return None
     fits = split.get("columns") == list(columns) and values.ndim == 2 and np.isfinite(values).all()  # noqa: PLR2004
     return values if fits else None
-
-
-def _versions(names: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mlflow_deploy_plugin.serving.compiling.estimators import steps_of
-from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError
+from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError, first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def write(estimator: Any, path: Path, *, features: int) -> None:  # noqa: ANN401
                 target_opset=OPSET,
             )
     except Exception as error:  # its refusals have many types
-        raise RefusedError(f"skl2onnx does not convert it ({_first_line(error)})") from error
+        raise RefusedError(f"skl2onnx does not convert it ({first_line(error)})") from error
     path.write_bytes(graph.SerializeToString())
 
 
@@ -61,8 +61,3 @@ def _as_trees_see_it(estimator: Any) -> Any:  # noqa: ANN401
 def _is_of_trees(estimator: Any) -> bool:  # noqa: ANN401
     members = np.ravel(np.array(getattr(estimator, "estimators_", ()), dtype=object))
     return hasattr(estimator, "tree_") or any(hasattr(member, "tree_") for member in members)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__

@@ -1,13 +1,17 @@
 """A Bento's compiled form, with the generic path asleep behind it: no MLflow, scikit-learn or pandas is imported.
 
-The form answers tables of finite numbers whose columns and types a codec has proven. Anything else is the generic
-path's: a frame, parameters, and NaN, which a model may refuse or know a way for. That path is loaded when the first
-such request comes, in a thread of its own, while others are answered.
+The form answers tables of finite numbers whose columns and types a codec has proven, or tensors of the signature's
+shape. Anything else is the generic path's: a frame, parameters, and NaN, which a model may refuse or know a way for.
+That path is loaded when the first such request comes, in a thread of its own, while others are answered.
+
+A module of torch is served by its form on the CPU alone: where there may be a GPU, or what only torch can do is asked
+for, torch serves it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from dataclasses import replace
 from time import perf_counter
@@ -19,15 +23,20 @@ from mlflow_deploy_plugin.errors import ModelError
 from mlflow_deploy_plugin.serving.compiled import store
 from mlflow_deploy_plugin.serving.compiled.form import BeyondFormError, Typed
 from mlflow_deploy_plugin.serving.faults import AsleepError
-from mlflow_deploy_plugin.serving.predictors import pyfunc
+from mlflow_deploy_plugin.serving.predictors import devices, pyfunc
 from mlflow_deploy_plugin.serving.predictors.base import Loaded, Output
-from mlflow_deploy_plugin.serving.request import Matrix
+from mlflow_deploy_plugin.serving.predictors.checks import fits
+from mlflow_deploy_plugin.serving.request import Matrix, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from numpy.typing import NDArray
+
     from mlflow_deploy_plugin.serving.predictors.base import LoadRequest, Predictor
     from mlflow_deploy_plugin.serving.request import Payload, Wants
+    from mlflow_deploy_plugin.serving.signature import TensorSpec
+    from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 _logger = logging.getLogger("modelserve.compiled")
 
@@ -73,21 +82,29 @@ class SleepingPredictor:
 
 
 class CompiledPredictor:
-    """Runs tables of finite numbers on the form, and anything else on ``generic``."""
+    """Runs finite numbers on the form, and anything else on ``generic``."""
 
-    def __init__(self, form: Typed, name: str, generic: Predictor) -> None:
+    def __init__(self, form: Typed, name: str, generic: Predictor, spec: TensorSpec | None = None) -> None:
         self.name = name
         self._form = form
         self._generic = generic
+        self._spec = spec
+        """Of the tensor that the form takes; None: it takes a table."""
 
     def predict(self, payload: Payload, params: Mapping[str, Any] | None, wants: Wants) -> Output:
         """Ask the form."""
-        if type(payload) is not Matrix or params or not np.isfinite(payload.values).all():
+        values = self._values(payload)
+        if values is None or params or not np.isfinite(values).all():
             return self._generic.predict(payload, params, wants)
         try:
-            return Output(*self._form.answer(payload.values, wants))
+            return Output(*self._form.answer(values, wants))
         except BeyondFormError:
             return self._generic.predict(payload, params, wants)
+
+    def _values(self, payload: Payload) -> NDArray[Any] | None:
+        if self._spec is None:
+            return payload.values if type(payload) is Matrix else None
+        return payload.array if type(payload) is Tensor and fits(payload.array, self._spec) else None
 
     def stream(self, payload: Payload, params: Mapping[str, Any] | None) -> Iterator[Any]:
         """As the generic path does, which refuses."""
@@ -100,15 +117,19 @@ def load(request: LoadRequest) -> Loaded:
     Raises:
         ModelError, ConfigError: the generic path is needed and does not load.
     """
+    tensors = request.signature.tensors
+    if tensors and (reason := why_torch(request.settings, os.environ)):
+        return _generic(request, f"the compiled form: {reason}")
     try:
-        compiled = store.read(request.compiled)
+        form, record = store.read(request.compiled)
     except ModelError as error:
-        loaded = pyfunc.load(request)
-        return replace(loaded, fallbacks=(*loaded.fallbacks, str(error)))
-    form, record = compiled
+        return _generic(request, str(error))
     typing = record.typing
     predictor = CompiledPredictor(
-        Typed(form, typing), f"compiled-{form.name}", SleepingPredictor(lambda: pyfunc.load(request).predictor)
+        Typed(form, typing),
+        f"compiled-{form.name}",
+        SleepingPredictor(lambda: pyfunc.load(request).predictor),
+        tensors[0] if tensors else None,
     )
     return Loaded(
         predictor=predictor,
@@ -118,3 +139,17 @@ def load(request: LoadRequest) -> Loaded:
         may_run_inline=True,
         is_lean=True,
     )
+
+
+def _generic(request: LoadRequest, reason: str) -> Loaded:
+    loaded = pyfunc.load(request)
+    return replace(loaded, fallbacks=(*loaded.fallbacks, reason))
+
+
+def why_torch(settings: ServingSettings, environment: Mapping[str, str]) -> str:
+    """Why a module is not served by its form, but by torch; empty: the form may."""
+    if settings.device != "cpu" and (settings.device not in {"", "auto"} or devices.may_see_gpu(environment)):
+        return "it computes on the CPU, and this worker may have a GPU; device=cpu serves it"
+    asked = {"torch_compile": settings.torch_compile == "on", "cuda_graphs": settings.cuda_graphs == "on"}
+    asked |= {"precision": settings.precision != "fp32", "model_config": bool(settings.model_config)}
+    return next((f"{name} is torch's" for name, is_asked in asked.items() if is_asked), "")

@@ -7,14 +7,17 @@ environment variable of MLflow must be written per flavour. Sources: ``mlflow/py
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mlflow_deploy_plugin.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 MLFLOW_DEVICE: Final = "MLFLOW_DEFAULT_PREDICTION_DEVICE"
+DRIVERS: Final = (Path("/proc/driver/nvidia"), Path("/dev/nvidiactl"), Path("/dev/kfd"))
+"""One of them is there where a driver of GPUs is that torch knows."""
 TORCH_LOADERS: Final = frozenset({"mlflow.pytorch"})
 INTEGER_LOADERS: Final = frozenset({"mlflow.transformers"})
 
@@ -26,6 +29,15 @@ def visible_gpus() -> int:
     except ImportError:
         return 0
     return int(torch.cuda.device_count())
+
+
+def may_see_gpu(environment: Mapping[str, str]) -> bool:
+    """Whether torch could find a GPU here, without asking it: its import costs seconds and memory.
+
+    >>> may_see_gpu({"CUDA_VISIBLE_DEVICES": ""})
+    False
+    """
+    return environment.get("CUDA_VISIBLE_DEVICES") != "" and any(path.exists() for path in DRIVERS)
 
 
 def choose(device: str, *, worker: int, gpus: int) -> str:

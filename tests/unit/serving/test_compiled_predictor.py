@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from mlflow_deploy_plugin.serving.app import Application
 from mlflow_deploy_plugin.serving.compiled.form import Computed, Typed, Typing
 from mlflow_deploy_plugin.serving.faults import AsleepError
 from mlflow_deploy_plugin.serving.metrics import Metrics
-from mlflow_deploy_plugin.serving.predictors.compiled import CompiledPredictor, SleepingPredictor
+from mlflow_deploy_plugin.serving.predictors import devices
+from mlflow_deploy_plugin.serving.predictors.compiled import CompiledPredictor, SleepingPredictor, why_torch
 from mlflow_deploy_plugin.serving.predictors.fake import EchoPredictor
 from mlflow_deploy_plugin.serving.record import MemoryLabels, MemoryRecorder
-from mlflow_deploy_plugin.serving.request import Frame, Matrix
+from mlflow_deploy_plugin.serving.request import Frame, Matrix, Tensor
+from mlflow_deploy_plugin.serving.signature import TensorSpec
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 
 
@@ -71,6 +74,52 @@ def test_once_awake_the_generic_path_answers_what_is_odd_and_the_form_the_rest()
     assert loads == [1]
     assert asked.predict(matrix(float("inf")), None, "prediction").prediction.tolist() == [float("inf")]
     assert asked.predict(matrix(3.0), None, "prediction").prediction.tolist() == [6.0]
+
+
+SPEC = TensorSpec(name="", dtype="float32", shape=(-1, 2))
+
+
+def test_a_tensor_of_the_signatures_shape_is_the_forms_and_any_other_is_not() -> None:
+    asked = CompiledPredictor(Typed(Doubling(), Typing()), "compiled-doubling", SleepingPredictor(EchoPredictor), SPEC)
+    fitting = np.array([[1.0, 0.0], [2.0, 0.0]], dtype="float32")
+    assert asked.predict(Tensor(array=fitting), None, "prediction").prediction.tolist() == [2.0, 4.0]
+    for odd in (fitting[0], fitting[:, :1], fitting.astype("float64"), fitting * np.nan, fitting[:0]):
+        with pytest.raises(AsleepError):
+            asked.predict(Tensor(array=odd), None, "prediction")
+    with pytest.raises(AsleepError):
+        asked.predict(matrix(1.0), None, "prediction")
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"device": "cuda"}, "may have a GPU"),
+        ({"device": "cuda:1"}, "may have a GPU"),
+        ({"device": "cpu", "torch_compile": "on"}, "torch_compile is torch's"),
+        ({"device": "cpu", "cuda_graphs": "on"}, "cuda_graphs is torch's"),
+        ({"device": "cpu", "precision": "bf16"}, "precision is torch's"),
+        ({"device": "cpu", "model_config": "{}"}, "model_config is torch's"),
+        ({"device": "cpu"}, ""),
+        ({"device": ""}, ""),
+        ({"device": "auto"}, ""),
+    ],
+)
+def test_what_only_torch_can_do_is_left_to_it(settings: dict[str, Any], why: str) -> None:
+    found = why_torch(ServingSettings(**settings), {"CUDA_VISIBLE_DEVICES": ""})
+    assert why in found
+    assert bool(found) == bool(why)
+
+
+def test_where_there_may_be_a_gpu_the_form_serves_only_whom_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "DRIVERS", (tmp_path,))
+    assert "may have a GPU" in why_torch(ServingSettings(), {})
+    assert "may have a GPU" in why_torch(ServingSettings(device="auto"), {})
+    assert not why_torch(ServingSettings(device="cpu"), {})
+    assert not why_torch(ServingSettings(), {"CUDA_VISIBLE_DEVICES": ""})
+    monkeypatch.setattr(devices, "DRIVERS", (tmp_path / "none",))
+    assert not why_torch(ServingSettings(), {})
 
 
 def lean(serving: Any, load: Any) -> Any:
