@@ -47,6 +47,20 @@ class TensorSpec:
     dtype: str
     shape: tuple[int, ...]
 
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of ``shape`` is of this one.
+
+        >>> spec = TensorSpec(name="", dtype="float32", shape=(-1, 3))
+        >>> spec.takes((7, 3)), spec.takes((7, 4)), spec.takes((7,))
+        (True, False, False)
+        """
+        wanted = self.shape
+        if len(shape) != len(wanted):
+            return False
+        if wanted[:1] == (-1,) and shape[1:] == wanted[1:]:  # as nearly all are
+            return True
+        return all(want in {-1, size} for size, want in zip(shape, wanted, strict=True))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Param:

@@ -100,10 +100,8 @@ class ArrayReader:
         if self._matrix_type:
             values = fit(array, np.dtype(self._matrix_type), name)
             return Matrix(values=np.array(values, order="C"), columns=self._names)
-        has_names = self._has_names
-        return _frame(
-            {(c.name if has_names else at): _fit_column(c, array[:, at]) for at, c in enumerate(self._ordered)}
-        )
+        columns = enumerate(self._ordered)
+        return _frame({(c.name if self._has_names else at): _fit_column(c, array[:, at]) for at, c in columns})
 
     def _named(self, arrays: Mapping[str, Array]) -> Payload:
         if "" in self._tensors:
@@ -190,14 +188,8 @@ def _moments(texts: Array, name: str) -> Array:
     return texts.astype("datetime64[ns]")
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    return len(shape) == len(wanted) and all(want in {-1, size} for size, want in zip(shape, wanted, strict=True))
-
-
 def _fit_tensor(spec: TensorSpec, array: Array, name: str) -> Array:
-    shape, wanted = array.shape, spec.shape
-    is_any_rows = len(shape) == len(wanted) and wanted[:1] == (-1,) and shape[1:] == wanted[1:]  # as nearly all are
-    if not is_any_rows and not _fits(shape, wanted):
+    if not spec.takes(array.shape):
         raise RequestError(
             Fault.INVALID, f"input {name!r} has shape {list(array.shape)}; the model takes {list(spec.shape)}"
         )

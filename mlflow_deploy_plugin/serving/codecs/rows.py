@@ -141,8 +141,7 @@ def _array(spec: TensorSpec, rows: list[Any]) -> np.ndarray:
         raise RequestError(Fault.INVALID, f"{name} must hold {spec.dtype}, not {free.dtype}")
     if numeric and (np.isinf(array) if array.dtype.kind == "f" else array != free).any():
         raise RequestError(Fault.INVALID, f"{name} has a number beyond the range of {spec.dtype}")
-    sizes = zip(array.shape, spec.shape, strict=False)
-    if array.ndim != len(spec.shape) or any(want not in {-1, size} for size, want in sizes):
+    if not spec.takes(array.shape):
         raise RequestError(Fault.INVALID, f"{name} has shape {list(array.shape)}; the model takes {list(spec.shape)}")
     return array
 

@@ -23,6 +23,24 @@ THREADS: Final = "OMP_NUM_THREADS"
 TYPES: Final = {"tensor(double)": "float64", "tensor(float)": "float32"}
 
 
+def worker_threads() -> int | None:
+    """How many threads its supervisor gives this worker; None where nobody says."""
+    threads = os.environ.get(THREADS, "")
+    return int(threads) if threads.isdigit() else None
+
+
+def open_session(path: Path, *, threads: int) -> Any:  # noqa: ANN401  onnxruntime has no types
+    """A graph on the CPU. Other models live on this machine: threads sleep when there is nothing to do."""
+    import onnxruntime  # noqa: PLC0415  only a Bento with such a form needs it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxForm:
     """One graph: input ``x``, its first axis the rows, then the prediction, and the probabilities of a classifier."""
@@ -40,18 +58,11 @@ class OnnxForm:
             ImportError: onnxruntime is not installed.
             RuntimeError: onnxruntime refuses the file.
         """
-        import onnxruntime  # noqa: PLC0415  only a Bento with such a form needs it
-
-        options = onnxruntime.SessionOptions()
-        # Other models live on this machine, and of a small batch a second thread costs more than it brings.
-        threads = os.environ.get(THREADS, "")
-        options.intra_op_num_threads = int(threads) if threads.isdigit() else 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = open_session(path, threads=worker_threads() or 1)
             return cls(session=session, dtype=np.dtype(TYPES[session.get_inputs()[0].type]))
+        except ImportError:
+            raise
         except Exception as error:  # its exceptions share no base but Exception
             raise RuntimeError(str(error)) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,13 @@ from mlflow_deploy_plugin.serving.compiled.store import Comparison
 from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from mlflow_deploy_plugin.serving.predictors.base import Output
+
+    Scale = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 TOLERANCES: Final = {"float32": 1e-6}
 """By type of the columns: scikit-learn computes those in single precision, where a form computes in double."""
@@ -49,8 +53,24 @@ def _name(dtype: np.dtype[Any]) -> str:
     return "object" if dtype.kind == "O" else dtype.str
 
 
-def compare(form: Form, typing: Typing, rows: NDArray[Any], expected: Output) -> Comparison:
-    """The record of a form that answers ``rows`` as the pyfunc did.
+def of_each(answers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a difference is relative to: the answer or, where that is smaller, the median answer."""
+    sizes = np.abs(answers)
+    return np.maximum(sizes, max(float(np.median(sizes)), np.finfo(np.float64).tiny))
+
+
+class Measure(NamedTuple):
+    """How far a number may be off."""
+
+    tolerance: float
+    scale: Scale
+    """What the tolerance is relative to."""
+
+
+def compare(
+    form: Form, typing: Typing, rows: NDArray[Any], expected: Output, measure: Measure | None = None
+) -> Comparison:
+    """The record of a form that answers ``rows`` as the pyfunc did. Without a ``measure`` their type says how exactly.
 
     Raises:
         RefusedError: it does not; the message says by how much.
@@ -59,20 +79,20 @@ def compare(form: Form, typing: Typing, rows: NDArray[Any], expected: Output) ->
         found = Typed(form, typing).answer(rows, "probability")
     except Exception as error:  # whatever a graph's runtime raises, it only means that this form is not taken
         raise RefusedError(f"the {form.name} form fails ({type(error).__name__}: {error})") from error
-    tolerance = TOLERANCES.get(str(rows.dtype), TOLERANCE)
+    tolerance, scale = measure or Measure(TOLERANCES.get(str(rows.dtype), TOLERANCE), of_each)
     worst = 0.0
     for one, other in zip(expected, found, strict=True):
         if (one is None) != (other is None):
             raise RefusedError(f"the {form.name} form has no probabilities")
         if one is not None and other is not None:
-            worst = max(worst, _difference(one, other, name=form.name))
+            worst = max(worst, _difference(one, other, name=form.name, scale=scale))
     if not worst <= tolerance:
         raise RefusedError(f"the {form.name} form is off by {worst:.2g}, more than {tolerance:g}")
     return Comparison(rows=len(rows), tolerance=tolerance, worst=worst)
 
 
-def _difference(expected: NDArray[Any], found: NDArray[Any], *, name: str) -> float:
-    """The largest difference, relative to the answer or, where that is smaller, to the median answer."""
+def _difference(expected: NDArray[Any], found: NDArray[Any], *, name: str, scale: Scale) -> float:
+    """The largest difference, relative to what ``scale`` says."""
     if (expected.dtype, expected.shape) != (found.dtype, found.shape):
         raise RefusedError(f"the {name} form answers {found.dtype}{found.shape}, not {expected.dtype}{expected.shape}")
     if expected.dtype.kind != "f":
@@ -86,5 +106,4 @@ def _difference(expected: NDArray[Any], found: NDArray[Any], *, name: str) -> fl
     apart = np.abs(left - right)
     if not apart.any():
         return 0.0
-    scale = np.maximum(np.abs(left), max(float(np.median(np.abs(left))), np.finfo(np.float64).tiny))
-    return float((apart / scale).max())
+    return float((apart / scale(left)).max())

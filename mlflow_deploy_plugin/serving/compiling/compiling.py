@@ -11,12 +11,20 @@ import orjson
 
 from mlflow_deploy_plugin.serving.compiled import store
 from mlflow_deploy_plugin.serving.compiled.linear import LinearForm
-from mlflow_deploy_plugin.serving.compiled.onnx import OnnxForm
 from mlflow_deploy_plugin.serving.compiled.trees import TreesForm
-from mlflow_deploy_plugin.serving.compiling import candidates, estimators, modules, rows, to_linear, to_onnx, to_trees
+from mlflow_deploy_plugin.serving.compiling import (
+    candidates,
+    estimators,
+    graphs,
+    modules,
+    rows,
+    to_linear,
+    to_onnx,
+    to_trees,
+)
 from mlflow_deploy_plugin.serving.compiling.compare import compare, typing_of
 from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError
-from mlflow_deploy_plugin.serving.compiling.verdict import NO_RUNTIME, Verdict, taken
+from mlflow_deploy_plugin.serving.compiling.verdict import Verdict, taken
 from mlflow_deploy_plugin.serving.mlmodel import read_mlmodel
 from mlflow_deploy_plugin.serving.predictors import sklearn
 from mlflow_deploy_plugin.serving.predictors.pyfunc import PyfuncPredictor
@@ -50,10 +58,11 @@ def compile_model(folder: Path, out: Path) -> Verdict:
     signature = parse_signature(mlmodel)
     if reason := candidates.why_not(mlmodel, signature):
         return Verdict(form="", reason=reason)
-    if candidates.is_module(mlmodel):
-        return modules.compile_module(folder, signature.tensors[0], out)
     try:
-        subject = _subject(folder, signature, cast("Answers", candidates.predict_fn(mlmodel)))
+        model = _load(folder)
+        if candidates.is_module(mlmodel):
+            return modules.compile_module(model, folder, signature.tensors[0], out)
+        subject = _subject(model, folder, signature, cast("Answers", candidates.predict_fn(mlmodel)))
     except RefusedError as error:
         return Verdict(form="", reason=str(error))
     reasons: list[str] = []
@@ -65,15 +74,20 @@ def compile_model(folder: Path, out: Path) -> Verdict:
     return Verdict(form="", reason="; ".join(reasons))
 
 
-def _subject(folder: Path, signature: Signature, answers: Answers) -> _Subject:
+def _load(folder: Path) -> Any:  # noqa: ANN401  MLflow's own
     import mlflow.pyfunc  # noqa: PLC0415  seconds
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model = mlflow.pyfunc.load_model(str(folder))
+            return mlflow.pyfunc.load_model(str(folder))
         except Exception as error:  # whatever unpickling raises
             raise RefusedError(f"it does not load here ({type(error).__name__})") from error
+
+
+def _subject(model: Any, folder: Path, signature: Signature, answers: Answers) -> _Subject:  # noqa: ANN401
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         estimator = sklearn.estimator_of(model)
         columns = tuple(column.name for column in signature.columns)
         kind = signature.matrix_type
@@ -103,13 +117,9 @@ def _forms(subject: _Subject, out: Path, reasons: list[str]) -> Iterator[Form]:
     path = out / store.FILES["onnx"]
     try:
         to_onnx.write(subject.estimator, path, features=subject.values.shape[1])
-        yield OnnxForm.of_file(path)
-    except ImportError:
-        reasons.append(NO_RUNTIME)
+        yield graphs.opened(path)
     except RefusedError as error:
         reasons.append(str(error))
-    except RuntimeError as error:
-        reasons.append(f"onnxruntime refuses the graph ({str(error)[:120]})")
 
 
 def _taken(form: Form, subject: _Subject, out: Path) -> Verdict:

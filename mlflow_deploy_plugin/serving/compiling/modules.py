@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
 
 from mlflow_deploy_plugin.serving.compiled import store
-from mlflow_deploy_plugin.serving.compiled.form import Typed, Typing
-from mlflow_deploy_plugin.serving.compiled.onnx import OnnxForm
-from mlflow_deploy_plugin.serving.compiled.store import Comparison
+from mlflow_deploy_plugin.serving.compiled.form import Typing
+from mlflow_deploy_plugin.serving.compiling import graphs
+from mlflow_deploy_plugin.serving.compiling.compare import Measure, compare
 from mlflow_deploy_plugin.serving.compiling.refusal import RefusedError, first_line
-from mlflow_deploy_plugin.serving.compiling.verdict import NO_RUNTIME, Verdict, taken
+from mlflow_deploy_plugin.serving.compiling.verdict import Verdict, taken
+from mlflow_deploy_plugin.serving.predictors.base import Output
 from mlflow_deploy_plugin.serving.predictors.pyfunc import PyfuncPredictor
+from mlflow_deploy_plugin.serving.predictors.torch_module import TOLERANCES
 from mlflow_deploy_plugin.serving.request import Tensor
 
 if TYPE_CHECKING:
@@ -30,12 +33,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlflow_deploy_plugin.serving.compiled.form import Form
+    from mlflow_deploy_plugin.serving.compiled.store import Comparison
     from mlflow_deploy_plugin.serving.signature import TensorSpec
 
 OPSET: Final = 17
 """Operators that onnxruntime has known since 1.12."""
-TOLERANCE: Final = 1e-5
-"""Relative to the largest answer to the same rows, as ``predictors.torch_module.TOLERANCES`` has it for fp32."""
 MOST_BYTES: Final = 256 * 1024 * 1024
 """Of a module's weights; the products of larger ones take so long that no form of them is much faster."""
 SEED: Final = 20260101
@@ -45,31 +47,22 @@ MOST_VALUES: Final = 1 << 20
 ROWS: Final = 64
 
 
-def compile_module(folder: Path, spec: TensorSpec, out: Path) -> Verdict:
-    """Write the graph of the model in ``folder`` to ``out``, where it answers alike."""
-    import mlflow.pyfunc  # noqa: PLC0415  seconds
+def compile_module(model: Any, folder: Path, spec: TensorSpec, out: Path) -> Verdict:  # noqa: ANN401  MLflow's own
+    """Write the graph of the loaded ``model`` of ``folder`` to ``out``.
 
-    path = out / store.FILES["onnx"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            model = mlflow.pyfunc.load_model(str(folder))
-            module = model._model_impl.pytorch_model  # noqa: SLF001  MLflow has no other way to it
-        except Exception as error:  # noqa: BLE001  whatever unpickling raises
-            return Verdict(form="", reason=f"it does not load here ({type(error).__name__})")
+    Raises:
+        RefusedError: it has none that answers alike.
+    """
+    module = getattr(getattr(model, "_model_impl", None), "pytorch_model", None)
+    if module is None:
+        raise RefusedError("MLflow's wrapper holds no module")
     batches = [*_batches(folder, spec)]
-    try:
-        expected = [_ask(PyfuncPredictor(model), batch) for batch in batches]
-        path.write_bytes(graph_of(module, spec))
-        form = OnnxForm.of_file(path)
-        typing = Typing(dtype=expected[0].dtype.str, is_flat=expected[0].ndim == 1)
-        return taken(form, typing, compare(form, typing, batches, expected), out)
-    except RefusedError as error:
-        return Verdict(form="", reason=str(error))
-    except ImportError:
-        return Verdict(form="", reason=NO_RUNTIME)
-    except RuntimeError as error:
-        return Verdict(form="", reason=f"onnxruntime refuses the graph ({str(error)[:120]})")
+    expected = [_ask(PyfuncPredictor(model), batch) for batch in batches]
+    path = out / store.FILES["onnx"]
+    path.write_bytes(graph_of(module, spec))
+    form = graphs.opened(path)
+    typing = Typing(dtype=expected[0].dtype.str, is_flat=expected[0].ndim == 1)
+    return taken(form, typing, compare_batches(form, typing, batches, expected), out)
 
 
 def graph_of(module: Any, spec: TensorSpec) -> bytes:  # noqa: ANN401  a torch.nn.Module
@@ -118,36 +111,25 @@ def _recordable(module: Any) -> Any:  # noqa: ANN401
     return Wrapper().eval()
 
 
-def compare(form: Form, typing: Typing, batches: list[NDArray[np.float32]], expected: list[NDArray[Any]]) -> Comparison:
+def compare_batches(
+    form: Form, typing: Typing, batches: list[NDArray[np.float32]], expected: list[NDArray[Any]]
+) -> Comparison:
     """The record of a form that answers each of the batches as the pyfunc did.
 
     Raises:
         RefusedError: it does not; the message says by how much.
     """
-    worst = 0.0
-    for batch, wanted in zip(batches, expected, strict=True):
-        try:
-            found, _ = Typed(form, typing).answer(batch, "prediction")
-        except Exception as error:  # whatever the runtime raises, it only means that this form is not taken
-            raise RefusedError(f"the graph fails on {len(batch)} rows ({first_line(error)})") from error
-        if (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
-            raise RefusedError(f"the graph answers {found.dtype}{found.shape}, not {wanted.dtype}{wanted.shape}")
-        worst = max(worst, _apart(found, wanted))
-    if not worst <= TOLERANCE:
-        raise RefusedError(f"the graph is off by {worst:.2g}, more than {TOLERANCE:g}")
-    return Comparison(rows=sum(map(len, batches)), tolerance=TOLERANCE, worst=worst)
+    found = [
+        compare(form, typing, batch, Output(answer), Measure(TOLERANCES["fp32"], _of_the_largest))
+        for batch, answer in zip(batches, expected, strict=True)
+    ]
+    return replace(found[0], rows=sum(one.rows for one in found), worst=max(one.worst for one in found))
 
 
-def _apart(found: NDArray[Any], wanted: NDArray[Any]) -> float:
-    """The largest difference, relative to the largest answer; infinite where other places are not finite."""
-    if found.dtype.kind != "f":
-        return 0.0 if np.array_equal(found, wanted) else np.inf
-    finite = np.isfinite(wanted)
-    if not np.array_equal(found[~finite], wanted[~finite], equal_nan=True) or not np.isfinite(found[finite]).all():
-        return np.inf
-    left, right = found[finite].astype(np.float64), wanted[finite].astype(np.float64)
-    worst, largest = (float(np.abs(values).max(initial=0.0)) for values in (left - right, right))
-    return worst / largest if worst and largest else worst
+def _of_the_largest(answers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a difference is relative to, as the straight path of torch has it: sums of many terms may cancel out."""
+    largest = max(float(np.abs(answers).max()), np.finfo(np.float64).tiny)
+    return np.full_like(answers, largest)
 
 
 def _ask(pyfunc: PyfuncPredictor, batch: NDArray[np.float32]) -> NDArray[Any]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 NEEDED: Final = {"linear": (), "trees": (), "onnx": ("onnxruntime",)}
 """Packages that serving a form needs beside its own."""
 RECORDED: Final = ("numpy", "scikit-learn", "skl2onnx", "torch", "onnx", "onnxruntime", "mlflow")
-NO_RUNTIME: Final = "onnxruntime is not installed; pip install 'modelserve[onnx]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

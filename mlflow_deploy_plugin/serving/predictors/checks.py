@@ -48,12 +48,7 @@ def _are_close(one: Any, other: Any, tolerance: float) -> bool:  # noqa: ANN401
 
 def fits(array: np.ndarray[Any, np.dtype[Any]], spec: TensorSpec) -> bool:
     """Whether MLflow's enforcement would let it pass unchanged; what it would not, it shall refuse itself."""
-    return (
-        array.dtype == np.dtype(spec.dtype)
-        and array.ndim == len(spec.shape)
-        and len(array) > 0
-        and all(want in {-1, size} for size, want in zip(array.shape, spec.shape, strict=True))
-    )
+    return array.dtype == np.dtype(spec.dtype) and spec.takes(array.shape) and len(array) > 0
 
 
 def why_not_batch(predictor: Predictor, payload: Payload) -> str:

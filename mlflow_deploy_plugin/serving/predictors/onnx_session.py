@@ -10,11 +10,11 @@ otherwise, it is given as many as this worker has (``OMP_NUM_THREADS``), which s
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from mlflow_deploy_plugin.serving.compiled.onnx import open_session, worker_threads
 from mlflow_deploy_plugin.serving.predictors import samples
 from mlflow_deploy_plugin.serving.predictors.base import Loaded, Output
 from mlflow_deploy_plugin.serving.predictors.checks import are_alike, fits
@@ -22,7 +22,6 @@ from mlflow_deploy_plugin.serving.request import Matrix, Tensor, Tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from mlflow_deploy_plugin.serving.predictors.base import LoadRequest, Predictor
     from mlflow_deploy_plugin.serving.request import Payload, Wants
@@ -131,17 +130,8 @@ def straighten(plain: Predictor, model: Any, request: LoadRequest) -> Loaded:  #
 def _own_threads(wrapper: Any, request: LoadRequest) -> str:  # noqa: ANN401
     """Give the wrapper a session with this worker's threads, where nothing else is asked for; words for the log."""
     flavor: Mapping[str, Any] = request.mlmodel.get("flavors", {}).get("onnx", {})
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    if flavor.get("onnx_session_options") or wrapper.rt.get_providers() != _CPU or not threads.isdigit():
+    threads = worker_threads()
+    if flavor.get("onnx_session_options") or wrapper.rt.get_providers() != _CPU or threads is None:
         return ""
-    wrapper.rt = _session(request.folder / str(flavor.get("data", "model.onnx")), int(threads))
+    wrapper.rt = open_session(request.folder / str(flavor.get("data", "model.onnx")), threads=threads)
     return f"; {threads} threads"
-
-
-def _session(path: Path, threads: int) -> Any:  # noqa: ANN401
-    import onnxruntime  # noqa: PLC0415  the wrapper has imported it
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=_CPU)

@@ -1,6 +1,5 @@
 """Modules of torch, compiled and held against MLflow's own loading of them."""
 
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,7 +135,6 @@ def test_an_exported_module_is_compiled_too(compiled: Compile) -> None:
 
 def test_the_input_example_is_among_what_is_compared(compiled: Compile) -> None:
     _, folder = compiled(layers(), 4, example=np.ones((5, 4), dtype="float32"))
-    shutil.copy(folder / store.RECORD, folder.parent / "with.json")
     rows = store.read(folder).record.comparison.rows
     assert rows == 5 + 3 * (modules.ROWS + 1) + 3
 
@@ -170,6 +168,16 @@ def test_a_module_too_large_to_gain_is_left_alone(compiled: Compile, monkeypatch
     assert verdict.reason == "its weights have 1036 bytes; forms are made of at most 100"
 
 
+@pytest.mark.parametrize(("said", "threads"), [("3", 3), ("", 1), ("4,2", 1)])
+def test_a_graph_has_the_threads_of_its_worker(
+    compiled: Compile, monkeypatch: pytest.MonkeyPatch, said: str, threads: int
+) -> None:
+    _, folder = compiled(layers(), 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    form: Any = store.read(folder).form
+    assert form.session.get_session_options().intra_op_num_threads == threads
+
+
 @dataclass
 class Answering:
     """A form with an answer of the test's."""
@@ -186,8 +194,8 @@ class Answering:
     ("answer", "reason"),
     [
         ([[1.0], [2.1]], "off by 0.05"),
-        ([[np.inf], [2.0]], "off by inf"),
-        ([[np.nan], [2.0]], "off by inf"),
+        ([[np.inf], [2.0]], "is infinite elsewhere"),
+        ([[np.nan], [2.0]], "is infinite elsewhere"),
         ([[1.0, 2.0]], "answers float64"),
     ],
 )
@@ -195,4 +203,4 @@ def test_what_differs_is_refused(answer: Any, reason: str) -> None:
     batch, expected = np.zeros((2, 1), np.float32), np.array([[1.0], [2.0]])
     form = Answering(np.array(answer))
     with pytest.raises(RefusedError, match=reason):
-        modules.compare(form, Typing(is_flat=False), [batch], [expected])
+        modules.compare_batches(form, Typing(is_flat=False), [batch], [expected])
