@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from mlflow_deploy_plugin.errors import RetryLaterError
 from mlflow_deploy_plugin.manifests.model import Files
 from mlflow_deploy_plugin.manifests.trailers import Message
-from mlflow_deploy_plugin.repository.model import DEFAULT_ATTEMPTS, Commit, CommitResult, Intent
+from mlflow_deploy_plugin.repository.model import Commit, CommitResult, Intent
+
+MAX_LOSSES = 30
+"""How many races a change loses before it gives up; the real one counts seconds."""
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -79,13 +82,13 @@ class FakeRepository:
         """Why ``sha`` must not be served."""
         return self.distrusted.get(sha, "")
 
-    def change(self, intent: Intent, *, operation: str, attempts: int = DEFAULT_ATTEMPTS) -> CommitResult:
+    def change(self, intent: Intent, *, operation: str) -> CommitResult:
         """One commit by optimistic locking, made once for an ``operation``.
 
         Raises:
-            RetryLaterError: rivals were quicker ``attempts`` times.
+            RetryLaterError: rivals were quicker :data:`MAX_LOSSES` times.
         """
-        for _ in range(attempts):
+        for _ in range(MAX_LOSSES):
             if (made := self._find(operation)) is not None:
                 return CommitResult(sha=made.sha, changed=False, before=made.parents[0] if made.parents else "")
             head = self._sha()
@@ -97,7 +100,7 @@ class FakeRepository:
                 self.rivals.pop(0)(self)
             if self._sha() == head:
                 return CommitResult(sha=self._commit(after, message, operation), changed=True, before=head)
-        raise RetryLaterError(f"others were quicker {attempts} times; try again")
+        raise RetryLaterError(f"others were quicker {MAX_LOSSES} times; try again")
 
     def _commit(self, files: Files, message: Message, operation: str) -> str:
         return self.push(files, message.for_operation(operation).render(), author="modelserve")

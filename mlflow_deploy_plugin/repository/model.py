@@ -15,8 +15,6 @@ must check its own rules against what it is given; what it raises ends the chang
 Mode = Literal["direct", "pull-request"]
 """Whether a change is pushed to the branch itself, or to one of its own for a person to merge."""
 
-DEFAULT_ATTEMPTS = 30
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
@@ -90,6 +88,6 @@ class RepositoryDoor(Protocol):
         """
         ...
 
-    def change(self, intent: Intent, *, operation: str, attempts: int = DEFAULT_ATTEMPTS) -> CommitResult:
+    def change(self, intent: Intent, *, operation: str) -> CommitResult:
         """One commit by optimistic locking, made once for an ``operation`` however often it is asked for."""
         ...

@@ -22,7 +22,7 @@ from mlflow_deploy_plugin.manifests.trailers import Message, Trailers, one_line
 from mlflow_deploy_plugin.repository.address import clone_name, local_folder, normal
 from mlflow_deploy_plugin.repository.git import REMOTE_TIMEOUT_S, Completed, Git, GitDoor, failure, without_password
 from mlflow_deploy_plugin.repository.lock import locked
-from mlflow_deploy_plugin.repository.model import DEFAULT_ATTEMPTS, Commit, CommitResult, Intent, Mode
+from mlflow_deploy_plugin.repository.model import Commit, CommitResult, Intent, Mode
 from mlflow_deploy_plugin.repository.objects import Objects
 from mlflow_deploy_plugin.repository.proposal import branch_of, review
 from mlflow_deploy_plugin.repository.push import Accepted, Refused, Rejected, Unknown, judge
@@ -30,9 +30,13 @@ from mlflow_deploy_plugin.repository.signing import VARIABLE, Signature, verify
 from mlflow_deploy_plugin.repository.trust import SIGNERS, Trust
 
 DEFAULT_BRANCH: Final = "main"
-LOCK_TIMEOUT_S: Final = 120.0
+PATIENCE_S: Final = 120.0
+"""How long a change goes on losing races. A time, not a number of tries: of n writers each wins every n-th race, so on
+a busy branch some lose dozens in a row."""
+LOCK_TIMEOUT_S: Final = 300.0
 FIRST_PAUSE_S: Final = 0.02
-LONGEST_PAUSE_S: Final = 2.0
+DOUBLINGS: Final = 5
+"""How often a pause may double: who pauses much longer than a race takes is never there to win one."""
 MAX_SILENCES: Final = 3
 """A push that breaks off again and again is no race: somebody's hook or network ends it."""
 
@@ -46,15 +50,18 @@ _TRUSTED: Final = "refs/modelserve/trusted"
 class Lost:
     """A push that did not arrive."""
 
-    reason: str
-    commit: str
+    reason: str = ""
+    commit: str = ""
     """What was pushed. It may have arrived all the same: HTTP repeats a request whose answer got lost."""
     silences: int = 0
     """How many pushes in a row broke off without an answer."""
+    times: int = 0
+    """How many pushes were lost, this one included."""
 
     def after(self, earlier: "Lost") -> "Lost":
         """This loss, counted on."""
-        return replace(self, silences=self.silences + earlier.silences if self.silences else 0)
+        silences = self.silences + earlier.silences if self.silences else 0
+        return replace(self, silences=silences, times=earlier.times + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +76,10 @@ class Repository:
     objects: Objects
     mode: Mode = "direct"
     """Whether changes are pushed to the branch, or each to one of its own for a person to merge."""
+    patience_s: float = PATIENCE_S
+    """For how long a change may lose to others before it gives up."""
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
     @classmethod
     def open(
@@ -178,23 +188,22 @@ class Repository:
         """Why the tree's own policy does not let ``sha`` be served; see :mod:`.trust`."""
         return self._trust.refusal(sha, since=since)
 
-    def change(self, intent: Intent, *, operation: str, attempts: int = DEFAULT_ATTEMPTS) -> CommitResult:
+    def change(self, intent: Intent, *, operation: str) -> CommitResult:
         """One commit by optimistic locking, made once for an ``operation`` however often it is asked for.
 
         Raises:
             GitError: the repository refuses the commit.
-            RetryLaterError: it cannot be reached, or others were quicker ``attempts`` times.
+            RetryLaterError: it cannot be reached, or others were quicker again and again for ``patience_s``.
             Exception: whatever ``intent`` raises.
         """
         with locked(self._lock, timeout_s=LOCK_TIMEOUT_S):
-            return self._change(intent, operation, attempts)
+            return self._change(intent, operation)
 
-    def _change(self, intent: Intent, operation: str, attempts: int) -> CommitResult:
+    def _change(self, intent: Intent, operation: str) -> CommitResult:
         searched, pushed = "", set[str]()
-        lost = Lost(reason="no attempt was allowed", commit="")
-        for attempt in range(attempts):
-            if attempt:
-                self.sleep(_pause_s(attempt))
+        lost = Lost()
+        began = self.clock()
+        while True:
             self._fetch()
             head = self.objects.resolve(_SEEN)
             if head and (made := self._find(operation, f"{searched}..{head}" if searched else head)):
@@ -209,7 +218,11 @@ class Repository:
             pushed.add(lost.commit)
             if lost.silences >= MAX_SILENCES:
                 raise RetryLaterError(f"{self._name}: the push broke off {lost.silences} times ({lost.reason})")
-        raise RetryLaterError(f"{self._name}: others were quicker {attempts} times ({lost.reason}); try again")
+            if self.clock() - began >= self.patience_s:
+                raise RetryLaterError(
+                    f"{self._name}: others were quicker {lost.times} times ({lost.reason}); try again"
+                )
+            self.sleep(_pause_s(lost.times))
 
     def _attempt(self, intent: Intent, operation: str, head: str) -> CommitResult | Lost:
         """One try on ``head``: its result, or why the push lost."""
@@ -364,9 +377,9 @@ def _changes(before: Files, after: Files) -> Mapping[str, str | None]:
     return gone | {path: text for path, text in after.items() if before.get(path) != text}
 
 
-def _pause_s(attempt: int) -> float:
-    """Longer with every attempt, and never the same for two who lost together."""
-    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 1.6**attempt)
+def _pause_s(losses: int) -> float:
+    """Longer with every loss, and never the same for two who lost together."""
+    longest = FIRST_PAUSE_S * 2.0 ** min(losses, DOUBLINGS)
     return longest * random.uniform(0.5, 1)  # noqa: S311  spreads retries, guards nothing
 
 

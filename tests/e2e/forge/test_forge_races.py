@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,12 @@ def test_eight_processes_promote_twenty_times_each_and_no_commit_is_lost_or_doub
     url = forge.create({"README.md": "served\n"})
     # Half of them share one machine's clone, the others are machines of their own; every other step is on one endpoint.
     clones = [tmp_path / ("shared" if index < PROCESSES // 2 else f"machine-{index}") for index in range(PROCESSES)]
-    running = [
-        start([url, str(folder), f"w{index}", str(PROMOTIONS), f"own-{index}", "everybodys"])
-        for index, folder in enumerate(clones)
-    ]
-    assert sum(made(process) for process in running) == PROCESSES * PROMOTIONS
+    with ExitStack() as ending:
+        running = [
+            ending.enter_context(start([url, str(folder), f"w{index}", str(PROMOTIONS), f"own-{index}", "everybodys"]))
+            for index, folder in enumerate(clones)
+        ]
+        assert sum(made(process) for process in running) == PROCESSES * PROMOTIONS
 
     wished = [f"w{writer}-{step}" for writer in range(PROCESSES) for step in range(PROMOTIONS)]
     assert Counter(forge.operations()) == Counter([*wished, "begin"])

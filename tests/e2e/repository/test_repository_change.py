@@ -108,12 +108,21 @@ def test_who_loses_every_race_is_told_to_come_back(
     bare: Path, tmp_path: Path, watched: Any, person: Any, setting: Setting
 ) -> None:
     pauses: list[float] = []
-    repository = replace(Repository.open(bare, clones=tmp_path / "clones", git=watched), sleep=pauses.append)
-    watched.before_push += [lambda index=index: person.push("x.txt", str(index)) for index in range(3)]
-    with pytest.raises(RetryLaterError, match=r"others were quicker 3 times \(fetch first\)"):
-        repository.change(setting("b.txt", "b"), operation="op1", attempts=3)
-    assert len(pauses) == 2
-    assert all(0 < pause < 2 for pause in pauses)
+    opened = Repository.open(bare, clones=tmp_path / "clones", git=watched)
+    repository = replace(opened, sleep=pauses.append, clock=lambda: sum(pauses), patience_s=2.0)
+    watched.before_push += [lambda index=index: person.push("x.txt", str(index)) for index in range(20)]
+    with pytest.raises(RetryLaterError, match=r"others were quicker \d+ times \(fetch first\)"):
+        repository.change(setting("b.txt", "b"), operation="op1")
+    assert 2 <= sum(pauses) < 3
+    assert all(0 < pause < 1 for pause in pauses)
+
+
+def test_who_loses_forty_races_wins_the_next(
+    bare: Path, tmp_path: Path, watched: Any, person: Any, setting: Setting
+) -> None:
+    repository = replace(Repository.open(bare, clones=tmp_path / "clones", git=watched), sleep=lambda _: None)
+    watched.before_push += [lambda index=index: person.push("x.txt", str(index)) for index in range(40)]
+    assert repository.change(setting("b.txt", "b"), operation="op1").changed
 
 
 def test_a_lost_acknowledgement_is_found_out(

@@ -6,6 +6,7 @@ from mlflow_deploy_plugin.errors import RetryLaterError
 from mlflow_deploy_plugin.manifests.model import Files
 from mlflow_deploy_plugin.manifests.trailers import Message, Trailers
 from mlflow_deploy_plugin.repository import FakeRepository, RepositoryDoor
+from mlflow_deploy_plugin.repository.fake import MAX_LOSSES
 
 
 def count(files: Files) -> tuple[Files, Message]:
@@ -38,9 +39,9 @@ def test_an_operation_is_committed_once_and_nothing_is_no_commit() -> None:
 
 
 def test_rivals_without_end_are_told() -> None:
-    rival = [lambda door, n=n: door.push({"n": str(n)}, "By hand") for n in range(3)]
-    with pytest.raises(RetryLaterError, match="quicker 3 times"):
-        FakeRepository({}, rivals=rival).change(count, operation="op1", attempts=3)
+    rival = [lambda door, n=n: door.push({"n": str(n)}, "By hand") for n in range(MAX_LOSSES)]
+    with pytest.raises(RetryLaterError, match=f"quicker {MAX_LOSSES} times"):
+        FakeRepository({}, rivals=rival).change(count, operation="op1")
 
 
 def test_a_rewrite_is_seen() -> None:
