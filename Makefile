@@ -55,7 +55,7 @@ small-laws: setup ## what the statistics promise, on small seeded simulations
 	$(BIN)/pytest tests/laws -n 2
 
 e2e: setup ## tests with real Envoy, Bentos and git servers
-	$(BIN)/pytest tests/e2e -m 'e2e or gpu' -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests/e2e -m 'e2e or gpu' -n 2 --dist loadfile --no-loadscope-reorder
 
 laws: setup ## what the statistics promise, on long simulations (some minutes)
 	$(BIN)/python -m pipelines laws

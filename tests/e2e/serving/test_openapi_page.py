@@ -48,6 +48,8 @@ pytestmark = [
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 4
 """Generated requests of each operation."""
+PATIENCE_S = 60.0
+"""The first explanation of a worker imports SHAP, which takes seconds on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +171,7 @@ def exercise(operation: Any, mode: GenerationMode, served: str, session: request
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
-        case.call_and_validate(base_url=served + "/endpoints/churn", session=session, checks=checks)
+        case.call_and_validate(base_url=served + "/endpoints/churn", session=session, checks=checks, timeout=PATIENCE_S)
 
     ask()
 
