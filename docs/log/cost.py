@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlflow_deploy_plugin.config.home import Home
+from mlflow_deploy_plugin.errors import ModelserveError
 from pipelines.benchmark import machine
 from pipelines.benchmark.seats import Seat, seated
 from pipelines.benchmark.stage import Placed, Stage
@@ -156,12 +157,11 @@ def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def load(seat: Seat, *, connections: int, seconds: float) -> int:
-    """Requests that were answered, all of them rightly."""
-    measured = seat.loads["json"].run(seat.up, connections=connections, seconds=seconds)
-    if bad := measured.failed + measured.socket_errors + measured.wrong:
-        sys.exit(f"{bad} of {measured.requests} requests failed or were answered wrongly")
-    return measured.requests
+def load(seat: Seat, *, connections: int, seconds: float) -> None:
+    """Ask for some seconds; all must be answered, and rightly."""
+    found = seat.loads["json"].run(seat.up, connections=connections, seconds=seconds)
+    if bad := found.failed + found.socket_errors + found.wrong:
+        sys.exit(f"{bad} of {found.requests} requests failed or were answered wrongly")
 
 
 def cpu_us(pid: int, *, but: int = 0) -> float:
@@ -186,9 +186,8 @@ def table(runs: list[Run]) -> str:
     for connections in sorted({run.connections for run in runs}):
         own = [run for run in runs if run.connections == connections]
         pairs = [pair for run in own for pair in run.pairs]
-        off = statistics.mean(pair.off for pair in pairs)
-        added = sorted(pair.on - pair.off for pair in pairs)
-        answering, error = trimmed_mean(added)
+        off, _ = trimmed_mean([pair.off for pair in pairs])
+        answering, error = trimmed_mean([pair.on - pair.off for pair in pairs])
         writer, converter = (statistics.mean(each) for each in zip(*[run[2:] for run in own], strict=True))
         cells = (
             str(connections),
@@ -205,15 +204,18 @@ def table(runs: list[Run]) -> str:
 
 
 def trimmed_mean(values: list[float]) -> tuple[float, float]:
-    """Of sorted values without the tenth at each end, where somebody else had the core; and its standard error.
+    """Without the tenth of the values at each end, where somebody else had the core; and its standard error.
 
     The error is that of Tukey and McLaughlin (1963), from the deviation with both tenths drawn in to the rest.
     """
     cut = len(values) // 10
-    kept = values[cut : len(values) - cut]
-    drawn_in = [kept[0]] * cut + kept + [kept[-1]] * cut
-    return statistics.mean(kept), statistics.stdev(drawn_in) * len(values) ** 0.5 / len(kept)
+    inner = sorted(values)[cut : len(values) - cut]
+    drawn_in = [inner[0]] * cut + inner + [inner[-1]] * cut
+    return statistics.mean(inner), statistics.stdev(drawn_in) * len(values) ** 0.5 / len(inner)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ModelserveError as error:  # no wrk, one core
+        sys.exit(str(error))
