@@ -1,6 +1,7 @@
 """A run that is watched from outside: real Prometheus and Alertmanager, alerts that become exactly one commit."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -118,8 +119,10 @@ class Watch:
         return result
 
     def over_time(self, expression: str) -> list[dict[str, Any]]:
-        """The series of an expression since the run began."""
-        span = {"query": expression, "start": self.began, "end": time.time(), "step": 5}
+        """The series of an expression from before the run began until this moment, which is one of the points."""
+        now = time.time()
+        points = math.ceil((now - self.began) / POINT_S)
+        span = {"query": expression, "start": now - points * POINT_S, "end": now, "step": POINT_S}
         found = self.get("prometheus", "/api/v1/query_range?" + urllib.parse.urlencode(span))
         assert found["status"] == "success", found
         result: list[dict[str, Any]] = found["data"]["result"]
@@ -314,6 +317,9 @@ def test_a_dead_canary_becomes_exactly_one_rollback_commit(watch: Watch) -> None
 
 NOT_IN_THIS_RUN = {"model_absolute_error": "its model answers classes, and only numbers have an error"}
 """Series of which a query may find nothing, by the reason; a query of any other must show data."""
+
+POINT_S = 5.0
+"""Seconds between two points of a series over time."""
 
 
 @pytest.mark.parametrize("board", ["fleet", "model", "rollout", "drift"])
