@@ -2,7 +2,8 @@
 
 A hanging model: its request is answered 504 when its time is up; a call that outlives ``timeout_s`` makes the worker
 unready, everyone who waits is told 503, and the process ends with :data:`EXIT_STUCK` so that whoever supervises it
-starts another. A thread cannot be killed; a process can.
+starts another. A thread cannot be killed; a process can. Where the call is on the event loop, :mod:`.watchdog` sees
+to that, and nobody is told.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mlflow_deploy_plugin.serving.codecs.base import StreamingCodec
 from mlflow_deploy_plugin.serving.faults import AsleepError, Fault, RequestError
 from mlflow_deploy_plugin.serving.payloads import row_count
 from mlflow_deploy_plugin.serving.request import Raw, Response
+from mlflow_deploy_plugin.serving.watchdog import Watchdog
 from mlflow_deploy_plugin.spec.headers import MODEL_FAILED
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ LARGE_ANSWER: Final = 2048
 """Rows; larger answers are encoded in a thread."""
 REPLACED: Final = "this worker is being replaced; try again"
 BUG: Final = "internal error; the server's log has it under the request id"
+STUCK: Final = "a call of the model has not returned for %.1f s; this worker ends, to be replaced"
 LAST_WORDS_S: Final = 0.5
 """Seconds between giving up and the end of the process, in which the answers are written."""
 
@@ -101,6 +104,9 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._period_s = min(0.25, timeout_s / 4)
         self._sweep_timer = self._loop.call_later(self._period_s, self._sweep)
+        self._watchdog = Watchdog(
+            lambda: scheduler.standing_since, self._bite, limit_s=timeout_s, period_s=self._period_s
+        )
         self._wakings: dict[Callable[[], None], asyncio.Task[None]] = {}
         self._loading = asyncio.Lock()
         self._apart: set[asyncio.Task[None]] = set()
@@ -294,9 +300,14 @@ class Engine:
 
     def _give_up(self, seconds: float) -> None:
         self._lifecycle.stick()
-        _logger.critical("a call of the model has not returned for %.1f s; this worker ends, to be replaced", seconds)
+        _logger.critical(STUCK, seconds)
         self._scheduler.fail_all(RequestError(Fault.UNAVAILABLE, REPLACED, retry_after_s=1))
         self._loop.call_later(LAST_WORDS_S, self._end)
+
+    def _bite(self, seconds: float) -> None:
+        """In the watchdog's thread: the loop stands still, so all that is left is to end."""
+        _logger.critical(STUCK, seconds)
+        self._end()
 
     def _end(self) -> None:
         self._books.recorder.close()
@@ -312,6 +323,7 @@ class Engine:
     def stop(self) -> None:
         """End the sweeping; nobody waits any more."""
         self._sweep_timer.cancel()
+        self._watchdog.stop()
         self._streams.stop()
 
 

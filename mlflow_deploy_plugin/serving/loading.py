@@ -76,7 +76,7 @@ def _check_batching(loaded: Loaded, request: LoadRequest) -> Loaded:
     if payload is None or request.settings.batching == "off":
         return loaded
     try:
-        why_not = why_not_batch(loaded.predictor, payload)
+        why_not = why_not_batch(loaded.judge or loaded.predictor, payload)
     except Exception as error:  # noqa: BLE001  generated rows may mean nothing to a model, which is no reason to refuse it
         _logger.info("batching is not checked: generated rows are refused (%s)", type(error).__name__)
         return loaded

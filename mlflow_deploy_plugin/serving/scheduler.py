@@ -111,6 +111,7 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._running: list[Ticket[Job]] = []
         self._busy_since: float | None = None
+        self._is_standing = False
         self._is_pump_due = False
         self._was_alone = False
         self._outstanding: set[Job] = set()
@@ -125,6 +126,11 @@ class Scheduler:
     def busy_since(self) -> float | None:
         """When the call in flight began, on ``time.perf_counter``; None: no call is."""
         return self._busy_since
+
+    @property
+    def standing_since(self) -> float | None:
+        """When the call began for which the event loop stands still; None: it turns. Any thread may ask."""
+        return self._busy_since if self._is_standing else None
 
     @property
     def waiting_rows(self) -> int:
@@ -235,7 +241,10 @@ class Scheduler:
         jobs = [ticket.item for ticket in batch]
         is_array = type(jobs[0].request.payload) in ARRAYS  # a frame may be anything, in any time
         if self._may_run_inline and is_array and self._batcher.expected_s(sum(job.rows for job in jobs)) < INLINE_S:
-            self._settle(*_outcome(self._compute, jobs))
+            self._is_standing = True
+            outcome = _outcome(self._compute, jobs)
+            self._is_standing = False
+            self._settle(*outcome)
             if len(self._batcher) and not self._is_pump_due:
                 self._pump_after_turn(-1)  # when those who have just been answered may have asked again
         else:

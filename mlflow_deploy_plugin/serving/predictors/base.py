@@ -71,6 +71,9 @@ class Loaded:
     can_batch: bool = True
     may_run_inline: bool = False
     """Pure computation that always returns: short calls may run on the event loop."""
+    judge: Predictor | None = None
+    """Who says whether rows see each other, where the predictor's digits are too few to tell that from its rounding:
+    the same computation in more digits. None: the predictor itself."""
     is_lean: bool = False
     """Whether the generic path sleeps until a request needs it, so that the warm-up must not wake it."""
     fallbacks: tuple[str, ...] = field(default=())

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mlflow_deploy_plugin.serving.signature import TensorSpec
 
 TOLERANCE: Final = 1e-3
-"""Relative to the largest value. A row rounds otherwise alone than within a batch, in half precision visibly; a model
-that looks across its rows, which is what is sought here, differs by more."""
+"""Relative to the largest value. A row rounds otherwise alone than within a batch; a model that looks across its rows,
+which is what is sought here, differs by more. Half precision rounds by more than some models look."""
 
 
 def are_alike(one: Any, other: Any, *, tolerance: float = 0.0) -> bool:  # noqa: ANN401  outputs of any model

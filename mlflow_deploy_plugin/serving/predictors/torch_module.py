@@ -5,6 +5,8 @@ where the module answers generated rows as the pyfunc does: alike in fp32, withi
 that is no batch of one tensor still goes through the pyfunc.
 
 - ``precision``: fp32 and tf32 keep the weights as they are, bf16 and fp16 convert them; on a GPU alone.
+- Whether rows see each other is judged in full single precision, whatever serves: a row that half precision rounds
+  otherwise in company differs by as much as one that a model normalizes over its batch.
 - Buckets: with ``torch_compile`` or ``cuda_graphs`` a batch is filled up with zeros to the next power of two, so that
   few shapes are compiled or recorded, all of them before the worker is ready. Only where a row's answer is proven not
   to depend on its company.
@@ -169,7 +171,13 @@ def prove(
         return Loaded(predictor=base.plain, reason="the module and the pyfunc answer differently")
     forms = f", {len(predictor.sizes)} buckets to {predictor.sizes[-1]} rows" if predictor.sizes else ""
     reason = f"the pyfunc's answers on generated rows, within {TOLERANCES[precision]:g}; {precision} on"
-    return Loaded(predictor=predictor, reason=f"{reason} {predictor.device.name}{forms}", fallbacks=tuple(fallbacks))
+    return Loaded(
+        predictor=predictor,
+        reason=f"{reason} {predictor.device.name}{forms}",
+        may_run_inline=True,
+        judge=None if precision == "fp32" else InFull(base.plain),
+        fallbacks=tuple(fallbacks),
+    )
 
 
 def _in_precision(
@@ -248,6 +256,30 @@ def _allow_tf32(*, is_allowed: bool) -> None:
 
     torch.set_float32_matmul_precision("high" if is_allowed else "highest")
     torch.backends.cudnn.allow_tf32 = is_allowed
+
+
+@dataclass(slots=True)
+class InFull:
+    """The pyfunc, whose weights are in single precision, without the shortcuts of tf32."""
+
+    plain: Predictor
+    name: str = "pyfunc"
+
+    def predict(self, payload: Payload, params: Mapping[str, Any] | None, wants: Wants) -> Output:
+        """As the pyfunc in fp32; what is allowed afterwards is what was allowed before."""
+        import torch  # noqa: PLC0415  the model has imported it
+
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        _allow_tf32(is_allowed=False)
+        try:
+            return self.plain.predict(payload, params, wants)
+        finally:
+            torch.set_float32_matmul_precision(before[0])
+            torch.backends.cudnn.allow_tf32 = before[1]
+
+    def stream(self, payload: Payload, params: Mapping[str, Any] | None) -> Iterator[Any]:
+        """As the pyfunc does, which refuses."""
+        return self.plain.stream(payload, params)
 
 
 def _compile(module: Module) -> Module:

@@ -17,6 +17,7 @@ from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.gpus import open_reader
 from mlflow_deploy_plugin.serving.predictors.accelerators import CudaAccelerator
 from mlflow_deploy_plugin.serving.predictors.base import Output
+from mlflow_deploy_plugin.serving.predictors.checks import why_not_batch
 from mlflow_deploy_plugin.serving.predictors.torch_module import TorchPredictor, prove
 from mlflow_deploy_plugin.serving.request import Tensor
 from mlflow_deploy_plugin.serving.signature import TensorSpec
@@ -33,9 +34,9 @@ SPEC = TensorSpec(name="", dtype="float32", shape=(-1, 64))
 SAMPLE = Tensor(array=np.random.default_rng(0).normal(size=(8, 64)).astype("float32"))
 
 
-def network() -> Any:
+def network(hidden: int = 512) -> Any:
     torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(64, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10)).eval()
+    return torch.nn.Sequential(torch.nn.Linear(64, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 10)).eval()
 
 
 class Wrapper:
@@ -89,6 +90,17 @@ def test_each_form_serves_and_batches_of_every_size_come_back_in_order(settings:
         found = loaded.predictor.predict(payload, None, "prediction").prediction
         expected = loaded.predictor.plain.predict(payload, None, "prediction").prediction
         np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+def test_rows_that_round_otherwise_in_company_are_batched_all_the_same(precision: str) -> None:
+    module = network(hidden=4096).to(DEVICE)
+    base = make(module)
+    base.plain.module = module
+    expected = base.plain.predict(SAMPLE, None, "prediction").prediction
+    loaded = prove(base, SAMPLE, expected, settings=ServingSettings(precision=precision))
+    assert precision in loaded.reason
+    assert why_not_batch(loaded.judge, SAMPLE) == ""
 
 
 def test_pinned_memory_is_kept_from_batch_to_batch() -> None:

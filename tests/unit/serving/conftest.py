@@ -49,6 +49,7 @@ class Serving:
     predictor: EchoPredictor = field(default_factory=EchoPredictor)
     signature: Signature = TWO_DOUBLES
     is_streamable: bool = False
+    may_run_inline: bool = False
     example: Any = None
 
     def application(self, **settings: Any) -> Served:
@@ -82,7 +83,9 @@ class Serving:
             is_streamable=self.is_streamable,
             example=self.example,
         )
-        loaded = Loaded(predictor=predictor, reason="a test", is_streamable=self.is_streamable)
+        loaded = Loaded(
+            predictor=predictor, reason="a test", is_streamable=self.is_streamable, may_run_inline=self.may_run_inline
+        )
         return ServedModel(spec=spec, description=description, loaded=loaded)
 
 

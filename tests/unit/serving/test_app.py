@@ -233,6 +233,23 @@ def test_a_slow_model_is_504_and_a_hanging_one_has_its_worker_replaced(talk: Any
     assert served.exits == [70]
 
 
+def test_a_call_that_hangs_on_the_event_loop_has_its_worker_replaced_while_the_loop_stands(
+    talk: Any, serving: Serving
+) -> None:
+    serving.may_run_inline = True
+    served = serving.application(timeout_s=0.2)
+
+    async def conversation(client: httpx.AsyncClient) -> list[int]:
+        for _ in range(3):
+            await client.post("/invocations", json=ROW)  # short calls, so that the next is on the loop
+        assert served.exits == []
+        serving.predictor.seconds = 1.5
+        await client.post("/invocations", json=ROW)
+        return list(served.exits)  # before the loop has turned again
+
+    assert talk(served, conversation) == [70]
+
+
 def test_a_full_queue_is_429_with_retry_after(talk: Any, serving: Serving) -> None:
     serving.predictor.seconds = 0.2
 

@@ -1,5 +1,6 @@
 """The straight path of torch: what is proven serves, what is not is told, and no room is no dead worker."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,7 @@ def test_a_tensor_is_answered_as_the_pyfunc_answers_it() -> None:
     served = loaded(make(device=TorchAccelerator()))
     assert served.predictor.name == "torch"
     assert "within 1e-05; fp32 on cpu" in served.reason
+    assert served.may_run_inline
     found = served.predictor.predict(SAMPLE, None, "prediction").prediction
     np.testing.assert_array_equal(found, served.predictor.plain.predict(SAMPLE, None, "prediction").prediction)
 
@@ -184,6 +186,46 @@ def test_half_precision_serves_within_its_tolerance_and_answers_in_float32(preci
     answer = served.predictor.predict(SAMPLE, None, "prediction").prediction
     assert answer.dtype == np.float32
     assert not np.array_equal(answer, served.predictor.plain.predict(SAMPLE, None, "prediction").prediction)
+
+
+@dataclass
+class Allowed:
+    """A wrapper that notes whether tf32 was allowed when it was asked."""
+
+    plain: Any
+    name: str = "pyfunc"
+    seen: list[tuple[str, bool]] = field(default_factory=list)
+
+    def predict(self, *asked: Any) -> Output:
+        self.seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        return self.plain.predict(*asked)
+
+
+@pytest.fixture
+def arithmetic() -> Iterator[None]:
+    """Gives torch's process-wide switches back as they were."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+@pytest.mark.usefixtures("arithmetic")
+def test_whether_rows_see_each_other_is_judged_in_full_single_precision(precision: str) -> None:
+    base = make()
+    base.plain = Allowed(base.plain)
+    served = loaded(base, precision=precision)
+    during = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    assert during == (("high", True) if precision == "tf32" else ("highest", False))
+    served.judge.predict(SAMPLE, None, "prediction")
+    assert base.plain.seen[-1] == ("highest", False)
+    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == during
+
+
+def test_in_single_precision_the_path_that_serves_is_judged_itself() -> None:
+    assert loaded(make()).judge is None
+    assert loaded(make(device=TorchAccelerator()), precision="bf16").judge is None, "served in fp32"
 
 
 def test_a_precision_that_loses_the_answer_is_not_served() -> None:
