@@ -11,8 +11,8 @@ the predictions, and, where labels have arrived, who is wrong more often. One de
                       is started for the purpose and scores the same logged inputs, where its Bento is on this machine
   healthy             none of these
 
-Failed attempts and labels are always counted since the rollout began, whatever the window, so that the certainty holds
-however often this runs.
+Failed attempts and labels are always counted since the gateway began to serve the rollout, whatever the window, so
+that the certainty holds however often this runs. What a replaced model answered is not held against the next.
 
 Exit codes: 1 where a version is at fault (also where --revert has just taken it out), 0 for every other verdict and
 where nothing is left to do, 2 for what you can fix, 3 where a program failed, 75 to try again later.

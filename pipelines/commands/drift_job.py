@@ -151,7 +151,7 @@ def _question(
         stable=_arm(standing, standing.stable),
         canaries=tuple(_arm(standing, canary) for canary in standing.canaries),
         baseline=route.baseline,
-        split_of=endpoints.Splits(target, route.endpoint),
+        split_of=endpoints.Splits(target, standing),
         automation=endpoints.automation(standing, now=now),
         maturity=duration(options.maturity) if options.maturity else None,
     )

@@ -267,9 +267,14 @@ def rollback(standing: Standing, faulty: Sequence[str], why: Why) -> Rollback:
 
 
 class Splits:
-    """Weights of one endpoint at any commit, each read once."""
+    """Weights of one endpoint at any commit, each read once; of those deployments alone that had their model of now.
 
-    def __init__(self, target: DeploymentTarget, name: str) -> None:
+    A model that was replaced under its name goes on answering for as long as the next one takes to start.
+    """
+
+    def __init__(self, target: DeploymentTarget, standing: Standing) -> None:
+        name = standing.endpoint.route.endpoint
+        self._models = {each.name: each.model.digest for each in standing.endpoint.deployments.values()}
         self._at = functools.cache(lambda commit: at(target, name, commit))
 
     def __call__(self, commit: str) -> Mapping[str, int] | None:
@@ -280,7 +285,14 @@ class Splits:
             endpoint = self._at(commit)
         except GitError:  # of another repository, or rewritten away
             return None
-        return endpoint.route.weights if endpoint else None
+        if endpoint is None:
+            return None
+        then = endpoint.deployments
+        return {
+            name: weight
+            for name, weight in endpoint.route.weights.items()
+            if then[name].model.digest == self._models.get(name)
+        }
 
 
 def _served(endpoint: Endpoint) -> frozenset[tuple[str, str]]:

@@ -101,7 +101,7 @@ class Sources:
             if each.is_shadow:
                 yield self._shadow(each, log)
             else:
-                splits = endpoints.Splits(self.target, self.state.endpoint)
+                splits = endpoints.Splits(self.target, self.standing)
                 yield EventObserver(
                     log=log,
                     stage=self.state.stage,

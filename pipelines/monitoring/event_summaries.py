@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from mlflow_deploy_plugin.errors import ConfigError
@@ -42,6 +42,10 @@ class Window:
     def widened(self, *, begin: datetime, end: datetime) -> "Window":
         """This window and the time from ``begin`` to ``end``."""
         return replace(self, begin=min(self.begin, begin), end=max(self.end, end))
+
+    def since(self, moment: datetime) -> "Window":
+        """The part of this window from ``moment`` on; its last instant where it ended before."""
+        return replace(self, begin=min(max(self.begin, moment), self.end - timedelta.resolution))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

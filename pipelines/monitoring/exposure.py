@@ -6,13 +6,16 @@ the split gave this user to each arm. Users whose commit is not known are left o
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 from mlflow_deploy_plugin.spec.names import TOTAL_WEIGHT
 from pipelines.promotion.drift.evidence import UserTally
 
 SplitOf = Callable[[str], Mapping[str, int] | None]
-"""Weights of an endpoint by deployment at a commit; ``None`` where nobody knows."""
+"""Weights at a commit of an endpoint's deployments that had their model of now; ``None`` where nobody knows."""
+
+LAST_MOMENT: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,21 @@ def periods(seen: Iterable[Seen], *, arms: Sequence[str], split_of: SplitOf) -> 
                 found.append(Period(began=row.began, commits=(), shares=shares, users={}, failed={}))
             found[-1] = _joined(found[-1], row)
     return tuple(found), lost
+
+
+def settled(seen: Sequence[Seen], *, arms: Sequence[str], split_of: SplitOf) -> datetime | None:
+    """When the gateway began to deal users to ``arms`` with the models of now, where it still dealt otherwise before.
+
+    A commit comes first, and a version takes its time to start: until then the gateway serves an earlier split, and a
+    replaced model under the same name. The last moment there is, where nothing else was served yet; ``None`` where
+    nothing came before.
+    """
+    began = {True: LAST_MOMENT, False: LAST_MOMENT}
+    for row in seen:
+        if (weights := split_of(row.commit)) is not None:
+            is_now = _shares(weights, arms) is not None
+            began[is_now] = min(began[is_now], row.began)
+    return began[True] if began[False] < began[True] else None
 
 
 def tally(found: Sequence[Period], arm: str) -> UserTally | None:

@@ -2,6 +2,8 @@
 
 Two windows, for two questions. *Inputs* are compared within the window that was asked for. *Faults* (failed attempts,
 labels) are counted since the rollout began, whatever the window: an always-valid test judges a stream from its start.
+A rollout begins by a commit, and its users when the gateway serves that commit: what a replaced model said until then
+counts for nobody.
 """
 
 import math
@@ -15,7 +17,7 @@ from pipelines.monitoring import performance, univariate, validity
 from pipelines.monitoring.columns import Columns, aligned, kinds_of
 from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import ArmLabels, Outcomes, Window
-from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
+from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, settled, tally
 from pipelines.monitoring.multivariate import separation
 from pipelines.monitoring.reference import ReferenceSample
 from pipelines.monitoring.samples import EventLog, Sample, sample_of
@@ -72,10 +74,10 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     Raises:
         EventStoreError: the store cannot be read.
     """
+    question, found, odd = _since_served(log, question)
     read = [sample_of(log, question.inputs, arm) for arm in question.arms]
     samples = tuple(sample for sample, _ in read)
     unreadable = tuple(dict.fromkeys(chain.from_iterable(files for _, files in read)))
-    found, lost = _periods(log, question)
     spans = log.coverage(question.faults, question.cut, [period.began for period in found])
     outcomes = log.outcomes(
         question.faults, question.cut, arms=question.arms, splits=[period.began for period in found]
@@ -86,7 +88,8 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     baseline = aligned(reference.frame, columns) if reference else None
     predictions = {sample.arm: sample.predictions for sample in samples}
     checks += (
-        *_traffic_checks(question, lost, unreadable),
+        *odd,
+        *_unreadable_checks(question, unreadable),
         *_size_checks(samples, policy),
         *validity.coverage_checks(spans[1:], stable=question.arms[0], canaries=question.arms[1:]),
         *(validity.unmeasured_checks(outcomes) if performance.by_number(outcomes) else ()),
@@ -132,18 +135,35 @@ def _moment(when: datetime) -> str:
     return when.isoformat(timespec="seconds")
 
 
-def _periods(log: EventLog, question: Question) -> tuple[tuple[Period, ...], int]:
-    """Periods of constant split of the rollout; none without canaries."""
+def _since_served(log: EventLog, question: Question) -> tuple[Question, tuple[Period, ...], tuple[Check, ...]]:
+    """``question`` from when the gateway served what it asks about, and the periods of constant split from then on.
+
+    Where a canary is compared alone: without one nothing was dealt.
+    """
     if not question.canaries:
-        return (), 0
-    exposure = log.exposure(question.faults)
-    seen = [
+        return question, (), ()
+    seen, odd = _seen(log, question), list[str]()
+    if (since := settled(seen, arms=question.arms, split_of=question.split_of)) is not None:
+        if since < question.faults.end:
+            question = replace(question, inputs=question.inputs.since(since))
+        else:  # inputs are those of the same people, whoever answers them
+            odd.append("no user has met this split with these models yet; failures and labels count from then on")
+        question = replace(question, faults=question.faults.since(since))
+        seen = _seen(log, question)
+    found, lost = periods(seen, arms=question.arms, split_of=question.split_of)
+    if lost:
+        odd.append(f"{lost} users were first seen under a split without a control or under an unknown commit; left out")
+    endpoint = question.inputs.endpoint
+    return question, found, tuple(Check(name="exposure", subject=endpoint, is_ok=False, detail=each) for each in odd)
+
+
+def _seen(log: EventLog, question: Question) -> list[Seen]:
+    return [
         Seen(arm=arm, commit=p.commit, began=p.began, users=p.users, failed=p.users_with_error)
-        for arm, found in exposure.arms.items()
+        for arm, found in log.exposure(question.faults).arms.items()
         if arm != question.baseline
         for p in found.periods
     ]
-    return periods(seen, arms=question.arms, split_of=question.split_of)
 
 
 def _arms(
@@ -191,10 +211,7 @@ def _columns(
     return left, (validity.unlogged_check(unlogged, endpoint=endpoint, is_all=not left.compared),)
 
 
-def _traffic_checks(question: Question, lost: int, unreadable: Sequence[str]) -> Iterator[Check]:
-    if lost:
-        detail = f"{lost} users were first seen under a split without a control or under an unknown commit; left out"
-        yield Check(name="exposure", subject=question.inputs.endpoint, is_ok=False, detail=detail)
+def _unreadable_checks(question: Question, unreadable: Sequence[str]) -> Iterator[Check]:
     if unreadable:
         detail = f"{len(unreadable)} files of the event store cannot be read, the first is {unreadable[0]}"
         yield Check(name="exposure", subject=question.inputs.endpoint, is_ok=False, detail=detail[-200:])

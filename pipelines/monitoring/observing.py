@@ -1,4 +1,4 @@
-"""The event store as a source of observations: both arms by distinct user, since the rollout began."""
+"""The event store as a source of observations: both arms by distinct user, since the rollout is served."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ import numpy as np
 from pipelines.analysis.arms import Arm, Latencies, Missing, UserCounts, user_counts, user_latencies
 from pipelines.monitoring.event_labels import LabelCut, UserChoice
 from pipelines.monitoring.event_summaries import Window
-from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, tally
+from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, settled, tally
 from pipelines.monitoring.label_metric import FIRST_LABEL, LABEL, label_metrics
 from pipelines.monitoring.performance import wrong_of
 from pipelines.promotion.observation import Observation
@@ -52,15 +52,14 @@ class EventObserver:
         """
         end = max(now, since) + timedelta(seconds=1)  # the end is not included
         window = Window(stage=self.stage, endpoint=self.endpoint, begin=since, end=end)
-        exposure = self.log.exposure(window)
-        seen = [
-            Seen(arm=arm, commit=p.commit, began=p.began, users=p.users, failed=p.users_with_error)
-            for arm, found in exposure.arms.items()
-            for p in found.periods
-        ]
+        seen, unreadable = self._seen(window)
+        if (served := settled(seen, arms=(stable, canary), split_of=self.split_of)) is not None:
+            window = window.since(served)
+            seen, unreadable = self._seen(window)
         found, _ = periods(seen, arms=(stable, canary), split_of=self.split_of)
         cut = LabelCut(as_of=window.end, maturity=self.maturity)
-        metrics = self._metrics(window, cut, (stable, canary), found)  # first: it looks up the labels of before, too
+        # metrics first: they look up the labels of before, too
+        metrics = self._metrics(window, cut, (stable, canary), found, dealt=since)
         labels = self._labels(window, cut, (stable, canary), found)
         sample = self.log.latencies(window, arms=(stable, canary))
 
@@ -74,11 +73,20 @@ class EventObserver:
                 metrics=metrics[name],
             )
 
-        missing = (*_holes(exposure.unreadable), *_unknown(seen, self.split_of))
+        missing = (*_holes(unreadable), *_unknown(seen, self.split_of))
         return Observation(stable=arm(stable), canary=arm(canary), missing=missing)
 
+    def _seen(self, window: Window) -> "tuple[list[Seen], Sequence[str]]":
+        exposure = self.log.exposure(window)
+        seen = [
+            Seen(arm=arm, commit=p.commit, began=p.began, users=p.users, failed=p.users_with_error)
+            for arm, found in exposure.arms.items()
+            for p in found.periods
+        ]
+        return seen, exposure.unreadable
+
     def _metrics(
-        self, window: Window, cut: LabelCut, arms: tuple[str, str], found: "Sequence[Period]"
+        self, window: Window, cut: LabelCut, arms: tuple[str, str], found: "Sequence[Period]", *, dealt: datetime
     ) -> "dict[str, dict[str, Metric | UserMoments | Missing]]":
         """By arm. What users had before is what had arrived before anybody was dealt: no arm can have touched it."""
         if not {LABEL, FIRST_LABEL} & set(self.asked):
@@ -86,7 +94,7 @@ class EventObserver:
         choice = UserChoice(
             arms=arms,
             splits=[period.began for period in found[1:]] if found else None,  # what is before the first belongs to it
-            past=None if self.before is None else replace(window, begin=window.begin - self.before, end=window.begin),
+            past=None if self.before is None else replace(window, begin=dealt - self.before, end=dealt),
             limit=self.max_users,
         )
         labels = self.log.user_labels(window, cut, choice)

@@ -83,6 +83,8 @@ class World:
     machine: Machine | None = None
     unlabelled: tuple[str, ...] = ()
     """Arms whose labels never come."""
+    served: str = ""
+    """Commit that the gateway serves; empty: the newest."""
     endless: int = 0
     """Users, the first ones, whose label is a number too large to be added up."""
 
@@ -98,6 +100,9 @@ class World:
 
     def join(self, weight: int = 400, name: str = "churn-v2", version: int = 2) -> None:
         self.change(lambda files: manifests.add_deployment(files, make_deployment(name, version), weight=weight))
+
+    def replace(self, name: str, version: int) -> None:
+        self.change(lambda files: manifests.replace_deployment(files, make_deployment(name, version)))
 
     def split(self, **weights: int) -> None:
         named = {name.replace("_", "-"): weight for name, weight in weights.items()}
@@ -153,7 +158,7 @@ class World:
             has_failed = self.random.random() < (failing or {}).get(arm, 0.0)
             status = 503 if has_failed else 200
             attempt = {"override": "", "attempt": 1, "status": status, "flags": "", "latency_ms": 5.0}
-            rows["attempts"].setdefault(arm, []).append(common | attempt | {"commit": self.head})
+            rows["attempts"].setdefault(arm, []).append(common | attempt | {"commit": self.served or self.head})
             truth = float(self.random.integers(0, 2))
             self.truths[row["age"]] = truth
             is_wrong = self.random.random() < (wrong or {}).get(arm, 0.0)

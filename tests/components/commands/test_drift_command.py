@@ -129,6 +129,31 @@ def test_a_version_that_fails_its_users_is_reverted_without_labels(world: World)
     assert world.weights == {"churn": 1000}
 
 
+@pytest.mark.parametrize("fault", [{"failing": {"churn-v2": 0.5}}, {"wrong": {"churn": 0.1, "churn-v2": 0.8}}])
+def test_what_users_met_while_a_mended_model_was_starting_is_not_held_against_it(world: World, fault: Any) -> None:
+    world.join(weight=400)
+    world.served = world.head
+    world.replace("churn-v2", version=3)
+    world.traffic(world.people(500), prefix="early", **fault)
+    assert world.drift() == 0
+    assert "no user has met this split with these models yet" in world.text
+    world.served = ""
+    world.traffic(world.people(900), wrong={"churn": 0.1, "churn-v2": 0.1})
+    assert world.drift() == 0
+    assert "verdict: healthy" in world.text
+    assert "failed for 0.0 % against 0.0 % of users" in world.text
+
+
+def test_a_model_that_is_as_bad_as_the_one_it_replaced_goes_too(world: World) -> None:
+    world.join(weight=400)
+    world.served = world.head
+    world.replace("churn-v2", version=3)
+    world.traffic(world.people(500), prefix="early")
+    world.served = ""
+    world.traffic(world.people(900), wrong={"churn": 0.1, "churn-v2": 0.6})
+    assert world.drift() == 1
+
+
 def test_revert_freezes_promotion_once_where_the_world_moved(world: World) -> None:
     world.join(weight=400)
     world.traffic(world.people(800, age=55.0))

@@ -70,6 +70,21 @@ def test_users_of_a_split_without_a_canary_are_left_out_and_hold_nothing(
     assert seen.missing == ()
 
 
+@pytest.mark.parametrize("served", [True, False])
+def test_labels_of_what_the_gateway_served_before_the_split_do_not_count(
+    build: Any, store: EventStore, noon: datetime, *, served: bool
+) -> None:
+    users(build, 50, arm="v4", commit="before", at=noon)
+    if served:
+        users(build, 90, arm="v3", commit="first", at=noon + timedelta(seconds=1))
+    build.predictions({"request_id": "v4before0", "user_id": "v4before0", "time": noon}, deployment="v4")
+    build.labels({"request_id": "v4before0", "time": noon})
+    observer = EventObserver(log=store, stage="production", endpoint="churn", split_of=SPLITS.get, asked={"label"})
+    seen = observer.observe(stable="v3", canary="v4", since=noon, now=noon + timedelta(minutes=1)).canary
+    assert isinstance(seen.labels, Missing)
+    assert isinstance(seen.metrics["label"], Missing)
+
+
 @pytest.mark.parametrize("commit", ["", "rewritten-away"])
 def test_missing_exposure_holds(build: Any, store: EventStore, noon: datetime, commit: str) -> None:
     users(build, 90, arm="v3", commit="first", at=noon)

@@ -10,7 +10,7 @@ import pytest
 from mlflow_deploy_plugin.errors import UserError
 from pipelines.monitoring import reference, validity
 from pipelines.monitoring.columns import aligned, kinds_of
-from pipelines.monitoring.exposure import Seen, periods, tally
+from pipelines.monitoring.exposure import Seen, periods, settled, tally
 from pipelines.monitoring.multivariate import separation
 from pipelines.monitoring.univariate import shifts
 from pipelines.promotion.drift.policy import DriftPolicy
@@ -123,6 +123,33 @@ def test_users_are_counted_by_the_split_under_which_they_were_first_seen() -> No
     canary = tally(found, "v2")
     assert canary is not None
     assert (canary.exposed, canary.shares) == ((15, 40), (0.1, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("commits", "minute"),
+    [
+        (["c1", "c2", "c2"], 1),
+        (["c2", "c1"], None),
+        (["unknown", "c2"], None),
+        (["unknown", "c1", "c2"], 2),
+        ([], None),
+    ],
+)
+def test_users_count_from_when_the_gateway_served_the_split(commits: list[str], minute: int | None) -> None:
+    splits = {"c1": {"churn": 900}, "c2": {"churn": 900, "v2": 100}}
+    seen = [
+        Seen(arm="churn", commit=commit, began=NOON + timedelta(minutes=at), users=9, failed=0)
+        for at, commit in enumerate(commits)
+    ]
+    began = settled(seen, arms=("churn", "v2"), split_of=splits.get)
+    assert began == (None if minute is None else NOON + timedelta(minutes=minute))
+
+
+def test_users_do_not_count_before_the_gateway_serves_the_split() -> None:
+    seen = [Seen(arm="churn", commit="c1", began=NOON, users=9, failed=0)]
+    began = settled(seen, arms=("churn", "v2"), split_of={"c1": {"churn": 1000}}.get)
+    assert began is not None
+    assert began > NOON + timedelta(days=365_000)
 
 
 def test_the_reference_leaves_out_what_the_model_does_not_take(tmp_path: Path) -> None:
