@@ -59,7 +59,8 @@ def found(
             f"labels have come for {len(rows)} users of {standing.stable.name}: too few to ask the version before"
         )
         return None
-    inputs = rows.drop(columns=list(before.LOGGED)).dropna(axis="columns", how="all")
+    rows, inputs = rows.iloc[:, : len(before.LOGGED)], rows.iloc[:, len(before.LOGGED) :]  # names may come twice
+    inputs = inputs.dropna(axis="columns", how="all")
     try:
         answers = doors.score_at(at, before_it, inputs) if at else doors.score(before_it, inputs)
     except ModelserveError as error:

@@ -4,14 +4,15 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pipelines.monitoring.label_queries import SAID
 from pipelines.monitoring.performance import scores, task_of
 from pipelines.promotion.drift.evidence import Shadow, UserSums
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LOGGED: Final = ("prediction", "prediction_text", "label", "label_text")
-"""Columns of the labelled inputs that are no features."""
+LOGGED: Final = SAID
+"""Columns of the labelled inputs that are no features, before those that are."""
 
 
 def compared(rows: "pd.DataFrame", answers: Sequence[Any], *, deployment: str, model_digest: str) -> Shadow:

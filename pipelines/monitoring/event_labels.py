@@ -148,13 +148,13 @@ class LabelReader:
         )
 
     def inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:
-        """The first labelled row of each user of ``deployment``: prediction, label, then the features."""
+        """The first labelled row of each user of ``deployment``: :data:`~.label_queries.SAID`, then the features."""
         names = [name for name in self._scan("predictions", window).columns if name.startswith(FEATURE_PREFIX)]
-        columns = ", ".join(f"{identifier(n)} AS {identifier(n.removeprefix(FEATURE_PREFIX))}" for n in names)
         parts, unreadable = self._lay(window, cut)
-        query = sql.LABELLED_INPUTS.format(**parts, columns=columns or "1 AS nothing")
-        given = {"deployment": deployment, "limit": limit}
-        return Rows(frame=self._scanner.frame(query, given), unreadable=unreadable)
+        query = sql.LABELLED_INPUTS.format(**parts, columns=", ".join(["1 AS nothing", *map(identifier, names)]))
+        frame = self._scanner.frame(query, {"deployment": deployment, "limit": limit}).drop(columns="nothing")
+        features = [name.removeprefix(FEATURE_PREFIX) for name in names]
+        return Rows(frame=frame.set_axis([*sql.SAID, *features], axis="columns"), unreadable=unreadable)
 
     def kinds(self, window: Window, cut: LabelCut) -> Kinds:
         """What predictions and labels look like."""

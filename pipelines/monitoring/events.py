@@ -138,7 +138,8 @@ class EventStore:
     def labelled_inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:
         """The first labelled row of each user of ``deployment``, oldest users first, with its features.
 
-        Columns: prediction, prediction_text, label, label_text, then every feature by its own name.
+        Columns: prediction, prediction_text, label, label_text, then every feature by its own name, which may be one
+        of these four: then the place tells them apart.
         """
         return self.scanner.steady(lambda: self._reader.inputs(window, cut, deployment=deployment, limit=limit))
 
@@ -164,6 +165,8 @@ class EventStore:
 
     def features(self, window: Window, choice: FeatureChoice | None = None) -> Rows:
         """Logged inputs by their own names, after deployment, time, status, prediction and prediction_text.
+
+        A feature may have the name of one of these five: then the place tells them apart.
 
         Raises:
             EventStoreError: a chosen column is in none of the window's files.
@@ -212,8 +215,9 @@ class EventStore:
         chosen = sql.POPULATIONS[window.population]
         if choice.deployment is not None:
             chosen += f" AND deployment = {quoted(choice.deployment)}"  # a literal, so that other files are not opened
+        named = _selected(scan, choice, window)
         parts = {
-            "columns": ", ".join([*_CONTEXT, *_selected(scan, choice, window)]),
+            "columns": ", ".join([*_CONTEXT, *map(identifier, named.values())]),
             "predictions": scan.source,
             "chosen": chosen,
             "order": sql.ORDERS[choice.order],
@@ -225,7 +229,7 @@ class EventStore:
 
         is_sample = choice.is_one_per_user and choice.order == "sample"
         frame = self._of_users(scan, chosen, read, limit=choice.limit) if is_sample else read(LARGEST_HASH)
-        return Rows(frame=frame, unreadable=scan.unreadable)
+        return Rows(frame=frame.set_axis([*_CONTEXT, *named], axis="columns"), unreadable=scan.unreadable)
 
     def _of_users(
         self, scan: Scan, chosen: str, read: "Callable[[int], pd.DataFrame]", *, limit: int
@@ -243,7 +247,8 @@ class EventStore:
         return self.scanner.scan(table, window.span)
 
 
-def _selected(scan: Scan, choice: FeatureChoice, window: Window) -> list[str]:
+def _selected(scan: Scan, choice: FeatureChoice, window: Window) -> dict[str, str]:
+    """Columns of the log by the names of their features."""
     named = {name.removeprefix(FEATURE_PREFIX): name for name in scan.columns if name.startswith(FEATURE_PREFIX)}
     wanted = named if choice.columns is None else choice.columns
     if missing := [name for name in wanted if name not in named]:
@@ -251,4 +256,4 @@ def _selected(scan: Scan, choice: FeatureChoice, window: Window) -> list[str]:
             f"feature {missing[0]!r} is in no logged prediction of endpoint {window.endpoint!r} from {window.begin} to"
             f" {window.end}; known: {', '.join(named) or 'none: -C log=full keeps them'}"
         )
-    return [f"{identifier(named[name])} AS {identifier(name)}" for name in wanted]
+    return {name: named[name] for name in wanted}

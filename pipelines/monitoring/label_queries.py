@@ -194,6 +194,9 @@ FROM joined WHERE is_mature AND is_in_time AND prediction BETWEEN 0 AND 1 AND {_
 GROUP BY ALL ORDER BY deployment, began, segment, bin
 """  # noqa: S608
 
+SAID: Final = ("prediction", "prediction_text", "label", "label_text")
+"""Columns before the features of :data:`LABELLED_INPUTS`, some of which may have these names too."""
+
 # Of each user the first labelled row, oldest users first: a sequence that only grows, as tests at every look ask.
 LABELLED_INPUTS: Final = f"""
 WITH chosen AS (

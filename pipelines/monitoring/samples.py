@@ -90,11 +90,13 @@ def sample_of(log: EventLog, window: Window, arm: str) -> tuple[Sample, tuple[st
     """The first request of each user of ``arm``, and the files that could not be read."""
     choice = FeatureChoice(deployment=arm, limit=MAX_USERS, order="sample", is_one_per_user=True)
     rows = log.features(window, choice)
-    whole = rows.frame[rows.frame["status"] == "success"].reset_index(drop=True)
-    names = [str(name) for name in whole.columns[len(CONTEXT) :]]
-    features = whole.iloc[:, len(CONTEXT) :].set_axis(names, axis=1)
+    context = rows.frame.iloc[:, : len(CONTEXT)]
+    features = rows.frame.iloc[:, len(CONTEXT) :]  # by place, since a feature may be called "status"
+    is_whole = context["status"] == "success"
+    context, features = (part[is_whole].reset_index(drop=True) for part in (context, features))
+    names = [str(name) for name in features.columns]
     present = [name for name in names if features[name].notna().any()]  # union_by_name gives foreign files' columns
-    sample = Sample(arm=arm, features=features[present], times=whole["time"], predictions=_predictions(whole))
+    sample = Sample(arm=arm, features=features[present], times=context["time"], predictions=_predictions(context))
     return sample, rows.unreadable
 
 

@@ -76,6 +76,8 @@ class World:
     """What the model says of everybody, in place of a class; 0: it says classes."""
     truths: dict[float, float] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    asked_with: list[str] = field(default_factory=list)
+    """Columns of the rows that a version was asked about last."""
     asked_at: list[tuple[str, str]] = field(default_factory=list)
     before_is_wrong: float = 0.1
     """Share of wrong answers of a version that is started to be asked."""
@@ -213,6 +215,7 @@ class World:
     def score(self, deployment: Deployment, rows: pd.DataFrame) -> list[float]:
         """A version that is started to be asked."""
         self.asked.append(deployment.name)
+        self.asked_with = list(rows.columns)
         wrong = self.random.random(len(rows)) < self.before_is_wrong
         return [
             1 - self.truths[age] if is_wrong else self.truths[age]

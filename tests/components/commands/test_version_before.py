@@ -45,6 +45,17 @@ def test_a_version_that_suffers_like_the_one_before_is_kept_and_people_are_told(
     assert alone.weights == {"churn-v2": 1000}
 
 
+@pytest.mark.parametrize("name", ["status", "label"])
+def test_a_feature_that_is_called_like_a_column_of_the_log_is_compared_and_asked_about(
+    alone: World, tmp_path: Path, name: str
+) -> None:
+    alone.people(1500).rename(columns={"plan": name}).to_parquet(tmp_path / "training.parquet")
+    alone.traffic(alone.people(700, plan="c").rename(columns={"plan": name}), wrong={"churn-v2": 0.4})
+    assert alone.drift("--reference", alone.reference) == 1
+    assert f"{name} ('c' " in alone.text
+    assert alone.asked_with == ["age", name]
+
+
 def test_nobody_is_started_while_inputs_are_familiar_unless_asked_to(alone: World) -> None:
     alone.traffic(alone.people(700), wrong={"churn-v2": 0.4})
     assert alone.drift("--reference", alone.reference) == 0

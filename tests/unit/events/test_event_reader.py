@@ -275,6 +275,20 @@ def test_features_come_by_their_own_names(build: Any, store: EventStore, window:
     assert list(frame.columns) == ["deployment", "time", "status", "prediction", "prediction_text", "age", 'in"come']
 
 
+def test_features_that_are_called_like_columns_of_the_log_keep_their_names_and_values(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    own = ("deployment", "time", "status", "prediction", "prediction_text", "label", "label_text", "row", "user_id")
+    names = [*own, ""]
+    build.predictions({"request_id": "1", **{f"feature_{name}": number for number, name in enumerate(names)}})
+    build.labels({"request_id": "1"})
+    chosen = FeatureChoice(is_one_per_user=True, order="sample")
+    labelled = store.labelled_inputs(window, LabelCut(as_of=window.end), deployment="v3", limit=9).frame
+    for frame, before in ((store.features(window).frame, 5), (store.features(window, chosen).frame, 5), (labelled, 4)):
+        assert list(frame.columns[before:]) == names
+        assert frame.iloc[0, before:].tolist() == list(range(len(names)))
+
+
 def test_columns_and_deployments_are_chosen(build: Any, store: EventStore, window: Window) -> None:
     build.predictions({"request_id": "1", "feature_age": 30, "feature_x": 1})
     build.predictions({"request_id": "2", "feature_age": 40, "feature_x": 1}, deployment="v4")
