@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pipelines.analysis.checks import LARGEST
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
 Kind = Literal["number", "category"]
@@ -19,6 +21,9 @@ FEW: Final = 10
 """Whole numbers with at most this many distinct values are categories."""
 MANY: Final = 200
 """Text with more distinct values than this names its row rather than a group, and is not compared."""
+SMALLEST_NARROW: Final = 2.0**-126
+LARGEST_NARROW: Final = 2.0**127
+"""Numbers between these two keep seven digits in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,34 @@ def aligned(frame: "pd.DataFrame", columns: Columns) -> "pd.DataFrame":
     whole_numbers = pd.DataFrame(numbers, index=whole.index)
     adding_up = whole_numbers.where(whole_numbers.abs() <= LARGEST)
     return pd.concat([adding_up, pd.DataFrame(categories, index=whole.index)], axis=1)
+
+
+def of_one_width(frames: "Mapping[str, pd.DataFrame]", columns: Columns) -> "dict[str, pd.DataFrame]":
+    """Aligned ``frames`` with every number that one of them holds in 32 bits rounded to 32 bits in all.
+
+    A model's signature says how wide its inputs are logged, the training sample need not be as wide: 0.1 in 32 bits is
+    another number than in 64, and a column of few values would seem to have moved as a whole.
+
+    >>> import numpy as np, pandas as pd
+    >>> wide = pd.DataFrame({"tax": [0.07, 0.19]})
+    >>> narrow = wide.astype("float32").astype("float64")
+    >>> made = of_one_width({"training": wide, "log": narrow}, kinds_of(wide))
+    >>> made["training"].equals(made["log"]), made["log"].equals(narrow)
+    (True, True)
+    """
+    narrow = [name for name in columns.numbers if any(_is_narrow(frame[name]) for frame in frames.values())]
+    return {key: frame.assign(**{name: _narrowed(frame[name]) for name in narrow}) for key, frame in frames.items()}
+
+
+def _is_narrow(series: "pd.Series[Any]") -> bool:
+    present = series.dropna()
+    return len(present) > 0 and bool((_narrowed(present) == present).all())
+
+
+def _narrowed(series: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Rounded to 32 bits, but for numbers that are too large or too small for them."""
+    fits = series.abs().between(SMALLEST_NARROW, LARGEST_NARROW)
+    return series.where(~fits, series.where(fits).astype("float32").astype("float64"))
 
 
 def _kind(series: "pd.Series[Any]") -> tuple[Kind | None, str]:

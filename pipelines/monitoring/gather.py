@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from pipelines.monitoring import performance, univariate, validity
-from pipelines.monitoring.columns import Columns, aligned, kinds_of
+from pipelines.monitoring.columns import Columns, aligned, kinds_of, of_one_width
 from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import ArmLabels, Outcomes, Window
 from pipelines.monitoring.exposure import Period, Seen, SplitOf, periods, settled, tally
@@ -84,8 +84,7 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     )
     arms = _arms(question, outcomes, found, samples, spans)
     columns, checks = _columns(samples, reference, endpoint=question.inputs.endpoint)
-    frames = {sample.arm: aligned(sample.features, columns) for sample in samples}
-    baseline = aligned(reference.frame, columns) if reference else None
+    frames, baseline = _frames(samples, reference, columns)
     predictions = {sample.arm: sample.predictions for sample in samples}
     checks += (
         *odd,
@@ -211,6 +210,15 @@ def _columns(
     return left, (validity.unlogged_check(unlogged, endpoint=endpoint, is_all=not left.compared),)
 
 
+def _frames(
+    samples: Sequence[Sample], reference: ReferenceSample | None, columns: Columns
+) -> "tuple[dict[str, pd.DataFrame], pd.DataFrame | None]":
+    """The inputs of each arm and the training sample, all alike."""
+    found = {sample.arm: sample.features for sample in samples} | ({"": reference.frame} if reference else {})
+    made = of_one_width({key: aligned(frame, columns) for key, frame in found.items()}, columns)
+    return {sample.arm: made[sample.arm] for sample in samples}, made.get("")
+
+
 def _unreadable_checks(question: Question, unreadable: Sequence[str]) -> Iterator[Check]:
     if unreadable:
         detail = f"{len(unreadable)} files of the event store cannot be read, the first is {unreadable[0]}"
@@ -299,11 +307,12 @@ def _prediction_shifts(
     """Predictions of each canary beside stable's: a new model may answer otherwise, so it is told and not judged."""
     base = predictions[question.stable.deployment]
     columns = kinds_of(base) if len(base) else Columns(numbers=(), categories=())
+    made = of_one_width({arm: aligned(frame, columns) for arm, frame in predictions.items()}, columns)
     return tuple(
         shift
         for arm in question.arms[1:]
         for shift in univariate.shifts(
-            aligned(predictions[arm], columns), aligned(base, columns), arm=arm, against="stable", policy=policy
+            made[arm], made[question.stable.deployment], arm=arm, against="stable", policy=policy
         )
     )
 

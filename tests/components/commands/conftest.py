@@ -85,6 +85,8 @@ class World:
     machine: Machine | None = None
     unlabelled: tuple[str, ...] = ()
     """Arms whose labels never come."""
+    narrow: tuple[str, ...] = ()
+    """Arms whose model takes numbers of 32 bits, as which they are logged."""
     served: str = ""
     """Commit that the gateway serves; empty: the newest."""
     endless: int = 0
@@ -190,6 +192,8 @@ class World:
         fixed = arrow_schema(COLUMNS[table])
         extra = [{n: v for n, v in row.items() if n not in fixed.names} for row in rows]
         features = list(pa.Table.from_pylist(extra).schema) if extra[0] else []
+        if arm in self.narrow:
+            features = [each.with_type(pa.float32()) if each.type == pa.float64() else each for each in features]
         written = pa.Table.from_pylist(rows, schema=pa.schema([*fixed, *features]))
         pq.write_table(written, folder / f"{self._numbers:06d}.parquet")
 

@@ -129,6 +129,21 @@ def test_a_version_that_fails_its_users_is_reverted_without_labels(world: World)
     assert world.weights == {"churn": 1000}
 
 
+@pytest.mark.parametrize("narrow", [("churn", "churn-v2"), ("churn",), ("churn-v2",)])
+def test_numbers_that_a_model_takes_in_32_bits_are_those_of_the_training_sample(
+    world: World, narrow: tuple[str, ...]
+) -> None:
+    def people(count: int) -> Any:
+        return world.people(count).assign(tax=world.random.choice([0.0, 0.07, 0.19], count, p=[0.2, 0.2, 0.6]))
+
+    world.narrow = narrow
+    world.join(weight=400)
+    world.write_reference(people(1500))
+    world.traffic(people(900))
+    assert world.drift() == 0
+    assert "verdict: healthy" in world.text
+
+
 @pytest.mark.parametrize("fault", [{"failing": {"churn-v2": 0.5}}, {"wrong": {"churn": 0.1, "churn-v2": 0.8}}])
 def test_what_users_met_while_a_mended_model_was_starting_is_not_held_against_it(world: World, fault: Any) -> None:
     world.join(weight=400)

@@ -9,7 +9,7 @@ import pytest
 
 from mlflow_deploy_plugin.errors import UserError
 from pipelines.monitoring import reference, validity
-from pipelines.monitoring.columns import aligned, kinds_of
+from pipelines.monitoring.columns import aligned, kinds_of, of_one_width
 from pipelines.monitoring.exposure import Seen, periods, settled, tally
 from pipelines.monitoring.multivariate import separation
 from pipelines.monitoring.univariate import shifts
@@ -95,6 +95,21 @@ def test_ninety_per_cent_missing_is_a_shift_of_its_own() -> None:
     assert [s.method for s in found if s.effect > 0.5] == ["missing"]
     ((check, _),) = validity.missingness_checks(logged, arm="v2", baseline=known, against="the reference")
     assert check.scope == "inputs"
+
+
+def test_numbers_of_64_bits_keep_their_digits_where_no_side_has_fewer() -> None:
+    known = pd.DataFrame({"opened": [1.7e9 + 0.1, 1.7e9 + 7.3], "huge": [1e100, 0.1]})
+    frames = {name: aligned(frame, kinds_of(known)) for name, frame in {"a": known, "b": known + 3.0}.items()}
+    made = of_one_width(frames, kinds_of(known))
+    assert all(made[name].equals(frames[name]) for name in frames)
+
+
+def test_numbers_that_32_bits_do_not_hold_stay_what_they_are() -> None:
+    wide = pd.DataFrame({"x": [1e100, 1e-100, 0.1, None]})
+    narrow = pd.DataFrame({"x": [0.1]}).astype("float32").astype("float64")
+    made = of_one_width({"a": wide, "b": narrow}, kinds_of(wide))["a"]
+    assert made["x"].tolist()[:3] == [1e100, 1e-100, narrow["x"][0]]
+    assert made["x"].isna().tolist() == [False, False, False, True]
 
 
 def test_values_out_of_range_and_new_categories_are_told_and_block_nothing() -> None:
