@@ -4,13 +4,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mlflow_deploy_plugin.errors import AgentError
+from mlflow_deploy_plugin.errors import AgentError, ConfigError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from pandas import DataFrame
 
@@ -77,8 +77,19 @@ class Doors:
         )
 
     def events_at(self, option: str | None) -> str:
-        """Folder or URL of the event store that an option names; this machine's where it names none."""
-        return option or str(self.home.events)
+        """Folder or URL of the event store that an option names; this machine's where it names none.
+
+        Raises:
+            ConfigError: the option names a folder that is not there: it would read like a log without events.
+        """
+        if not option or "://" in option:
+            return option or str(self.home.events)
+        folder = Path(option).expanduser()
+        if not folder.is_dir():
+            raise ConfigError(
+                f"--events {option!r} is no folder of this machine; name one, or a URL like s3://bucket/events"
+            )
+        return str(folder)
 
     @property
     def home(self) -> "Home":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mlflow_deploy_plugin.config.home import OWNER_ONLY
-from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ModelserveError
+from mlflow_deploy_plugin.errors import EXIT_BAD_VERDICT, EXIT_DONE, ConfigError, ModelserveError
 from mlflow_deploy_plugin.manifests.model import Deployment
 from mlflow_deploy_plugin.spec.settings import ServingSettings
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
@@ -21,7 +21,6 @@ from pipelines.commands.endpoints import Standing
 from pipelines.monitoring import reference as references
 from pipelines.monitoring.artifacts import Kept
 from pipelines.monitoring.event_summaries import Population, Window
-from pipelines.monitoring.events import FeatureChoice
 from pipelines.monitoring.exposing import Whose
 from pipelines.monitoring.gather import Gathered, Question, gather
 from pipelines.monitoring.reference import ReferenceSample
@@ -161,8 +160,7 @@ def _begin(options: argparse.Namespace, log: EventLog, longest: Window, now: dat
     if options.since:
         return min(moment(options.since), now)
     if options.last:
-        newest = log.features(longest, FeatureChoice(columns=[], limit=options.last)).frame["time"]
-        return newest.min().to_pydatetime() if len(newest) else longest.begin
+        return log.newest_since(longest, options.last) or longest.begin
     return now - duration(options.window or DEFAULT_WINDOW)
 
 
@@ -177,7 +175,12 @@ def _folder(options: argparse.Namespace, doors: Doors, now: datetime) -> Path:
         if options.out
         else doors.home.reports / options.endpoint / f"{now:%Y-%m-%dT%H-%M-%SZ}"
     )
-    folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"folder {str(folder)!r} cannot be made ({error.strerror}); give another with --out"
+        ) from error
     return folder
 
 

@@ -13,6 +13,9 @@ from typing import Final
 from mlflow_deploy_plugin.errors import ConfigError
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+LONGEST: Final = timedelta(days=36_500)
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Further back no log reaches, and arithmetic with times soon ends."""
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 
@@ -20,12 +23,16 @@ def duration(text: str) -> timedelta:
     """A span of time: a number and its unit.
 
     Raises:
-        ConfigError: it is none, or is zero.
+        ConfigError: it is none, is zero, or is longer than a hundred years.
     """
     hit = _SPAN.fullmatch(text.strip().lower())
     seconds = float(hit[1]) * UNITS[hit[2]] if hit else 0.0
-    if not 0 < seconds < timedelta.max.total_seconds():
+    if not seconds > 0:
         raise ConfigError(f"{text!r} is no span of time; write a number and a unit, such as 30m, 12h or 7d")
+    if seconds > LONGEST.total_seconds():
+        raise ConfigError(
+            f"{text!r} is longer than {LONGEST.days}d, a hundred years; write a shorter span, such as 90d"
+        )
     return timedelta(seconds=seconds)
 
 
@@ -33,10 +40,13 @@ def moment(text: str) -> datetime:
     """A moment: an ISO date or time; UTC where no zone is given.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is none, or lies before 1970.
     """
     try:
         read = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        told = (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise ConfigError(f"{text!r} is no moment; write 2026-01-31 or 2026-01-31T12:00:00Z") from error
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    if told < EARLIEST:
+        raise ConfigError(f"{text!r} lies before {EARLIEST:%Y}, when no log had begun; write a later moment")
+    return told

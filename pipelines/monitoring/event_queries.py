@@ -103,6 +103,11 @@ UNITS: Final = f"""
 SELECT approx_count_distinct(hash({UNIT})) AS units FROM {{rows}} WHERE {{chosen}}
 """  # noqa: S608
 
+NEWEST_SINCE: Final = """
+SELECT epoch_us(min(time)) AS began
+FROM (SELECT time FROM {predictions} WHERE {chosen} ORDER BY time DESC LIMIT $limit)
+"""
+
 FEATURES: Final = """
 SELECT {columns} FROM {predictions} WHERE {chosen} ORDER BY {order}, request_id, row LIMIT $limit
 """

@@ -16,7 +16,7 @@ only where they are asked for, and never more than ``limit``. Decides nothing an
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
 
@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 Order = Literal["newest", "sample"]
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_ROWS: Final = 2**62
+"""DuckDB's limits are whole numbers of 64 bits."""
 LARGEST_HASH: Final = 2**64 - 1
 MARGIN: Final = 2.0
 """Users that are looked at for each that is wanted: their number is an estimate, and not all of them qualify."""
@@ -172,6 +175,16 @@ class EventStore:
             EventStoreError: a chosen column is in none of the window's files.
         """
         return self.scanner.steady(lambda: self._features(window, choice or FeatureChoice()))
+
+    def newest_since(self, window: Window, count: int) -> datetime | None:
+        """When the oldest of the newest ``count`` predictions was made; None where there is none."""
+        return self.scanner.steady(lambda: self._newest_since(window, count))
+
+    def _newest_since(self, window: Window, count: int) -> datetime | None:
+        scan = self._scan("predictions", window)
+        asked = sql.NEWEST_SINCE.format(predictions=scan.source, chosen=sql.POPULATIONS[window.population])
+        (row,) = self.scanner.rows(asked, {"limit": min(count, MOST_ROWS)})
+        return None if row["began"] is None else EPOCH + timedelta(microseconds=row["began"])
 
     def _exposure(self, window: Window) -> Exposure:
         scan = self._scan("attempts", window)

@@ -44,6 +44,10 @@ class EventLog(Protocol):
         """Logged inputs after the columns of :data:`CONTEXT`."""
         ...
 
+    def newest_since(self, window: Window, count: int) -> datetime | None:
+        """When the oldest of the newest ``count`` predictions was made."""
+        ...
+
     def shadowed(self, window: Window, *, shadow: str, tolerance: float, limit: int = ...) -> ShadowSample:
         """One pair of predictions per user."""
         ...

@@ -129,6 +129,36 @@ def test_a_version_that_fails_its_users_is_reverted_without_labels(world: World)
     assert world.weights == {"churn": 1000}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--window", "200000w"), "'200000w' is longer than 36500d, a hundred years; write a shorter span"),
+        (("--maturity", "9999999w"), "'9999999w' is longer than 36500d, a hundred years; write a shorter span"),
+        (("--since", "0001-01-01"), "'0001-01-01' lies before 1970, when no log had begun; write a later moment"),
+        (("--since", "0001-01-01T00:00+14:00"), "'0001-01-01T00:00+14:00' is no moment; write 2026-01-31"),
+        (
+            ("--events", "/no/such/events"),
+            "--events '/no/such/events' is no folder of this machine; name one, or a URL",
+        ),
+        (("--out", "/dev/null"), "folder '/dev/null' cannot be made (File exists); give another with --out"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_told_with_a_way_out(
+    world: World, arguments: tuple[str, ...], told: str
+) -> None:
+    world.traffic(world.people(300))
+    assert world.drift(*arguments) == 2
+    assert told in world.warned[0]
+
+
+def test_the_last_predictions_are_all_where_there_are_fewer(world: World) -> None:
+    world.traffic(world.people(300))
+    assert world.drift("--last", "9" * 20) == 0
+    assert "stable churn (100 %, 300 users)" in world.text
+    assert world.drift("--last", "120") == 0
+    assert "stable churn (100 %, 120 users)" in world.text
+
+
 @pytest.mark.parametrize("narrow", [("churn", "churn-v2"), ("churn",), ("churn-v2",)])
 def test_numbers_that_a_model_takes_in_32_bits_are_those_of_the_training_sample(
     world: World, narrow: tuple[str, ...]
