@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.analysis.drift import ColumnDrift, DriftGate, compare_columns
+from pipelines.promotion.drift import words
 from pipelines.promotion.drift.evidence import Against, FeatureShift
 from pipelines.promotion.drift.policy import DriftPolicy
 
@@ -105,7 +106,7 @@ def _direction(column: ColumnDrift, frame: "pd.DataFrame", baseline: "pd.DataFra
     shares = now.value_counts(normalize=True).sub(before.value_counts(normalize=True), fill_value=0.0)
     top = str(shares.abs().idxmax())
     was, now_is = (float((values == top).mean()) for values in (before, now))
-    return f"{top!r} {was:.0%} → {now_is:.0%}"
+    return f"'{words.value(top)}' {was:.0%} → {now_is:.0%}"
 
 
 def _rounded(q: float) -> float:

@@ -12,6 +12,7 @@ from pipelines.analysis.checks import LARGEST
 from pipelines.analysis.strata import Stratum, standardized
 from pipelines.monitoring.columns import Columns
 from pipelines.monitoring.event_summaries import ArmLabels, Oddities, Outcomes
+from pipelines.promotion.drift import words
 from pipelines.promotion.drift.evidence import Check, Scope
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _wrong_type(frame: "pd.DataFrame", *, arm: str, name: str) -> Check:
 
 
 def _first(frame: "pd.DataFrame", name: str) -> str:
-    return repr(frame[name].dropna().iloc[0])[:40]
+    return f"'{words.value(str(frame[name].dropna().iloc[0]))}'"
 
 
 def _is_text(frame: "pd.DataFrame", name: str) -> bool:
@@ -188,6 +189,6 @@ def _is_text(frame: "pd.DataFrame", name: str) -> bool:
 
 
 def _named(names: Iterable[object]) -> str:
-    every = [str(name) for name in names]
+    every = [words.value(str(name)) for name in names]
     more = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
     return ", ".join(every[:NAMED]) + more

@@ -14,6 +14,18 @@ from pipelines.promotion.drift.evidence import FeatureShift
 
 MANY = 6
 """Names that a sentence holds before it counts the rest."""
+SHOWN = 40
+"""Characters of a value that somebody sent."""
+
+
+def value(text: str) -> str:
+    r"""What somebody sent, as short as a sentence bears it and on one line: it may be a page, or move a cursor.
+
+    >>> value("basic"), value("two\nlines"), len(value("x" * 5000))
+    ('basic', 'two\\nlines', 41)
+    """
+    told = text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:SHOWN])
+    return told if len(told) <= SHOWN else f"{told[:SHOWN]}…"
 
 
 def percent(share: float) -> str:

@@ -159,6 +159,16 @@ def test_the_last_predictions_are_all_where_there_are_fewer(world: World) -> Non
     assert "stable churn (100 %, 120 users)" in world.text
 
 
+def test_what_people_send_is_told_in_short_and_on_one_line(world: World) -> None:
+    sent = ["x" * 5000, "two\nlines", "\x1b[31mred", "Zürich"]
+    world.join(weight=400)
+    world.traffic(world.people(900).assign(plan=world.random.choice(sent, 900)))
+    assert world.drift() == 0
+    assert max(map(len, world.text.splitlines())) < 500
+    told = next(line for line in world.text.splitlines() if "categories: plan has 4 categories unknown" in line)
+    assert all(value in told for value in ("x" * 40 + "…", "two\\nlines", "\\x1b[31mred", "Zürich"))
+
+
 @pytest.mark.parametrize("narrow", [("churn", "churn-v2"), ("churn",), ("churn-v2",)])
 def test_numbers_that_a_model_takes_in_32_bits_are_those_of_the_training_sample(
     world: World, narrow: tuple[str, ...]
