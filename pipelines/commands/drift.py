@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``drift``."""
     parser.add_argument(
-        "--endpoint", default="", metavar="NAME", help="endpoint to look at (default: all with a second one)"
+        "--endpoint", default="", metavar="NAME", help="endpoint to look at (default: all of the stage)"
     )
     parser.add_argument("--target", default="modelserve", metavar="URI", help="repository and stage (default: ours)")
     window = parser.add_mutually_exclusive_group()
@@ -79,7 +79,9 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         return drift_job.run(options, doors)
     if options.before_at:
         version_elsewhere.check_gateway(options.before_at)  # however many there are today
-    return each.run(each.rollouts(options.target, doors), options, doors, _one_of_many)
+    if not (names := each.endpoints(options.target, doors)):
+        doors.say("unchanged: the stage has no endpoint")
+    return each.run(names, options, doors, _one_of_many)
 
 
 def _one_of_many(options: argparse.Namespace, doors: "Doors") -> int:

@@ -1,7 +1,7 @@
 """One verb for every endpoint of a stage: what a schedule runs. One endpoint's failure is told and stops no other."""
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -28,17 +28,27 @@ def rollouts(target: str, doors: "Doors") -> tuple[str, ...]:
     Raises:
         ManifestError: the tree breaks a rule.
     """
-    opened = doors.open_target(target)
-    files = opened.files_at(opened.head(), stage_folder(opened.stage_name))
-    listed = manifests.deployments_by_endpoint(files, opened.stage_name)
-    return tuple(name for name, deployments in listed.items() if len(deployments) > 1)
+    return tuple(name for name, deployments in _listed(target, doors).items() if len(deployments) > 1)
+
+
+def endpoints(target: str, doors: "Doors") -> tuple[str, ...]:
+    """All endpoints of the target's stage.
+
+    Raises:
+        ManifestError: the tree breaks a rule.
+    """
+    return tuple(_listed(target, doors))
 
 
 def run(names: Sequence[str], options: Namespace, doors: "Doors", verb: Callable[[Namespace, "Doors"], int]) -> int:
     """``verb`` for each of ``names``; the worst exit code."""
-    if not names:
-        doors.say("unchanged: no endpoint has a second deployment")
     return worst([_one(Namespace(**{**vars(options), "endpoint": name}), doors, verb) for name in names])
+
+
+def _listed(target: str, doors: "Doors") -> Mapping[str, Sequence[str]]:
+    opened = doors.open_target(target)
+    files = opened.files_at(opened.head(), stage_folder(opened.stage_name))
+    return manifests.deployments_by_endpoint(files, opened.stage_name)
 
 
 def worst(codes: Sequence[int]) -> int:

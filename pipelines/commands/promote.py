@@ -67,7 +67,9 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         return stage_entry.run(options, doors)
     if options.endpoint:
         return _tick(options, doors)
-    return each.run(each.rollouts(options.target, doors), options, doors, _tick)
+    if not (names := each.rollouts(options.target, doors)):
+        doors.say("unchanged: no endpoint has a second deployment")
+    return each.run(names, options, doors, _tick)
 
 
 def _tick(options: argparse.Namespace, doors: "Doors") -> int:

@@ -115,6 +115,23 @@ def test_a_single_version_has_no_control_so_the_drift_only_alerts(world: World) 
     assert "no concurrent version can say whether it is at fault" in world.text
 
 
+def test_without_an_endpoint_one_that_has_a_single_version_is_looked_at_too(world: World) -> None:
+    world.traffic(world.people(800, age=60.0))
+    assert world.run("drift", "--no-report", "--out", str(world.root / "out")) == 0
+    assert world.text.startswith("churn: churn (production), ")
+    assert "alert only" in world.text
+    assert (world.root / "out" / "churn" / "decision.json").is_file()
+
+
+def test_a_stage_without_endpoints_is_unchanged(world: World) -> None:
+    listing = "stages/production/kustomization.yaml"
+    world.change(
+        lambda files: {listing: files[listing].replace("  - churn\n", "").replace("resources:", "resources: []")}
+    )
+    assert world.run("drift", "--no-report") == 0, world.warned
+    assert world.text == "unchanged: the stage has no endpoint"
+
+
 def test_no_traffic_is_inconclusive(world: World) -> None:
     world.join(weight=400)
     assert world.drift("--revert") == 0
