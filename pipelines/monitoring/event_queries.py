@@ -20,6 +20,10 @@ ANSWERED: Final = f"(deployment = assigned AND status BETWEEN 200 AND 499 AND NO
 """The arm that was meant answered itself, and not by a refusal."""
 
 
+WHOLE: Final = r"([0-9])\.0+([],\x7D])"
+"""A whole number that is written as a fraction, before the comma or the bracket that ends it."""
+
+
 def place_of(key: str) -> str:
     """Time, and among rows of one moment a fixed order, as one whole number.
 
@@ -27,6 +31,15 @@ def place_of(key: str) -> str:
     '(epoch_us(time)::HUGEINT * 18446744073709551616 + key)'
     """
     return f"(epoch_us(time)::HUGEINT * {2**64} + {key})"
+
+
+def plain(text: str) -> str:
+    r"""JSON of several values with whole numbers as such: ``[1.0,0.0]`` of one version means ``[1,0]`` of another.
+
+    >>> plain("label_text")
+    "regexp_replace(label_text, '([0-9])\\.0+([],\\x7D])', '\\1\\2', 'g')"
+    """
+    return rf"regexp_replace({text}, '{WHOLE}', '\1\2', 'g')"
 
 
 ASSIGNED: Final = f"""
@@ -70,12 +83,14 @@ FROM first_arm WHERE list_contains($arms, it.arm) AND it.at IS NOT NULL ORDER BY
 SHADOWED: Final = f"""
 WITH live AS (
     SELECT request_id, row, min(hash({UNIT})) AS unit, min(time) AS time, bool_or(status <> 'success') AS has_failed,
-           arg_min(prediction, time) AS prediction, arg_min(prediction_text, time) AS text, min(latency_ms) AS ms
+           arg_min(prediction, time) AS prediction,
+           arg_min({plain("prediction_text")}, time) AS text, min(latency_ms) AS ms
     FROM {{predictions}} WHERE assigned = deployment AND deployment <> $shadow AND hash({UNIT}) <= {{edge}}
     GROUP BY request_id, row
 ), copy AS (
     SELECT request_id, row, bool_or(status <> 'success') AS has_failed,
-           arg_min(prediction, time) AS prediction, arg_min(prediction_text, time) AS text, min(latency_ms) AS ms
+           arg_min(prediction, time) AS prediction,
+           arg_min({plain("prediction_text")}, time) AS text, min(latency_ms) AS ms
     FROM {{predictions}} WHERE deployment = $shadow AND assigned NOT IN ('', $shadow) AND hash({UNIT}) <= {{edge}}
     GROUP BY request_id, row
 ), pair AS (

@@ -8,7 +8,7 @@ Among 10⁸ rows the chance that two share one of 2⁶⁴ hashes is 0.03 %.
 from typing import Final
 
 from pipelines.analysis.checks import LARGEST
-from pipelines.monitoring.event_queries import UNIT, place_of
+from pipelines.monitoring.event_queries import UNIT, place_of, plain
 
 KEY: Final = "hash(request_id, row)"
 NO_SEGMENT: Final = "NULL::VARCHAR"
@@ -22,7 +22,7 @@ _IS_WRONG: Final = """CASE WHEN prediction IS NOT NULL AND label IS NOT NULL THE
 
 
 def _meaning(text: str) -> str:
-    return f"CASE WHEN {text} IS NOT NULL THEN hash({text}) END"
+    return f"CASE WHEN {text} IS NOT NULL THEN hash({plain(text)}) END"
 
 
 def _adds_up(*numbers: str) -> str:
@@ -231,7 +231,7 @@ FROM (SELECT {feature} AS feature FROM {predictions} WHERE {population})
 
 COPIES: Final = f"""
 SELECT {KEY} AS key, count(*) AS copies, min(meaning) IS DISTINCT FROM max(meaning) AS is_contradicted
-FROM (SELECT *, hash(coalesce(CAST(label AS VARCHAR), label_text)) AS meaning FROM {{labels}}) GROUP BY key
+FROM (SELECT *, hash(coalesce(CAST(label AS VARCHAR), {plain("label_text")})) AS meaning FROM {{labels}}) GROUP BY key
 """  # noqa: S608
 
 # Labels are looked up in every prediction, also those that an error or another population keeps out of the arms.

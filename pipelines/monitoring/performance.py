@@ -5,10 +5,12 @@ are counted, in DuckDB, so that the tests see one stream that only grows. Labels
 or text are classes; anything else is a number with an absolute error.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipelines.analysis.checks import LARGEST
+from pipelines.monitoring.event_queries import WHOLE
 from pipelines.monitoring.event_summaries import Outcomes
 from pipelines.monitoring.exposure import Period
 from pipelines.promotion.drift.evidence import Performance, UserSums, UserTally
@@ -94,5 +96,11 @@ def scores(rows: "pd.DataFrame", task: Task) -> "pd.Series[float]":
         adds_up = (rows["prediction"].abs() <= LARGEST) & (rows["label"].abs() <= LARGEST)
         return (rows["prediction"].where(adds_up) - rows["label"].where(adds_up)).abs()
     texts = ~numbers & rows["prediction_text"].notna() & rows["label_text"].notna()
-    wrong = (rows["prediction"] != rows["label"]).where(numbers, rows["prediction_text"] != rows["label_text"])
+    said, truth = (_plain(rows[name]) for name in ("prediction_text", "label_text"))
+    wrong = (rows["prediction"] != rows["label"]).where(numbers, said != truth)
     return wrong.astype("float64").where(numbers | texts)
+
+
+def _plain(texts: "pd.Series[Any]") -> "pd.Series[Any]":
+    """What :func:`.event_queries.plain` says of texts."""
+    return texts.map(lambda text: re.sub(WHOLE, r"\1\2", text), na_action="ignore")

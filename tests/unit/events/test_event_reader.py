@@ -13,6 +13,7 @@ from mlflow_deploy_plugin.errors import ConfigError, EventStoreError
 from pipelines.monitoring.event_labels import LabelCut
 from pipelines.monitoring.event_summaries import ArmLabels, Exposure, Window
 from pipelines.monitoring.events import EventStore, FeatureChoice
+from pipelines.monitoring.performance import scores
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 EVENING = LabelCut(as_of=NOON + timedelta(hours=6))
@@ -264,6 +265,19 @@ def test_a_text_answer_is_right_when_its_label_says_the_same(build: Any, store: 
     build.labels({"request_id": "2", "label": None, "label_text": '"other"'})
     (scored,) = store.scored(window, EVENING)
     assert (scored.labelled, scored.wrong) == (2, 1)
+
+
+def test_several_whole_numbers_are_the_same_however_a_version_writes_them(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    said = ["[1.0,0.0]", "[1,0]", '{"a":1.0,"b":[0.0]}', "[1.0,2.5]", '["1.0"]']
+    true = ["[1,0]", "[1.0,0.0]", '{"a":1,"b":[0]}', "[1,25]", '["1"]']
+    build.predictions(*({"request_id": str(n), "prediction": None, "prediction_text": t} for n, t in enumerate(said)))
+    build.labels(*({"request_id": str(n), "label": None, "label_text": t} for n, t in enumerate(true)))
+    (found,) = store.outcomes(window, EVENING, arms=["v3"])
+    assert (found.users, found.wrong) == (5, 2)
+    logged = store.labelled_inputs(window, EVENING, deployment="v3", limit=9).frame
+    assert sorted(scores(logged, "classification")) == [0.0, 0.0, 0.0, 1.0, 1.0]
 
 
 # -- features ----------------------------------------------------------------------------------------------------
