@@ -86,8 +86,10 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
     columns, checks = _columns(samples, reference, endpoint=question.inputs.endpoint)
     frames, baseline = _frames(samples, reference, columns)
     predictions = {sample.arm: sample.predictions for sample in samples}
+    few, reference_checks = _untested(frames[question.arms[0]], baseline, columns, question=question, policy=policy)
     checks += (
         *odd,
+        *reference_checks,
         *_unreadable_checks(question, unreadable),
         *_size_checks(samples, policy),
         *validity.coverage_checks(spans[1:], stable=question.arms[0], canaries=question.arms[1:]),
@@ -114,7 +116,7 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
         shifts=shifts,
         predictions=_prediction_shifts(question, predictions, policy),
         domain_tests=tuple(_domain_tests(question, frames, baseline, policy, known=_clear(shifts, policy))),
-        features_tested=len(columns.compared),
+        features_tested=len(columns.compared) - len(few),
         automation=question.automation,
         versions=_versions(),
     )
@@ -217,6 +219,23 @@ def _frames(
     found = {sample.arm: sample.features for sample in samples} | ({"": reference.frame} if reference else {})
     made = of_one_width({key: aligned(frame, columns) for key, frame in found.items()}, columns)
     return {sample.arm: made[sample.arm] for sample in samples}, made.get("")
+
+
+def _untested(
+    frame: "pd.DataFrame",
+    baseline: "pd.DataFrame | None",
+    columns: Columns,
+    *,
+    question: Question,
+    policy: DriftPolicy,
+) -> tuple[tuple[str, ...], tuple[Check, ...]]:
+    """Columns of stable that nothing is said about, and the checks that tell of it; few users are told elsewhere."""
+    needed = univariate.rows_needed(policy)
+    if baseline is None or len(frame) < policy.min_users:
+        return (), ()
+    few = validity.untested(frame, baseline, needed=needed)
+    checks = validity.reference_checks(baseline, columns, few, needed=needed, arm=question.stable.deployment)
+    return few, tuple(checks)
 
 
 def _unreadable_checks(question: Question, unreadable: Sequence[str]) -> Iterator[Check]:

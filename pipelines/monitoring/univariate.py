@@ -21,6 +21,11 @@ Part = tuple["pd.DataFrame", "pd.DataFrame"]
 """Rows of one part of the window, and those that they are compared with."""
 
 
+def rows_needed(policy: DriftPolicy) -> int:
+    """Values of a column, on each side, below which it is not tested."""
+    return min(100, policy.min_users)
+
+
 def shifts(
     frame: "pd.DataFrame", baseline: "pd.DataFrame", *, arm: str, against: Against, policy: DriftPolicy
 ) -> tuple[FeatureShift, ...]:
@@ -32,7 +37,7 @@ def shifts(
     >>> found[0].feature, found[0].effect, found[0].direction
     ('age', 0.5, 'mean 1.5 → 2.5')
     """
-    gate = DriftGate(q=policy.fdr, effect=policy.enter_effect, minimum_rows=min(100, policy.min_users))
+    gate = DriftGate(q=policy.fdr, effect=policy.enter_effect, minimum_rows=rows_needed(policy))
     result = compare_columns(_arrays(baseline), _arrays(frame), gate=gate)
     found = [s for column in result.columns for s in _both(column, frame, baseline, arm=arm, against=against)]
     return tuple(sorted(found, key=lambda s: (-s.effect, s.feature)))
@@ -49,7 +54,7 @@ def parts_of(times: "pd.Series[Any]", policy: DriftPolicy) -> "list[pd.Series[bo
 def lasting(found: Sequence[FeatureShift], parts: "Sequence[Part]", policy: DriftPolicy) -> tuple[FeatureShift, ...]:
     """``found`` with the parts that show each shift counted; columns that have not shifted are not looked at again."""
     moved = sorted({s.feature for s in found if s.q <= policy.fdr and s.effect >= policy.enter_effect})
-    gate = DriftGate(q=policy.window_p, effect=policy.enter_effect, minimum_rows=min(100, policy.min_users))
+    gate = DriftGate(q=policy.window_p, effect=policy.enter_effect, minimum_rows=rows_needed(policy))
     hits: dict[tuple[str, bool], int] = {}
     for now, before in parts:
         columns = compare_columns(_arrays(before[moved]), _arrays(now[moved]), gate=gate).columns if moved else ()

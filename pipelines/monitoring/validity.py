@@ -61,6 +61,38 @@ def unlogged_check(unlogged: Collection[str], *, endpoint: str, is_all: bool) ->
     )
 
 
+def untested(frame: "pd.DataFrame", baseline: "pd.DataFrame", *, needed: int) -> tuple[str, ...]:
+    """Columns with too few values on one side for any test; both frames are aligned.
+
+    >>> import pandas as pd
+    >>> now, then = pd.DataFrame({"age": [1.0] * 100}), pd.DataFrame({"age": [1.0] * 99})
+    >>> untested(now, then, needed=100), untested(now, now, needed=100)
+    (('age',), ())
+    """
+    return tuple(str(name) for name in frame.columns if min(frame[name].count(), baseline[name].count()) < needed)
+
+
+def reference_checks(
+    baseline: "pd.DataFrame", columns: Columns, few: Sequence[str], *, needed: int, arm: str
+) -> Iterator[Check]:
+    """Whether the training sample can say anything: what no test has looked at is not like it."""
+    if not columns.compared:
+        whys = _named(f"{name} ({why})" for name, why in columns.skipped) or "it has none that anybody logs"
+        detail = f"no column of the training sample can be compared: {whys}; log one that has others, or -C reference="
+        yield Check(name="reference", subject=arm, is_ok=False, scope="world", detail=detail)
+    elif len(baseline) < needed:
+        detail = (
+            f"the training sample has {len(baseline)} rows, {needed} are needed; log a larger one, or -C reference="
+        )
+        yield Check(name="reference", subject=arm, is_ok=False, scope="world", detail=detail)
+    elif few:
+        scope: Scope = "world" if len(few) == len(columns.compared) else "none"
+        detail = (
+            f"{_named(few)}: fewer than {needed} values in the training sample or in the log of {arm}; not compared"
+        )
+        yield Check(name="reference", subject=arm, is_ok=False, scope=scope, detail=detail)
+
+
 def missingness_checks(
     frame: "pd.DataFrame", *, arm: str, baseline: "pd.DataFrame", against: str
 ) -> Iterator[tuple[Check, str]]:

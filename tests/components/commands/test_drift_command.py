@@ -186,6 +186,26 @@ def test_what_people_send_is_told_in_short_and_on_one_line(world: World) -> None
     assert all(value in told for value in ("x" * 40 + "…", "two\\nlines", "\\x1b[31mred", "Zürich"))
 
 
+def test_a_training_sample_that_no_test_can_look_at_is_not_called_like_the_inputs(world: World) -> None:
+    world.traffic(world.people(800, age=300.0))
+    world.write_reference(world.people(50))
+    assert world.drift() == 0
+    assert "verdict: inconclusive" in world.text
+    assert "the training sample has 50 rows, 100 are needed" in world.text
+    world.write_reference(world.people(500)[["age"]].assign(age="2026-01-01").astype("datetime64[ns]"))
+    world.drift()
+    assert "verdict: inconclusive" in world.text
+    assert "can be compared: age (a moment in time always moves)" in world.text
+
+
+def test_a_column_with_too_few_values_is_named_and_not_counted(world: World) -> None:
+    world.write_reference(world.people(500).assign(age=lambda rows: rows["age"].where(rows.index < 50)))
+    world.traffic(world.people(800).assign(age=lambda rows: rows["age"].where(rows.index < 80)))
+    world.drift()
+    assert "none of 1 columns left the training sample" in world.text
+    assert "age: fewer than 100 values in the training sample or in the log of churn; not compared" in world.text
+
+
 @pytest.mark.parametrize("narrow", [("churn", "churn-v2"), ("churn",), ("churn-v2",)])
 def test_numbers_that_a_model_takes_in_32_bits_are_those_of_the_training_sample(
     world: World, narrow: tuple[str, ...]
