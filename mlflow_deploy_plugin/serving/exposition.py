@@ -78,7 +78,7 @@ def series(metrics: Metrics, labels: Labels, gauges: Gauges) -> Series:
     """All series of one worker; every bounded label set is there from the start, at 0."""
     version, endpoint = {"model_version": labels.model_version}, {"endpoint": labels.endpoint}
     found: Series = {}
-    for label, count in zip(metrics.class_labels, metrics.predictions, strict=True):
+    for label, count in metrics.by_class().items():
         found[_key("model_predictions_total", {**version, "prediction_class": label, "status": "success"})] = count
     found[_key("model_predictions_total", {**version, "prediction_class": NONE, "status": ERROR})] = metrics.errors
     _histogram(found, "model_prediction_latency_seconds", {**version, **endpoint}, metrics.latency)

@@ -107,6 +107,17 @@ class Metrics:
         for at, count in count_classes(prediction, self._class_index).items():
             self.predictions[at] += count
 
+    def by_class(self) -> dict[str, int]:
+        """Predictions by label. A class that is called ``other`` itself shares a label with what is no known class.
+
+        >>> Metrics(["other", "yes"]).by_class()
+        {'other': 0, 'yes': 0}
+        """
+        counts: Counter[str] = Counter(dict.fromkeys(self.class_labels, 0))
+        for label, count in zip(self.class_labels, self.predictions, strict=True):
+            counts[label] += count
+        return dict(counts)
+
     def answered(
         self,
         keys: Iterable[RouteKey],

@@ -73,6 +73,14 @@ def test_histograms_are_cumulative_and_classes_are_counted() -> None:
     assert metrics.predictions == [1, 2, 0]
 
 
+def test_a_class_that_is_called_other_is_counted() -> None:
+    metrics = Metrics(["no", "other", "yes"])
+    metrics.batch(rows=4, seconds=0.002, prediction=np.array(["other", "other", "yes", "surprise"]))
+    counted = families(exposition.series(metrics, LABELS, IDLE))["model_predictions"].samples
+    by_class = {(one.labels["prediction_class"], one.labels["status"]): one.value for one in counted}
+    assert by_class == {("no", "success"): 0, ("other", "success"): 3, ("yes", "success"): 1, ("none", "error"): 0}
+
+
 def test_only_faults_of_the_server_count_against_the_model() -> None:
     metrics = Metrics()
     key = RouteKey("rest", "/predict", 422)
