@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -85,10 +86,8 @@ class Desk:
 
     async def _ask(self, table: Table) -> Explanation:
         process = await self._ready()
-        document = {"columns": table.columns, "values": table.rows.tolist()}
-        question = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
         try:
-            _pipe(process.stdin).write(question)
+            _pipe(process.stdin).write(asking(table))
             answer = await self._line(process)
         except BaseException:  # also when its time is up or the client has gone: it is at work for nobody
             await self.stop()
@@ -132,6 +131,17 @@ class Desk:
     async def _end_idle(self) -> None:
         if not self._waiting:
             await self.stop()
+
+
+def asking(table: Table) -> bytes:
+    r"""One line that asks for ``table``. Numbers without end stay themselves: as null they would be missing ones.
+
+    >>> from mlflow_deploy_plugin.attribution.table import table_of_values
+    >>> asking(table_of_values(["a"], [[float("inf")], [None]]))
+    b'{"columns": ["a"], "values": [[Infinity], [NaN]]}\n'
+    """
+    document = {"columns": table.columns, "values": table.rows.tolist()}
+    return json.dumps(document, default=lambda number: number.item()).encode() + b"\n"  # NumPy's, in a table of text
 
 
 def _pipe(stream: T | None) -> T:

@@ -1,6 +1,8 @@
 """Who waits for an explanation, who is refused, and what becomes of a process that hangs or dies."""
 
 import asyncio
+import json
+import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,8 @@ import numpy as np
 import pytest
 
 from mlflow_deploy_plugin.attribution.explanation import Explanation
-from mlflow_deploy_plugin.attribution.table import Table
-from mlflow_deploy_plugin.serving.explaining.desk import MAX_ROWS, WAITING, Desk
+from mlflow_deploy_plugin.attribution.table import Table, table_of_values
+from mlflow_deploy_plugin.serving.explaining.desk import MAX_ROWS, WAITING, Desk, asking
 from mlflow_deploy_plugin.serving.explaining.tables import table_of
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
 from mlflow_deploy_plugin.serving.request import Matrix, Raw, Tensor, Tensors
@@ -80,6 +82,18 @@ def test_a_refusal_is_passed_on_and_costs_no_process(module: str) -> None:
 
     before, told, after = run(module, work)
     assert (told, before) == (Fault.INVALID, after)
+
+
+def test_a_number_without_end_is_asked_for_as_itself_and_not_as_a_missing_one() -> None:
+    table = Table(("a", "b", "c"), np.array([[math.inf, -math.inf, math.nan]]))
+    asked = json.loads(asking(table))
+    np.testing.assert_array_equal(table_of_values(asked["columns"], asked["values"]).rows, table.rows)
+
+
+def test_numbers_of_numpy_and_odd_text_reach_the_process() -> None:
+    rows = np.array([["\ud800", np.int64(1), np.bool_(True), None]], dtype=object)  # noqa: FBT003  a value of a cell
+    asked = json.loads(asking(Table(("a", "b", "c", "d"), rows)))
+    assert asked["values"] == [["\ud800", 1, True, None]]
 
 
 def test_without_shap_every_request_is_told_so(module: str) -> None:

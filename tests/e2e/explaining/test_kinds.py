@@ -13,10 +13,11 @@ pytestmark = pytest.mark.e2e
 
 # In a process of its own: MLflow warns while it is imported, and warnings are errors here.
 SCRIPT = """
-import json, pathlib, sys
+import asyncio, json, pathlib, sys
 import lightgbm, mlflow, numpy as np, pandas as pd, torch, xgboost
 from mlflow.models import infer_signature
 from mlflow_deploy_plugin.attribution.table import Table
+from mlflow_deploy_plugin.serving.explaining.desk import Desk
 from mlflow_deploy_plugin.serving.explaining.methods import explain
 from mlflow_deploy_plugin.serving.explaining.subject import Loaded
 
@@ -50,6 +51,18 @@ for module, made in ((xgboost, xgboost.XGBClassifier(n_estimators=5)),
     expected = made.predict_proba(table[:3])
     assert np.allclose(found.predictions, expected.max(axis=1)), "explained by the probability that it predicts"
     assert list(found.outputs) == expected.argmax(axis=1).tolist()
+
+async def asked_through_the_process(folder, asked):
+    desk = Desk(pathlib.Path(folder), timeout_s=200)
+    try:
+        return await desk.explain(asked)
+    finally:
+        await desk.stop()
+
+endless = np.array([[np.inf, 1, 1, 0, 0], [-np.inf, 1, 1, 0, 0], [np.nan, 1, 1, 0, 0]])
+expected = made.predict_proba(pd.DataFrame(endless, columns=table.columns)).max(axis=1)  # LightGBM's, which tells apart
+found = asyncio.run(asked_through_the_process("lightgbm", Table(tuple(table.columns), endless)))
+assert len(set(expected)) > 1 and np.allclose(found.predictions, expected), (found.predictions, expected)
 signature = infer_signature(tensor, scores)
 mlflow.pytorch.save_model(network, "network/model", signature=signature, serialization_format="pickle")
 tell("network", "01234")
