@@ -73,6 +73,7 @@ class Desk:
             raise RequestError(Fault.TIMED_OUT, words, retry_after_s=_RETRY_S) from None  # no failure of the model's
         finally:
             self._waiting -= 1
+            self._rest()  # also where its time was up before the process was ready, which nobody may ask for again
 
     async def stop(self) -> None:
         """End the process."""
@@ -92,7 +93,6 @@ class Desk:
         except BaseException:  # also when its time is up or the client has gone: it is at work for nobody
             await self.stop()
             raise
-        self._rest()
         return Explanation.from_document(_checked(answer))
 
     async def _ready(self) -> asyncio.subprocess.Process:
@@ -123,6 +123,9 @@ class Desk:
         return document
 
     def _rest(self) -> None:
+        """Count the time without a request anew."""
+        if self._process is None:
+            return
         loop = asyncio.get_running_loop()
         if self._idle is not None:
             self._idle.cancel()

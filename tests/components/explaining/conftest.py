@@ -10,6 +10,9 @@ import json, os, sys, time
 if os.path.exists("broken"):
     print(json.dumps({"fault": "NOT_OFFERED", "message": "no SHAP here"}), flush=True)
     sys.exit()
+if os.path.exists("slow"):
+    open("slow", "w").write(str(os.getpid()))
+    time.sleep(3)
 print(json.dumps({"ready": True}), flush=True)
 for line in sys.stdin:
     asked = json.loads(line)

@@ -12,6 +12,7 @@ import pytest
 
 from mlflow_deploy_plugin.attribution.explanation import Explanation
 from mlflow_deploy_plugin.attribution.table import Table, table_of_values
+from mlflow_deploy_plugin.serving.explaining import desk
 from mlflow_deploy_plugin.serving.explaining.desk import MAX_ROWS, WAITING, Desk, asking
 from mlflow_deploy_plugin.serving.explaining.tables import table_of
 from mlflow_deploy_plugin.serving.faults import Fault, RequestError
@@ -94,6 +95,24 @@ def test_numbers_of_numpy_and_odd_text_reach_the_process() -> None:
     rows = np.array([["\ud800", np.int64(1), np.bool_(True), None]], dtype=object)  # noqa: FBT003  a value of a cell
     asked = json.loads(asking(Table(("a", "b", "c", "d"), rows)))
     assert asked["values"] == [["\ud800", 1, True, None]]
+
+
+def test_a_process_that_nobody_waited_for_until_it_was_ready_ends_too(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "IDLE_S", 0.2)
+    slow = Path("slow")
+    slow.touch()
+
+    def lives() -> bool:
+        return (Path("/proc") / slow.read_text()).is_dir()
+
+    async def work(idle: Desk) -> tuple[Fault, bool, bool]:
+        told, before = await fault(idle, 1), lives()
+        await asyncio.sleep(1.0)
+        return told, before, lives()
+
+    assert run(module, work, timeout_s=1.5) == (Fault.TIMED_OUT, True, False)
 
 
 def test_without_shap_every_request_is_told_so(module: str) -> None:
