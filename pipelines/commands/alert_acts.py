@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from mlflow_deploy_plugin.errors import EXIT_USER, ConfigError, ModelserveError
+from mlflow_deploy_plugin.manifests.model import Deployment
 from mlflow_deploy_plugin.targets.base import DeploymentTarget
 from pipelines.commands import endpoints
 from pipelines.commands.committing import commit
@@ -75,9 +76,22 @@ class Acts:
         standing = endpoints.read(target, deployment.endpoint)
         if not standing.endpoint.route.weights.get(deployment.name, 0):
             return Told(outcome="unchanged", text=f"{deployment.name} has no users")
-        if deployment.name == standing.endpoint.route.stable and not self._is_recent(standing):
-            return Told(outcome="left to a person", text=f"{deployment.name} is stable, and has been for long")
+        if why := self._why_a_person(alert, standing, deployment):
+            return Told(outcome="left to a person", text=why)
         return self._take_back(alert, target, standing, deployment.name)
+
+    def _why_a_person(self, alert: Alert, standing: Standing, accused: Deployment) -> str:
+        """Why automation does not take the accused back; empty: it does."""
+        if accused.name == standing.endpoint.route.stable:
+            # One incident fires several alerts, the slower ones by what the model before did under the same name.
+            if endpoints.is_rolled_back(standing):
+                return f"{accused.name} is what the last rollback went back to"
+            if not self._is_recent(standing):
+                return f"{accused.name} is stable, and has been for long"
+        replaced = endpoints.replaced_at(standing, accused.name)
+        if replaced is not None and alert.began < replaced:
+            return f"it began before {accused.name} got {accused.model.uri}, and accuses the model before"
+        return ""
 
     def _is_recent(self, standing: Standing) -> bool:
         since = endpoints.stable_since(standing)

@@ -1,7 +1,8 @@
 """Listen for Alertmanager, and take back what an alert accuses: one rollback commit, however often it is sent.
 
 An alert acts where its rule says `remedy: rollback` and its label `deployment` or `model_version` names a version that
-has users and is a canary, or became stable within --recent. A version that has long been stable is left to a person.
+has users and is a canary, or became stable within --recent. Left to a person is a version that has long been stable or
+that a rollback went back to, and one whose model was replaced in place after the alert began to fire.
 An alert is known by its fingerprint and by when it began to fire, and the repository remembers: nothing is done twice,
 also by a second listener or after a restart.
 

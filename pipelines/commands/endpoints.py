@@ -217,6 +217,18 @@ def stable_since(standing: Standing) -> datetime | None:
     return None
 
 
+def replaced_at(standing: Standing, name: str) -> datetime | None:
+    """When the deployment ``name`` got the model that it has now; ``None`` where no other one had that name before."""
+    since, digest = None, standing.endpoint.deployments[name].model.digest
+    for commit, endpoint in standing.past:
+        if name not in endpoint.deployments:
+            continue
+        if endpoint.deployments[name].model.digest != digest:
+            return since
+        since = commit.time
+    return None
+
+
 def is_rolled_back(standing: Standing) -> bool:
     """Whether the endpoint serves what its newest rollback left, so that there is nothing to take back."""
     for commit, endpoint in standing.past:

@@ -8,6 +8,7 @@ began to fire, and what it asks for is done once.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from mlflow_deploy_plugin.errors import ConfigError
@@ -46,6 +47,11 @@ class Alert:
     def asks_for_rollback(self) -> bool:
         """Whether its rule names a rollback as the remedy."""
         return self.is_firing and self.labels.get(REMEDY) == ROLLBACK
+
+    @property
+    def began(self) -> datetime:
+        """When it began to fire."""
+        return _moment(self.starts)
 
     @property
     def cause(self) -> str:
@@ -96,6 +102,10 @@ def _alert(one: Any) -> Alert:  # noqa: ANN401  whatever JSON gave
     fingerprint, starts = one.get("fingerprint"), one.get("startsAt")
     if not (isinstance(fingerprint, str) and fingerprint and isinstance(starts, str) and starts):
         raise ConfigError("an alert has no 'fingerprint' or no 'startsAt'; Alertmanager 0.19 and later send both")
+    try:
+        _moment(starts)
+    except ValueError as error:
+        raise ConfigError(f"'startsAt' {starts!r} of an alert is no time; Alertmanager writes RFC 3339") from error
     return Alert(
         fingerprint=one_line(fingerprint, limit=_LONGEST),
         starts=one_line(starts, limit=_LONGEST),
@@ -103,6 +113,11 @@ def _alert(one: Any) -> Alert:  # noqa: ANN401  whatever JSON gave
         labels=_texts(one.get("labels")),
         annotations=_texts(one.get("annotations")),
     )
+
+
+def _moment(text: str) -> datetime:
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def _texts(given: Any) -> dict[str, str]:  # noqa: ANN401

@@ -4,6 +4,7 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -47,6 +48,18 @@ def outcomes(reply: Reply) -> list[str]:
 
 def commits(world: World) -> list[str]:
     return [commit.subject for commit in world.repository.history()]
+
+
+def replace_model(world: World, version: int, *, name: str = "churn") -> None:
+    """As ``mlflow deployments update`` does."""
+    before = world.endpoint.deployments[name]
+    model = replace(before.model, uri=f"models:/churn/{version}", digest=f"sha256:{version:064x}", version=str(version))
+    world.change(lambda files: manifests.replace_deployment(files, replace(before, model=model)))
+
+
+def promote(world: World, name: str) -> None:
+    stable = {"modelserve.io/stable": name}
+    world.change(lambda files: manifests.set_split(files, "production", "churn", {name: 1000}, annotations=stable))
 
 
 def test_a_firing_alert_takes_its_canary_out_and_the_commit_says_why(world: World, acts: Acts) -> None:
@@ -113,15 +126,65 @@ def test_what_is_not_for_us_changes_nothing(world: World, acts: Acts, changes: A
 
 def test_a_version_that_has_just_become_stable_is_taken_back_and_an_old_one_is_not(world: World, acts: Acts) -> None:
     world.join(weight=500)
-    world.change(
-        lambda files: manifests.set_split(
-            files, "production", "churn", {"churn-v2": 1000}, annotations={"modelserve.io/stable": "churn-v2"}
-        )
-    )
+    promote(world, "churn-v2")
     old = Acts(doors=world.doors, target="modelserve", recent=timedelta(hours=1))
     assert outcomes(old.act(notification(alert()))) == ["left to a person"]
     assert outcomes(acts.act(notification(alert()))) == ["rolled back"]
     assert world.weights == {"churn": 1000}
+
+
+@pytest.mark.parametrize(
+    ("starts", "outcome", "model"),
+    [
+        ("2025-12-31T23:59:00Z", "left to a person", 3),
+        ("2026-01-01T00:59:00+01:00", "left to a person", 3),
+        ("2026-01-01T00:01:00.123456789Z", "rolled back", 1),
+    ],
+)
+def test_an_alert_about_the_model_before_does_not_take_back_the_one_that_mended_it(
+    world: World, acts: Acts, starts: str, outcome: str, model: int
+) -> None:
+    replace_model(world, 3)
+    assert outcomes(acts.act(notification(alert(startsAt=starts, labels={"deployment": "churn"})))) == [outcome]
+    assert world.endpoint.deployments["churn"].model.uri == f"models:/churn/{model}"
+
+
+def test_alerts_of_one_incident_go_back_one_version_and_no_further(world: World, acts: Acts) -> None:
+    replace_model(world, 2)
+    replace_model(world, 3)
+    labels = {"deployment": "churn"}
+    assert outcomes(acts.act(notification(alert(labels=labels)))) == ["rolled back"]
+    slower = alert(fingerprint="beef", startsAt="2026-01-01T11:03:00Z", labels=labels)
+    assert outcomes(acts.act(notification(slower, alert(labels=labels)))) == ["left to a person"] * 2
+    assert world.endpoint.deployments["churn"].model.uri == "models:/churn/2"
+
+
+def test_what_a_rollback_went_back_to_is_not_called_newly_stable(world: World, acts: Acts) -> None:
+    for name, version in (("churn-v2", 2), ("churn-v3", 3)):
+        world.join(weight=500, name=name, version=version)
+        promote(world, name)
+    assert outcomes(acts.act(notification(alert(labels={"deployment": "churn-v3"})))) == ["rolled back"]
+    left = dict(world.weights)
+    assert "churn-v3" not in left
+    accused = world.endpoint.route.stable
+    assert outcomes(acts.act(notification(alert(fingerprint="beef", labels={"deployment": accused})))) == [
+        "left to a person"
+    ]
+    assert world.weights == left
+
+
+def test_a_canary_whose_model_was_replaced_is_not_taken_back_for_the_one_before(world: World, acts: Acts) -> None:
+    world.join(weight=250)
+    replace_model(world, 3, name="churn-v2")
+    early = alert(startsAt="2025-12-31T23:59:00Z")
+    assert outcomes(acts.act(notification(early))) == ["left to a person"]
+    assert world.weights == {"churn": 750, "churn-v2": 250}
+    assert outcomes(acts.act(notification(alert(fingerprint="beef")))) == ["rolled back"]
+
+
+def test_a_canary_that_had_no_model_before_is_taken_back_whatever_the_clocks_say(world: World, acts: Acts) -> None:
+    world.join(weight=250)
+    assert outcomes(acts.act(notification(alert(startsAt="2025-12-31T23:59:00Z")))) == ["rolled back"]
 
 
 def test_a_repository_that_is_busy_makes_alertmanager_come_again(world: World, acts: Acts) -> None:
@@ -135,7 +198,8 @@ def test_a_repository_that_is_busy_makes_alertmanager_come_again(world: World, a
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b"{}", b'{"alerts": {}}', b'{"alerts": [1]}', b'{"alerts": [{"labels": {}}]}',
-     b'{"alerts": [{"fingerprint": "a", "startsAt": "b", "labels": []}]}', b"\xff"],
+     b'{"alerts": [{"fingerprint": "a", "startsAt": "2026-01-01T11:00:00Z", "labels": []}]}', b"\xff",
+     b'{"alerts": [{"fingerprint": "a", "startsAt": "yesterday"}]}'],
 )  # fmt: skip
 def test_what_is_no_notification_is_refused_for_good(world: World, acts: Acts, body: bytes) -> None:
     head = world.head
