@@ -1,7 +1,7 @@
 """The model that is explained, loaded once more: rows of numbers in, numbers out, and what is inside.
 
-A classifier that gives probabilities (of scikit-learn, XGBoost or LightGBM) is explained by them; any other model by
-the numbers that it predicts. Columns of text go in as codes and reach the model as text.
+A classifier of one output that gives probabilities (of scikit-learn, XGBoost or LightGBM) is explained by them; any
+other model by the numbers that it predicts. Columns of text go in as codes and reach the model as text.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Loaded:
         coding = coding_of(background, table.rows)
         shape = Shape(self._signature, table.columns, coding)
         estimator = None if coding.words else own  # what is inside knows no codes
-        if hasattr(own, "predict_proba"):
+        if _has_one_probability(own):
             return Subject(
                 answer=lambda values: np.asarray(own.predict_proba(shape.like_model(values)), dtype=float),
                 outputs=tuple(np.asarray(getattr(own, "classes_", ())).tolist()),
@@ -108,6 +108,11 @@ class Loaded:
         if reference is not None and self._signature.tensors and reference.shape[1] == len(table.columns):
             reference = reference.set_axis(list(table.columns), axis=1)
         return background_of(reference, table)
+
+
+def _has_one_probability(estimator: Any) -> bool:  # noqa: ANN401
+    """Whether it says of each row one probability for each class; one of several outputs says many, as many tables."""
+    return hasattr(estimator, "predict_proba") and not isinstance(getattr(estimator, "classes_", None), list)
 
 
 class Shape:

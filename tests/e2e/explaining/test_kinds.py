@@ -16,6 +16,7 @@ SCRIPT = """
 import asyncio, json, pathlib, sys
 import lightgbm, mlflow, numpy as np, pandas as pd, torch, xgboost
 from mlflow.models import infer_signature
+from sklearn.ensemble import RandomForestClassifier
 from mlflow_deploy_plugin.attribution.table import Table
 from mlflow_deploy_plugin.serving.explaining.desk import Desk
 from mlflow_deploy_plugin.serving.explaining.methods import explain
@@ -63,6 +64,12 @@ endless = np.array([[np.inf, 1, 1, 0, 0], [-np.inf, 1, 1, 0, 0], [np.nan, 1, 1, 
 expected = made.predict_proba(pd.DataFrame(endless, columns=table.columns)).max(axis=1)  # LightGBM's, which tells apart
 found = asyncio.run(asked_through_the_process("lightgbm", Table(tuple(table.columns), endless)))
 assert len(set(expected)) > 1 and np.allclose(found.predictions, expected), (found.predictions, expected)
+several = np.column_stack([classes, table["a"] > 0]).astype(int)
+forest = RandomForestClassifier(5, random_state=0).fit(table, several)
+signature = infer_signature(table, several)
+mlflow.sklearn.save_model(forest, "several/model", signature=signature, serialization_format="cloudpickle")
+loaded, found = tell("several", table.columns)
+assert list(found.predictions) == forest.predict(table[:3]).max(axis=1).tolist(), "what the model answers"
 signature = infer_signature(tensor, scores)
 mlflow.pytorch.save_model(network, "network/model", signature=signature, serialization_format="pickle")
 tell("network", "01234")
@@ -81,5 +88,6 @@ def test_each_kind_is_explained_by_its_own_method(tmp_path: Path) -> None:
         "boosted": ["tree", "output", 5, True],
         "xgboost": ["exact", "probability", 5, True],
         "lightgbm": ["exact", "probability", 5, True],
+        "several": ["exact", "output", 5, True],
         "network": ["gradients", "output", 5, True],
     }
