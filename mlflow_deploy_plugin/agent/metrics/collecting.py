@@ -114,11 +114,12 @@ def _rollouts(snapshot: Snapshot) -> Families:
 
 def _evidence(snapshot: Snapshot, evidence: Iterable[Evidence]) -> Families:
     """What the jobs left, of the endpoints and deployments that are served now."""
-    served = snapshot.status.deployments
+    deployments = snapshot.status.deployments.items()
     for left in evidence:
         if left.stage != snapshot.status.stage or left.endpoint not in snapshot.routes:
             continue
         yield "model_evidence_timestamp_seconds", [((left.endpoint, left.source), left.time.timestamp())]
+        served = {name for name, one in deployments if one.endpoint == left.endpoint}  # another's may bear the name now
         for name, samples in left.samples.items():
             at = OF_EVIDENCE[name].labels.index("model_version")
             yield name, [(labels, value) for labels, value in samples if labels[at] in served]

@@ -210,6 +210,14 @@ def test_evidence_of_an_endpoint_that_is_gone_leaves_no_ghost(snapshot: Snapshot
     assert not [name for name in values(collect(snapshot, Attempts(), found_in(tmp_path))) if name.startswith("model_")]
 
 
+def test_evidence_is_of_its_own_endpoint_s_deployments_when_a_name_has_moved(snapshot: Snapshot) -> None:
+    both = replace(snapshot, routes={**snapshot.routes, "price": replace(snapshot.routes["churn"], endpoint="price")})
+    ours = evidence(model_accuracy=[(("churn", "1d"), 0.9)])
+    stale = replace(ours, endpoint="price", samples={"model_accuracy": [(("churn", "1d"), 0.5)]})
+    samples = [one for family in collect(both, Attempts(), [stale, ours]) for one in family.samples]
+    assert [one.value for one in samples if one.name == "model_accuracy"] == [0.9]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"stage": "production"}', '{"stage": "A", "endpoint": "b"}'])
 def test_a_file_that_cannot_be_read_costs_the_others_nothing(tmp_path: Path, text: str) -> None:
     leave(tmp_path, evidence())
