@@ -61,16 +61,16 @@ def quantile(share: float, metric: str, labels: str, by: str) -> str:
 def error_ratio(labels: str) -> str:
     """Share of the requests that failed, by version; a batch is one request."""
     return (
-        f'sum by (model_version) (rate(model_predictions_total{{{labels},status="error"}}[$__rate_interval]))'
-        f" / sum by (model_version) (rate(model_prediction_latency_seconds_count{{{labels}}}[$__rate_interval]))"
+        f'sum by (stage, model_version) (rate(model_predictions_total{{{labels},status="error"}}[$__rate_interval]))'
+        f" / sum by (stage, model_version) (rate(model_prediction_latency_seconds_count{{{labels}}}[$__rate_interval]))"
     )
 
 
 def failed_attempts(labels: str) -> str:
     """Share of the gateway's attempts that failed, by deployment."""
     return (
-        f'sum by (deployment) (rate(modelserve_attempts_total{{{labels},outcome="failed"}}[$__rate_interval]))'
-        f" / sum by (deployment) (rate(modelserve_attempts_total{{{labels}}}[$__rate_interval]))"
+        f'sum by (stage, deployment) (rate(modelserve_attempts_total{{{labels},outcome="failed"}}[$__rate_interval]))'
+        f" / sum by (stage, deployment) (rate(modelserve_attempts_total{{{labels}}}[$__rate_interval]))"
     )
 
 
@@ -79,7 +79,11 @@ def split(labels: str, *, is_stacked: bool) -> Panel:
     return Panel(
         title="Split",
         about="Share of the users that each deployment is dealt. A commit changes it; the markers are commits.",
-        queries=[Query(expr=f"modelserve_deployment_weight_ratio{{{labels}}}", legend="{{endpoint}} {{deployment}}")],
+        queries=[
+            Query(
+                expr=f"modelserve_deployment_weight_ratio{{{labels}}}", legend="{{stage}} {{endpoint}} {{deployment}}"
+            )
+        ],
         unit="percentunit",
         is_stacked=is_stacked,
     )

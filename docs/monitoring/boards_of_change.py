@@ -14,7 +14,9 @@ ROLLOUT: Final = Dashboard(
         Panel(
             title="Phase",
             about="As the route's annotations say it.",
-            queries=[Query(expr=f"modelserve_rollout_phase{{{ENDPOINT}}} == 1", legend="{{endpoint}} {{phase}}")],
+            queries=[
+                Query(expr=f"modelserve_rollout_phase{{{ENDPOINT}}} == 1", legend="{{stage}} {{endpoint}} {{phase}}")
+            ],
         ),
         Panel(
             title="Last decision",
@@ -22,7 +24,7 @@ ROLLOUT: Final = Dashboard(
             queries=[
                 Query(
                     expr=f"modelserve_last_decision_timestamp_seconds{{{ENDPOINT}}} * 1000",
-                    legend="{{endpoint}} {{action}} {{commit}}",
+                    legend="{{stage}} {{endpoint}} {{action}} {{commit}}",
                 )
             ],
             unit="dateTimeFromNow",
@@ -35,7 +37,7 @@ ROLLOUT: Final = Dashboard(
             queries=[
                 Query(
                     expr=f"time() - modelserve_rollout_since_timestamp_seconds{{{ENDPOINT}}}",
-                    legend="{{endpoint}}",
+                    legend="{{stage}} {{endpoint}}",
                 ),
             ],
             unit="s",
@@ -46,7 +48,7 @@ ROLLOUT: Final = Dashboard(
         Panel(
             title="Failed attempts, canary beside stable",
             about="By the gateway's log. Decisions count users, and wait until they are certain.",
-            queries=[Query(expr=failed_attempts(ENDPOINT), legend="{{deployment}}")],
+            queries=[Query(expr=failed_attempts(ENDPOINT), legend="{{stage}} {{deployment}}")],
             unit="percentunit",
             limit=0.05,
         ),
@@ -55,8 +57,8 @@ ROLLOUT: Final = Dashboard(
             about="Inside the Bentos.",
             queries=[
                 Query(
-                    expr=quantile(0.99, "model_prediction_latency_seconds", ENDPOINT, "model_version"),
-                    legend="{{model_version}}",
+                    expr=quantile(0.99, "model_prediction_latency_seconds", ENDPOINT, "stage, model_version"),
+                    legend="{{stage}} {{model_version}}",
                 )
             ],
             unit="s",
@@ -67,8 +69,9 @@ ROLLOUT: Final = Dashboard(
             about="Attempts per second: the split as users make it.",
             queries=[
                 Query(
-                    expr=f"sum by (deployment) (rate(modelserve_attempts_total{{{ENDPOINT}}}[$__rate_interval]))",
-                    legend="{{deployment}}",
+                    expr="sum by (stage, deployment)"
+                    f" (rate(modelserve_attempts_total{{{ENDPOINT}}}[$__rate_interval]))",
+                    legend="{{stage}} {{deployment}}",
                 )
             ],
             unit="reqps",
@@ -77,7 +80,9 @@ ROLLOUT: Final = Dashboard(
         Panel(
             title="Ready processes",
             about="A canary with weight and none of them is dead; its users are answered by stable.",
-            queries=[Query(expr=f"modelserve_deployment_ready_workers{{{ENDPOINT}}}", legend="{{deployment}}")],
+            queries=[
+                Query(expr=f"modelserve_deployment_ready_workers{{{ENDPOINT}}}", legend="{{stage}} {{deployment}}")
+            ],
         ),
     ],
 )
@@ -94,7 +99,7 @@ DRIFT: Final = Dashboard(
             queries=[
                 Query(
                     expr=f"feature_drift_score{{{VERSION}}}",
-                    legend="{{model_version}} {{feature_name}} ({{method}})",
+                    legend="{{stage}} {{model_version}} {{feature_name}} ({{method}})",
                 )
             ],
             limit=0.1,
@@ -103,7 +108,10 @@ DRIFT: Final = Dashboard(
             title="Strongest now",
             about="The ten features that moved most.",
             queries=[
-                Query(expr=f"topk(10, feature_drift_score{{{VERSION}}})", legend="{{model_version}} {{feature_name}}")
+                Query(
+                    expr=f"topk(10, feature_drift_score{{{VERSION}}})",
+                    legend="{{stage}} {{model_version}} {{feature_name}}",
+                )
             ],
             kind="table",
         ),
@@ -111,8 +119,11 @@ DRIFT: Final = Dashboard(
             title="Accuracy, or error of numbers",
             about="Of predictions whose label has matured, by window.",
             queries=[
-                Query(expr=f"model_accuracy{{{VERSION}}}", legend="{{model_version}} {{time_window}}"),
-                Query(expr=f"model_absolute_error{{{VERSION}}}", legend="{{model_version}} {{time_window}} error"),
+                Query(expr=f"model_accuracy{{{VERSION}}}", legend="{{stage}} {{model_version}} {{time_window}}"),
+                Query(
+                    expr=f"model_absolute_error{{{VERSION}}}",
+                    legend="{{stage}} {{model_version}} {{time_window}} error",
+                ),
             ],
         ),
         Panel(
@@ -120,8 +131,8 @@ DRIFT: Final = Dashboard(
             about="Right and wrong, so far.",
             queries=[
                 Query(
-                    expr=f"sum by (model_version, outcome) (model_labelled_predictions_total{{{VERSION}}})",
-                    legend="{{model_version}} {{outcome}}",
+                    expr=f"sum by (stage, model_version, outcome) (model_labelled_predictions_total{{{VERSION}}})",
+                    legend="{{stage}} {{model_version}} {{outcome}}",
                 )
             ],
         ),
@@ -131,7 +142,7 @@ DRIFT: Final = Dashboard(
             queries=[
                 Query(
                     expr=f"time() - model_evidence_timestamp_seconds{{{STAGE}}}",
-                    legend="{{endpoint}} {{source}}",
+                    legend="{{stage}} {{endpoint}} {{source}}",
                 )
             ],
             unit="s",
@@ -142,9 +153,9 @@ DRIFT: Final = Dashboard(
             about="Shares of what is answered: they move before labels arrive.",
             queries=[
                 Query(
-                    expr="sum by (model_version, prediction_class)"
+                    expr="sum by (stage, model_version, prediction_class)"
                     f' (rate(model_predictions_total{{{VERSION},status="success"}}[$__rate_interval]))',
-                    legend="{{model_version}} {{prediction_class}}",
+                    legend="{{stage}} {{model_version}} {{prediction_class}}",
                 )
             ],
             unit="reqps",

@@ -40,7 +40,12 @@ FLEET: Final = Dashboard(
         Panel(
             title="Commits served",
             about="Commits that were brought to life, and those that were refused, since the agent began.",
-            queries=[Query(expr=f"sum by (outcome) (modelserve_commits_total{{{STAGE}}})", legend="{{outcome}}")],
+            queries=[
+                Query(
+                    expr=f"sum by (stage, outcome) (modelserve_commits_total{{{STAGE}}})",
+                    legend="{{stage}} {{outcome}}",
+                )
+            ],
             kind="stat",
             width=6,
             height=4,
@@ -50,8 +55,8 @@ FLEET: Final = Dashboard(
             about="Rows predicted and requests failed, per second.",
             queries=[
                 Query(
-                    expr=f"sum by (model_version) (rate(model_predictions_total{{{STAGE}}}[$__rate_interval]))",
-                    legend="{{model_version}}",
+                    expr=f"sum by (stage, model_version) (rate(model_predictions_total{{{STAGE}}}[$__rate_interval]))",
+                    legend="{{stage}} {{model_version}}",
                 )
             ],
             unit="reqps",
@@ -59,7 +64,7 @@ FLEET: Final = Dashboard(
         Panel(
             title="Error ratio",
             about="Objective: at most 0.1 % of the requests fail.",
-            queries=[Query(expr=error_ratio(STAGE), legend="{{model_version}}")],
+            queries=[Query(expr=error_ratio(STAGE), legend="{{stage}} {{model_version}}")],
             unit="percentunit",
             limit=0.001,
         ),
@@ -68,8 +73,8 @@ FLEET: Final = Dashboard(
             about="Inside the Bento, from the request received to its answer encoded. Objective: 100 ms.",
             queries=[
                 Query(
-                    expr=quantile(0.99, "model_prediction_latency_seconds", STAGE, "model_version"),
-                    legend="{{model_version}}",
+                    expr=quantile(0.99, "model_prediction_latency_seconds", STAGE, "stage, model_version"),
+                    legend="{{stage}} {{model_version}}",
                 )
             ],
             unit="s",
@@ -78,7 +83,7 @@ FLEET: Final = Dashboard(
         Panel(
             title="Failed attempts",
             about="By the gateway's log: a process that is dead counts here, and nowhere in its own metrics.",
-            queries=[Query(expr=failed_attempts(STAGE), legend="{{deployment}}")],
+            queries=[Query(expr=failed_attempts(STAGE), legend="{{stage}} {{deployment}}")],
             unit="percentunit",
             limit=0.05,
         ),
@@ -87,8 +92,10 @@ FLEET: Final = Dashboard(
             title="Processes",
             about="Ready ones, and how many the tree asks for.",
             queries=[
-                Query(expr=f"modelserve_deployment_ready_workers{{{STAGE}}}", legend="{{deployment}} ready"),
-                Query(expr=f"modelserve_deployment_wanted_workers{{{STAGE}}}", legend="{{deployment}} wanted"),
+                Query(expr=f"modelserve_deployment_ready_workers{{{STAGE}}}", legend="{{stage}} {{deployment}} ready"),
+                Query(
+                    expr=f"modelserve_deployment_wanted_workers{{{STAGE}}}", legend="{{stage}} {{deployment}} wanted"
+                ),
             ],
         ),
         Panel(
@@ -108,16 +115,16 @@ FLEET: Final = Dashboard(
             about="Processes that ended unasked, and rows that the logs lost, per hour.",
             queries=[
                 Query(
-                    expr=f"sum by (deployment) (increase(modelserve_worker_restarts_total{{{STAGE}}}[1h]))",
-                    legend="{{deployment}} restarts",
+                    expr=f"sum by (stage, deployment) (increase(modelserve_worker_restarts_total{{{STAGE}}}[1h]))",
+                    legend="{{stage}} {{deployment}} restarts",
                 ),
                 Query(
                     expr=f"sum by (stage) (increase(modelserve_attempts_dropped_total{{{STAGE}}}[1h]))",
-                    legend="attempts lost",
+                    legend="{{stage}} attempts lost",
                 ),
                 Query(
-                    expr=f"sum by (model_version, reason) (increase(model_log_dropped_total{{{STAGE}}}[1h]))",
-                    legend="{{model_version}} {{reason}}",
+                    expr=f"sum by (stage, model_version, reason) (increase(model_log_dropped_total{{{STAGE}}}[1h]))",
+                    legend="{{stage}} {{model_version}} {{reason}}",
                 ),
             ],
         ),
@@ -146,8 +153,12 @@ MODEL: Final = Dashboard(
             title="Error budget burnt",
             about="1 burns the budget of 0.1 % exactly; alerts page at 14.4 over an hour and 6 over six hours.",
             queries=[
-                Query(expr=f"model:error_ratio:rate1h{{{VERSION}}} / 0.001", legend="{{model_version}} over 1 h"),
-                Query(expr=f"model:error_ratio:rate6h{{{VERSION}}} / 0.001", legend="{{model_version}} over 6 h"),
+                Query(
+                    expr=f"model:error_ratio:rate1h{{{VERSION}}} / 0.001", legend="{{stage}} {{model_version}} over 1 h"
+                ),
+                Query(
+                    expr=f"model:error_ratio:rate6h{{{VERSION}}} / 0.001", legend="{{stage}} {{model_version}} over 6 h"
+                ),
             ],
             limit=6,
         ),
@@ -156,8 +167,8 @@ MODEL: Final = Dashboard(
             about="Inside the Bento: median, 90th and 99th percentile. Objective: 99 % within 100 ms.",
             queries=[
                 Query(
-                    expr=quantile(share, "model_prediction_latency_seconds", VERSION, "model_version"),
-                    legend=f"{{{{model_version}}}} p{share * 100:g}",
+                    expr=quantile(share, "model_prediction_latency_seconds", VERSION, "stage, model_version"),
+                    legend=f"{{{{stage}}}} {{{{model_version}}}} p{share * 100:g}",
                 )
                 for share in (0.5, 0.9, 0.99)
             ],
@@ -182,8 +193,8 @@ MODEL: Final = Dashboard(
             about="Waiting for the model, one call of the model, decoding and encoding.",
             queries=[
                 Query(
-                    expr=quantile(0.99, f"model_{step}_seconds", VERSION, "model_version"),
-                    legend=f"{{{{model_version}}}} {step}",
+                    expr=quantile(0.99, f"model_{step}_seconds", VERSION, "stage, model_version"),
+                    legend=f"{{{{stage}}}} {{{{model_version}}}} {step}",
                 )
                 for step in ("queue", "compute", "codec")
             ],
@@ -194,9 +205,9 @@ MODEL: Final = Dashboard(
             about="What adaptive batching joins, on average.",
             queries=[
                 Query(
-                    expr=f"sum by (model_version) (rate(model_batch_rows_sum{{{VERSION}}}[$__rate_interval]))"
-                    f" / sum by (model_version) (rate(model_batch_rows_count{{{VERSION}}}[$__rate_interval]))",
-                    legend="{{model_version}}",
+                    expr=f"sum by (stage, model_version) (rate(model_batch_rows_sum{{{VERSION}}}[$__rate_interval]))"
+                    f" / sum by (stage, model_version) (rate(model_batch_rows_count{{{VERSION}}}[$__rate_interval]))",
+                    legend="{{stage}} {{model_version}}",
                 )
             ],
             unit="rows",
@@ -228,15 +239,16 @@ MODEL: Final = Dashboard(
             about="Requests that are being answered, rows that wait, processes that are ready.",
             queries=[
                 Query(
-                    expr=f"sum by (model_version) (model_in_flight{{{VERSION}}})", legend="{{model_version}} in flight"
+                    expr=f"sum by (stage, model_version) (model_in_flight{{{VERSION}}})",
+                    legend="{{stage}} {{model_version}} in flight",
                 ),
                 Query(
-                    expr=f"sum by (model_version) (model_waiting_rows{{{VERSION}}})",
-                    legend="{{model_version}} rows that wait",
+                    expr=f"sum by (stage, model_version) (model_waiting_rows{{{VERSION}}})",
+                    legend="{{stage}} {{model_version}} rows that wait",
                 ),
                 Query(
-                    expr=f"sum by (model_version) (model_ready{{{VERSION}}})",
-                    legend="{{model_version}} processes ready",
+                    expr=f"sum by (stage, model_version) (model_ready{{{VERSION}}})",
+                    legend="{{stage}} {{model_version}} processes ready",
                 ),
             ],
         ),

@@ -72,8 +72,9 @@ class Line:
 
 
 def name_of(series: dict[str, Any], legend: str) -> str:
-    """The legend with the series' labels filled in."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda hit: series["metric"].get(hit[1], ""), legend).strip()
+    """The legend with the series' labels filled in; without the stage before a name, since a demo has one."""
+    told = legend.removeprefix("{{stage}} ")
+    return re.sub(r"\{\{(\w+)\}\}", lambda hit: series["metric"].get(hit[1], ""), told).strip()
 
 
 def shown(value: float, unit: str) -> str:

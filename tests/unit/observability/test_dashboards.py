@@ -79,6 +79,30 @@ def test_rates_follow_the_zoom(where: str, expression: str) -> None:
     assert "[$__rate_interval]" in expression or "rate(" not in expression, where
 
 
+NAMES = {"model_version", "deployment", "endpoint"}
+"""Labels whose values are unique within a stage alone."""
+
+
+@pytest.mark.parametrize(("where", "expression"), EXPRESSIONS)
+def test_what_is_summed_by_name_is_of_one_stage(where: str, expression: str) -> None:
+    by = [set(re.split(r",\s*", labels)) for labels in re.findall(r"by \(([^)]*)\)", expression)]
+    assert [labels for labels in by if labels & NAMES and "stage" not in labels] == [], where
+
+
+LEGENDS = [
+    (f"{name}: {panel['title']}", target["legendFormat"])
+    for name, board in BOARDS.items()
+    for panel in board["panels"]
+    for target in panel["targets"]
+]
+
+
+@pytest.mark.parametrize(("where", "legend"), LEGENDS)
+def test_a_line_that_is_called_by_name_says_its_stage(where: str, legend: str) -> None:
+    shown = set(re.findall(r"\{\{(\w+)\}\}", legend))
+    assert not shown & NAMES or "stage" in shown, where
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_panels_do_not_overlap_and_say_what_they_show(name: str) -> None:
     taken: set[tuple[int, int]] = set()
