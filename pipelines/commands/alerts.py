@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     try:
         receiver = Receiver(host.strip("[]"), port, token=token, act=acts.act)
     except OSError as error:
-        raise ConfigError(f"--listen {options.listen}: {error.strerror or error}; choose another port") from error
+        raise ConfigError(f"--listen {options.listen}: {error.strerror or error}; choose another address") from error
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_DONE))
     doors.say(f"listening on http://{receiver.address}{PATH} (pid {os.getpid()})")
     receiver.serve()

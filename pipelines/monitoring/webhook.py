@@ -5,6 +5,7 @@ post here unasked, since only ``application/json`` is taken, for which it would 
 """
 
 import hmac
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ class Reply:
     text: str
 
 
+class _OfSix(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 class Receiver:
     """A listener on ``host:port``; ``act`` is called for one body at a time.
 
@@ -35,13 +40,14 @@ class Receiver:
         self._turn = threading.Lock()
         self._token = token
         self._act = act
-        self._server = ThreadingHTTPServer((host, port), _handler(self.reply))
+        self._server = (_OfSix if ":" in host else ThreadingHTTPServer)((host, port), _handler(self.reply))
         self._server.daemon_threads = True
 
     @property
     def address(self) -> str:
         """``HOST:PORT`` that listens."""
-        return f"{self._server.server_address[0]!s}:{self._server.server_port}"
+        host = str(self._server.server_address[0])
+        return f"{f'[{host}]' if ':' in host else host}:{self._server.server_port}"
 
     def serve(self) -> None:
         """Listen until :meth:`stop`, or an interrupt."""

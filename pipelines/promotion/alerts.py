@@ -86,7 +86,7 @@ def parse(body: bytes) -> tuple[Alert, ...]:
     """
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"the body is no JSON ({error}); send what Alertmanager's webhook sends") from error
     listed = document.get("alerts") if isinstance(document, dict) else None
     if not isinstance(listed, list):

@@ -1,5 +1,6 @@
 """Notifications of Alertmanager against a repository in memory."""
 
+import errno
 import http.client
 import json
 import threading
@@ -199,7 +200,7 @@ def test_a_repository_that_is_busy_makes_alertmanager_come_again(world: World, a
     "body",
     [b"", b"{", b"[]", b"{}", b'{"alerts": {}}', b'{"alerts": [1]}', b'{"alerts": [{"labels": {}}]}',
      b'{"alerts": [{"fingerprint": "a", "startsAt": "2026-01-01T11:00:00Z", "labels": []}]}', b"\xff",
-     b'{"alerts": [{"fingerprint": "a", "startsAt": "yesterday"}]}'],
+     b'{"alerts": [{"fingerprint": "a", "startsAt": "yesterday"}]}', pytest.param(b"[" * 100_000, id="deep")],
 )  # fmt: skip
 def test_what_is_no_notification_is_refused_for_good(world: World, acts: Acts, body: bytes) -> None:
     head = world.head
@@ -226,8 +227,8 @@ def test_too_many_alerts_at_once_are_refused() -> None:
 def listen() -> Iterator[Callable[..., Receiver]]:
     open_: list[tuple[Receiver, threading.Thread]] = []
 
-    def make(token: str = "") -> Receiver:
-        receiver = Receiver("127.0.0.1", 0, token=token, act=lambda body: Reply(status=200, text=body.decode()))
+    def make(token: str = "", host: str = "127.0.0.1") -> Receiver:
+        receiver = Receiver(host, 0, token=token, act=lambda body: Reply(status=200, text=body.decode()))
         thread = threading.Thread(target=receiver.serve)
         thread.start()
         open_.append((receiver, thread))
@@ -262,6 +263,17 @@ def test_a_form_of_a_browser_and_a_huge_body_are_refused(listen: Callable[..., R
     assert post(receiver, content_type="text/plain") == 415
     assert post(receiver, content_type="application/json; charset=utf-8") == 200
     assert post(receiver, content_length="99999999") == 413
+
+
+def test_the_loopback_of_ipv6_is_an_address_too(listen: Callable[..., Receiver]) -> None:
+    try:
+        receiver = listen(host="::1")
+    except OSError as error:
+        if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+            raise
+        pytest.skip("this machine has no IPv6")
+    assert receiver.address.startswith("[::1]:")
+    assert post(receiver) == 200
 
 
 @pytest.mark.parametrize("listen_at", ["0.0.0.0:9098", "nowhere", "127.0.0.1:99999", ":80"])
