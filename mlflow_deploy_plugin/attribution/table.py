@@ -57,7 +57,9 @@ def table_of_rows(columns: Sequence[str], values: Any) -> Table:  # noqa: ANN401
     kinds = values.dtypes if is_frame else [values.dtype] * len(names)
     odd = [place for place, kind in enumerate(kinds) if kind.kind not in "iufb"]
     if not odd:
-        return Table(names, np.asarray(values, dtype=float))
+        # pandas' own types of numbers that may be missing have no float for it by themselves
+        rows = values.to_numpy(dtype=float, na_value=np.nan) if is_frame else np.asarray(values, dtype=float)
+        return Table(names, rows)
     if is_frame:
         values = values.astype(object).where(values.notna(), None)
         odd = [place for place in odd if not all(isinstance(value, _SIMPLE) for value in values.iloc[:, place])]
@@ -72,22 +74,30 @@ def background_of(reference: pd.DataFrame | None, table: Table) -> Array:
     """What the rows of ``table`` are compared with: some of the training sample, else some of their own.
 
     Args:
-        reference: the training sample; one that lacks a column of the table is passed over.
+        reference: the training sample; one without rows, or that lacks a column of the table, is passed over.
         table: what is explained.
 
     Raises:
         CannotExplainError: one row has nothing to be compared with.
     """
-    if reference is None or set(table.columns) - set(reference.columns):
+    known = None if reference is None else _known(reference, table.columns)
+    if known is None or known.empty:
         if len(table.rows) < ENOUGH_ROWS:
             raise CannotExplainError(
                 "one row has no others to compare it with; log the training sample with"
                 " mlflow_deploy_plugin.log_reference, or send more rows"
             )
         return table.rows[:BACKGROUND_ROWS]
-    known = reference[list(table.columns)]
     sample = known.sample(BACKGROUND_ROWS, random_state=SEED) if len(known) > BACKGROUND_ROWS else known
     return table_of_rows(table.columns, sample).rows
+
+
+def _known(reference: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame | None:
+    """The rows that a model can be asked for: a column of whole numbers has no form for a missing one in MLflow."""
+    if set(columns) - set(reference.columns):
+        return None
+    known = reference[list(columns)]
+    return known.dropna(subset=[name for name, kind in known.dtypes.items() if kind.kind in "iub"])
 
 
 def numbers(prediction: Any) -> Array:  # noqa: ANN401  a model returns anything

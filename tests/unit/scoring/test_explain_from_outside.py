@@ -95,6 +95,37 @@ def test_whole_numbers_are_compared_with_fractions_as_they_are() -> None:
     assert (found["base"], found["attributions"]) == ([1.0], [[1.0]])
 
 
+def test_whole_numbers_that_are_missing_in_the_training_sample_are_not_asked_for(tmp_path: Path) -> None:
+    sample = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "k": pd.array([1, None, 3, None], dtype="Int64")})
+    sample.to_parquet(tmp_path / "reference.parquet")
+    asked: list[pd.DataFrame] = []
+
+    def total(rows: pd.DataFrame) -> list[float]:
+        asked.append(rows)
+        return [float(value) for value in rows["a"] + rows["k"]]
+
+    body = {"dataframe_records": [{"a": 2.0, "k": 4}]}
+    found = explain_rows(body, total, reference=tmp_path / "reference.parquet")
+    assert (found["base"], found["attributions"]) == ([4.0], [[0.0, 2.0]])
+    assert {rows["k"].dtype.kind for rows in asked} == {"i"}
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_training_sample_without_a_row_that_can_be_asked_for_is_none(rows: int) -> None:
+    sample = pd.DataFrame({"a": [1.0] * rows, "k": pd.array([None] * rows, dtype="Int64")})
+    found = explain(pd.DataFrame({"a": [1.0, 3.0], "k": [1, 1]}), sample, lambda asked: asked["a"].tolist())
+    assert found["base"] == [2.0, 2.0]
+    with pytest.raises(CannotExplainError, match="log_reference"):
+        explain(pd.DataFrame({"a": [1.0], "k": [1]}), sample, lambda asked: asked["a"].tolist())
+
+
+def test_numbers_of_pandas_own_types_are_numbers() -> None:
+    own = BACKGROUND.astype("Float64")
+    own.loc[0, "c"] = pd.NA
+    found = explain(BACKGROUND.iloc[1:3], own, linear)
+    np.testing.assert_allclose(found["attributions"], explain(BACKGROUND.iloc[1:3], BACKGROUND, linear)["attributions"])
+
+
 def test_of_several_outputs_the_largest_is_explained() -> None:
     found = explain(BACKGROUND.iloc[:2], BACKGROUND, lambda rows: [[0.0, 1.0 + a**2] for a in rows["a"]])
     assert found["outputs"] == [1, 1]
