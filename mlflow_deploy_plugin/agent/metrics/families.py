@@ -79,7 +79,7 @@ OF_EVIDENCE: Final = _by_name(
     _gauge("model_accuracy", "Share of matured labels that agree", "model_version", "time_window"),
     _counter(
         "model_labelled_predictions_total",
-        "Predictions whose label has matured, since the deployment was first logged",
+        "Predictions of the last 90 days whose label has matured; it falls as older ones leave",
         *("model_version", "outcome"),
     ),
     _gauge(

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from mlflow_deploy_plugin.agent.metrics.evidence import Evidence, found_in
+from mlflow_deploy_plugin.agent.metrics.families import FAMILIES
+from pipelines.monitoring.exposing import REACH
 
 World = Any
 
@@ -42,6 +44,10 @@ def test_accuracy_is_exposed_by_version_and_window_with_its_counts(drifted: Worl
     assert counts["churn", "correct"] / (counts["churn", "correct"] + counts["churn", "wrong"]) == pytest.approx(
         found["model_accuracy"]["churn", "7d"]
     )
+
+
+def test_how_far_back_labels_are_counted_is_said() -> None:
+    assert f"the last {REACH.days} days" in FAMILIES["model_labelled_predictions_total"].about
 
 
 def test_without_labels_there_is_no_accuracy_and_both_outcomes_are_zero(world: World) -> None:
