@@ -1,7 +1,7 @@
 """What one worker counts. Written on the event loop only, so plain integers suffice; read at a scrape.
 
 The hot path pays for a bisection and an addition per request and histogram. Labels are bounded: the deployment is one,
-classes come from the model's own list (anything else is ``other``), routes from the codecs' tables.
+classes are the first hundred of the model's own list (anything else is ``other``), routes those of the codecs' tables.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ LATENCY_BOUNDS: Final = (
 STEP_BOUNDS: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 ROW_BOUNDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
+MOST_CLASSES: Final = 100
+"""Classes that have a series of their own: each is one for every worker, at every scrape."""
 OTHER: Final = "other"
 NONE: Final = "none"
 """``prediction_class`` of an error."""
@@ -83,8 +85,9 @@ class Metrics:
     """Counters of one worker."""
 
     def __init__(self, classes: Sequence[Any] = ()) -> None:
-        self.class_labels = (*map(str, classes), OTHER)
-        self._class_index = {value: at for at, value in enumerate(classes)}
+        told = classes[:MOST_CLASSES]
+        self.class_labels = (*map(str, told), OTHER)
+        self._class_index = {value: at for at, value in enumerate(told)}
         self.predictions = [0] * len(self.class_labels)
         self.errors = 0
         self.errors_s = 0.0

@@ -81,6 +81,15 @@ def test_a_class_that_is_called_other_is_counted() -> None:
     assert by_class == {("no", "success"): 0, ("other", "success"): 3, ("yes", "success"): 1, ("none", "error"): 0}
 
 
+def test_of_many_classes_the_first_have_series_and_the_rest_is_other() -> None:
+    metrics = Metrics(range(20_000))
+    metrics.batch(rows=4, seconds=0.002, prediction=np.array([0, 99, 100, 19_999]))
+    counted = families(exposition.series(metrics, LABELS, IDLE))["model_predictions"].samples
+    by_class = {one.labels["prediction_class"]: one.value for one in counted if one.labels["status"] == "success"}
+    assert len(by_class) == 101
+    assert (by_class["0"], by_class["99"], by_class["other"], sum(by_class.values())) == (1, 1, 2, 4)
+
+
 def test_only_faults_of_the_server_count_against_the_model() -> None:
     metrics = Metrics()
     key = RouteKey("rest", "/predict", 422)
