@@ -30,7 +30,7 @@ from mlflow_deploy_plugin.agent.supervisor import Supervisor
 from mlflow_deploy_plugin.agent.upkeep import Upkeep
 from mlflow_deploy_plugin.agent.watch import Sightings, Watch
 from mlflow_deploy_plugin.config.home import Home
-from mlflow_deploy_plugin.errors import EventStoreError, GatewayError
+from mlflow_deploy_plugin.errors import ConfigError, EventStoreError, GatewayError
 from mlflow_deploy_plugin.version import VERSION
 
 AFTER_BUG_S: Final = 1.0
@@ -267,7 +267,7 @@ def _trouble_of(step: Callable[[], object]) -> str:
         step()
     except GatewayError:
         return ""  # Envoy is away; its log waits, and the loop says that it is away
-    except (EventStoreError, OSError) as error:
+    except (ConfigError, EventStoreError, OSError) as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  a bug here must not end the thread; what was not converted waits for the next round
         _log.exception("events")

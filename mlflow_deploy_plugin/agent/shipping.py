@@ -8,6 +8,7 @@ keep their place and name. What makes it safe:
 - Object stores show an object whole or not at all; elsewhere it is sent under a dotted name and renamed.
 - A merged file and what it stands for wait until compaction has removed the latter, so that no row is read twice.
 - One at a time with compaction and retention, by their lock.
+- A URL that leads back into the store itself is refused: each file would be found there already, and be removed.
 
 Credentials and addresses are fsspec's own business (``AWS_*`` for ``s3://``, and so on).
 """
@@ -25,6 +26,9 @@ from mlflow_deploy_plugin.errors import ConfigError, EventStoreError
 
 ATOMIC: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
 """Protocols whose objects appear whole."""
+
+LOCAL: Final = frozenset({"file", "local"})
+"""Protocols whose paths are this machine's own."""
 
 _MAGIC: Final = b"PAR1"
 
@@ -56,12 +60,13 @@ def ship(events_dir: Path, policy: ShippingPolicy, *, now: float | None = None) 
     """Move what is closed. ``now`` in seconds since the epoch.
 
     Raises:
-        ConfigError: the URL is none that fsspec knows, or its package is not installed.
+        ConfigError: the URL is none that fsspec knows, its package is not installed, or it leads into ``events_dir``.
         EventStoreError: the other store refuses or is away; what was not moved stays here.
     """
     fs, base = open_url(policy.url)
     if not events_dir.is_dir():
         return Shipped()
+    _refuse_itself(events_dir, fs, base, url=policy.url)
     run = _Run(events_dir, fs, base, settled_before=(time.time() if now is None else now) - policy.settle_s)
     with locked(events_dir) as is_ours:
         if not is_ours:
@@ -94,14 +99,29 @@ def open_url(url: str) -> tuple[Any, str]:
 
 def put_whole(fs: Any, path: Path, target: str) -> None:  # noqa: ANN401  fsspec has no types
     """Copy ``path`` to ``target`` of ``fs`` so that nobody sees half of it."""
-    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
     folder, _, name = target.rpartition("/")
     fs.makedirs(folder, exist_ok=True)
-    if ATOMIC.intersection(protocols):
+    if ATOMIC.intersection(_protocols(fs)):
         fs.put_file(str(path), target)
         return
     fs.put_file(str(path), f"{folder}/.{name}.tmp")
     fs.mv(f"{folder}/.{name}.tmp", target)
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:  # noqa: ANN401  fsspec has no types
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _refuse_itself(events_dir: Path, fs: Any, base: str, *, url: str) -> None:  # noqa: ANN401  fsspec has no types
+    """A file that is moved onto itself has its whole size there, and the copy that is then removed is the only one."""
+    if not LOCAL.intersection(_protocols(fs)):
+        return
+    ours, theirs = events_dir.resolve(), Path(base).resolve()
+    if theirs == ours or ours in theirs.parents:
+        raise ConfigError(
+            f"{url!r} lies in the event store {events_dir} whose files are to be moved; name a folder outside of it,"
+            " or another store such as s3://bucket/events"
+        )
 
 
 class _Run:

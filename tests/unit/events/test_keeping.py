@@ -145,6 +145,25 @@ def test_a_file_that_was_sent_before_a_crash_is_only_removed(
         assert logged(store) == 1
 
 
+@pytest.mark.parametrize("place", ["", "/archive", "/../other/link"])
+def test_a_url_that_leads_into_the_store_itself_is_refused_and_nothing_goes(build: Any, place: str) -> None:
+    path = aged(build.attempts({"request_id": "1"}))
+    link = build.root.parent / "other" / "link"
+    link.parent.mkdir()
+    link.symlink_to(build.root)
+    with pytest.raises(ConfigError, match="lies in the event store"):
+        ship(build.root, ShippingPolicy(url=f"file://{build.root}{place}"))
+    assert path.exists()
+
+
+def test_a_folder_beside_the_store_is_another_store(build: Any, logged: Callable[[EventStore], int]) -> None:
+    aged(build.attempts({"request_id": "1"}))
+    beside = build.root.with_name("events-archive")
+    assert ship(build.root, ShippingPolicy(url=f"file://{beside}")).files == 1
+    with EventStore(f"file://{beside}", memory_mb=128, threads=1) as store:
+        assert logged(store) == 1
+
+
 def test_what_is_being_merged_waits(build: Any, url: str) -> None:
     for number in range(8):
         aged(build.attempts({"request_id": str(number)}))
