@@ -149,9 +149,11 @@ class LabelReader:
 
     def inputs(self, window: Window, cut: LabelCut, *, deployment: str, limit: int) -> Rows:
         """The first labelled row of each user of ``deployment``: :data:`~.label_queries.SAID`, then the features."""
-        names = [name for name in self._scan("predictions", window).columns if name.startswith(FEATURE_PREFIX)]
+        own = self._scanner.scan("predictions", window.span, deployment=deployment)
+        names = [name for name in own.columns if name.startswith(FEATURE_PREFIX)]
         parts, unreadable = self._lay(window, cut)
-        query = sql.LABELLED_INPUTS.format(**parts, columns=", ".join(["1 AS nothing", *map(identifier, names)]))
+        columns = ", ".join(["1 AS nothing", *map(identifier, names)])
+        query = sql.LABELLED_INPUTS.format(**{**parts, "predictions": own.source}, columns=columns)
         frame = self._scanner.frame(query, {"deployment": deployment, "limit": limit}).drop(columns="nothing")
         features = [name.removeprefix(FEATURE_PREFIX) for name in names]
         return Rows(frame=frame.set_axis([*sql.SAID, *features], axis="columns"), unreadable=unreadable)

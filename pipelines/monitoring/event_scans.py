@@ -4,7 +4,8 @@ Knows files and tables; what is asked of them is :mod:`.event_queries`' and :mod
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from mlflow_deploy_plugin.errors import EventStoreError
 from mlflow_deploy_plugin.spec.events import ATTEMPT_COLUMNS, LABEL_COLUMNS, PREDICTION_COLUMNS, Table
 from pipelines.monitoring.event_files import Listing, Span, files_of
 from pipelines.monitoring.event_roots import root_of
+from pipelines.monitoring.event_types import KINDS, Held, misfits
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,6 +55,7 @@ class Scanner:
         self.root = root_of(place)
         self._spill = tempfile.TemporaryDirectory(prefix="modelserve-events-")
         self._error = duckdb.Error
+        self._misfit = duckdb.ConversionException
         self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
             config={
                 "memory_limit": f"{memory_mb}MB",
@@ -68,6 +71,7 @@ class Scanner:
         self.root.attach(self._connection)
         self._damaged: set[str] = set()
         self._listed: set[str] = set()
+        self._has_misfits = False  # whether to look which files hold a feature as another kind of value
 
     def close(self) -> None:
         """End the connection and remove what was spilled."""
@@ -107,12 +111,15 @@ class Scanner:
         finally:
             self._connection.unregister(name)
 
-    def scan(self, table: Table, span: Span) -> Scan:
-        """The rows of ``table`` within ``span``; its end excluded."""
+    def scan(self, table: Table, span: Span, *, deployment: str = "") -> Scan:
+        """The rows of ``table`` within ``span``; its end excluded. Features are what they are to ``deployment``.
+
+        Rows of other deployments are there as well, since whoever asks has its own way to choose.
+        """
         listing = self._listing(table, span)
         if not listing.files:
             return Scan(source=_empty(table), columns={}, unreadable=listing.unreadable)
-        read = _read(table, listing.files)
+        read = self._together(table, listing.files, deployment)
         described = self.fetch(f"DESCRIBE SELECT * FROM {read}").fetchall()  # noqa: S608
         bounds = f"time >= {moment_literal(span.begin)} AND time < {moment_literal(span.end)}"
         return Scan(
@@ -134,11 +141,26 @@ class Scanner:
             except self._error as error:
                 reason = error
                 gone = [file for file in self._listed if not self.root.exists(file)]
+                if isinstance(error, self._misfit) and not self._has_misfits:
+                    self._has_misfits = True
+                    continue
                 damaged = [] if gone else [file for file in sorted(self._listed) if not self._is_sound(file)]
                 self._damaged.update(damaged)
                 if not gone and not damaged:
                     break
         raise EventStoreError(f"event store {self.root} cannot be read: {reason}") from reason
+
+    def _together(self, table: Table, files: Sequence[str], deployment: str) -> str:
+        """All files as one relation; those that hold a feature as another kind of value, without that feature."""
+        if table != "predictions" or not self._has_misfits:
+            return _read(table, files)
+        asked = KINDS.format(files=", ".join(map(quoted, files)))
+        left_out = misfits([Held(**row) for row in self.rows(asked)], deployment=deployment)
+        groups: dict[frozenset[str], list[str]] = defaultdict(list)
+        for file in files:
+            groups[left_out.get(file, frozenset())].append(file)
+        parts = (f"SELECT *{_excluding(without)} FROM {_read(table, some)}" for without, some in groups.items())  # noqa: S608
+        return f"({' UNION ALL BY NAME '.join(parts)})"
 
     def _listing(self, table: Table, span: Span) -> Listing:
         try:
@@ -177,7 +199,11 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _read(table: Table, files: tuple[str, ...]) -> str:
+def _excluding(columns: Collection[str]) -> str:
+    return f" EXCLUDE ({', '.join(map(identifier, sorted(columns)))})" if columns else ""
+
+
+def _read(table: Table, files: Sequence[str]) -> str:
     keys = ["stage", "endpoint", *(["deployment"] if table != "labels" else [])]
     types = ", ".join(f"{key}: VARCHAR" for key in keys)
     listed = ", ".join(map(quoted, files))

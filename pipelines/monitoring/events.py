@@ -5,6 +5,8 @@ of time. Aggregates are computed in DuckDB within ``memory_mb`` (more spills to 
 only where they are asked for, and never more than ``limit``. Decides nothing and judges nothing.
 
 - Files that cannot be read are left out and named in every answer (``unreadable``): a hole in the evidence is told.
+- A feature that files hold as different kinds of value (numbers, lists) is that of most rows, and missing in the others
+  (:mod:`.event_types`).
 - A file that compaction removes under a running query makes the query run again on a new listing.
 - Labels: a row is *mature* when its prediction is older than the cut, measured from the newest label's arrival; a
   label counts when it came within the cut after its prediction. So what is once mature never changes, on whatever day
@@ -224,7 +226,7 @@ class EventStore:
         )
 
     def _features(self, window: Window, choice: FeatureChoice) -> Rows:
-        scan = self._scan("predictions", window)
+        scan = self.scanner.scan("predictions", window.span, deployment=choice.deployment or "")
         chosen = sql.POPULATIONS[window.population]
         if choice.deployment is not None:
             chosen += f" AND deployment = {quoted(choice.deployment)}"  # a literal, so that other files are not opened

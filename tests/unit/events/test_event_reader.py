@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlflow_deploy_plugin.errors import ConfigError, EventStoreError
-from pipelines.monitoring.event_labels import LabelCut
+from pipelines.monitoring.event_labels import LabelCut, ScoreChoice
 from pipelines.monitoring.event_summaries import ArmLabels, Exposure, Window
 from pipelines.monitoring.events import EventStore, FeatureChoice
 from pipelines.monitoring.performance import scores
@@ -347,6 +347,34 @@ def test_a_column_that_came_later_is_missing_before(build: Any, store: EventStor
 
 
 # -- files that are not what they should be ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("odd", [[1.0, 2.0], NOON, b"3"], ids=["list", "moment", "bytes"])
+def test_a_feature_of_two_kinds_is_that_of_most_rows_and_missing_in_the_others(
+    build: Any, store: EventStore, window: Window, odd: Any
+) -> None:
+    build.predictions(*({"request_id": number, "feature_age": 30, "feature_plan": "a"} for number in "12"))
+    build.predictions({"request_id": "3", "feature_age": odd, "feature_plan": "b"})
+    frame = store.features(window).frame
+    assert (frame["age"].dropna().tolist(), sorted(frame["plan"])) == ([30, 30], ["a", "a", "b"])
+    assert store.features(window).unreadable == ()
+
+
+def test_a_version_that_takes_another_kind_of_value_has_its_own(build: Any, store: EventStore, window: Window) -> None:
+    build.predictions(*({"request_id": str(number), "feature_joined": number} for number in range(3)))
+    build.predictions({"request_id": "4", "feature_joined": NOON.replace(tzinfo=None)}, deployment="v4")
+    build.labels({"request_id": "1"}, {"request_id": "4"})
+    old, new = (store.features(window, FeatureChoice(deployment=name)).frame["joined"] for name in ("v3", "v4"))
+    assert (sorted(old), list(new)) == ([0, 1, 2], [NOON.replace(tzinfo=None)])
+    found = store.labelled_inputs(window, EVENING, deployment="v4", limit=10).frame
+    assert list(found["joined"]) == [NOON.replace(tzinfo=None)]
+    by_value = store.scored(window, EVENING, ScoreChoice(segment="joined"))
+    assert [(row.deployment, row.segment) for row in by_value] == [
+        ("v3", "0"),
+        ("v3", "1"),
+        ("v3", "2"),
+        ("v4", "missing"),
+    ]
 
 
 def test_a_torn_file_is_left_out_and_named(

@@ -199,6 +199,14 @@ def test_a_torn_object_is_left_out_and_named(build: Any, window: Window, url: st
     assert exposure.unreadable == (name.replace(".parquet", "-torn.parquet"),)
 
 
+def test_a_feature_of_two_kinds_is_read_where_it_went(build: Any, window: Window, url: str) -> None:
+    aged(build.predictions(*({"request_id": number, "feature_x": 1.0} for number in "12")))
+    aged(build.predictions({"request_id": "3", "feature_x": [1.0]}))
+    ship(build.root, ShippingPolicy(url=url))
+    with EventStore(url, memory_mb=128, threads=1) as store:
+        assert list(store.features(window).frame["x"].dropna()) == [1.0, 1.0]
+
+
 def test_an_unknown_protocol_is_refused(build: Any) -> None:
     with pytest.raises(ConfigError, match="cannot be opened"):
         ship(build.root, ShippingPolicy(url="nonsense://x"))
