@@ -1,8 +1,11 @@
 """Add ground truth from a file to the event store, joined to its predictions by request id.
 
 FILE is CSV, Parquet or JSON lines with the columns request_id (the x-request-id of the prediction's response), label,
-and row where a request had several. Labels that are there already are passed over, so the same file twice adds nothing.
-The first label of a row counts; a later one that contradicts it is kept and counted as a contradiction.
+and row where a request had several. All labels of a CSV are of one kind: numbers, or true and false, where each is one,
+else text, in which only an empty cell means that there is no label yet.
+
+Labels that are there already are passed over, so the same file twice adds nothing. The first label of a row counts; a
+later one that contradicts it is kept and counted as a contradiction.
 """
 
 import argparse

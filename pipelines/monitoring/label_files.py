@@ -3,6 +3,10 @@
 Columns: ``request_id`` (the x-request-id of the prediction's response), ``label``, and ``row`` where a request had
 several. Rows without a label yet are passed over. One bad row refuses the whole file, so that nothing is half done.
 A label means here what it means in ``POST /feedback``: a number, or the JSON text of anything else.
+
+CSV has no types, so all labels of a file are of one kind: numbers where each of them is one, true and false where each
+is one of these, else text. Without a label are empty cells; in a column of numbers also NA, nan and the like, which in
+a column of text may be classes.
 """
 
 import hashlib
@@ -11,7 +15,8 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +32,10 @@ MAX_ROW: Final = 2**31
 NAMED: Final = 3
 """Bad rows that a refusal names."""
 NAMED_DIGITS: Final = 20
+MISSING_NUMBERS: Final = ("NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "null", "NULL", "None")
+"""What programs write where a number is missing: R's, pandas', databases' and spreadsheets'."""
+_HALF: Final = "\\ud"
+"""Begins an escape that may be half of a character: Python reads it, and nobody can write it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +89,18 @@ def _table(labels: list[tuple[str, int, Any]], arrived: datetime) -> "pa.Table":
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))  # as orjson writes a Bento's labels
+    return json.dumps(value, default=_as_json, ensure_ascii=False, separators=(",", ":"))  # as a Bento's orjson does
+
+
+def _as_json(value: Any) -> Any:  # noqa: ANN401  whatever Parquet holds
+    """What JSON does not know, as a Bento logs it in a prediction."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _frame(path: Path) -> "pd.DataFrame":
@@ -92,19 +112,55 @@ def _frame(path: Path) -> "pd.DataFrame":
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parsers raise subclasses of these
         first = str(error).strip().splitlines()[0]
         raise UserError(f"the labels {path} cannot be read ({first}); write the file again") from error
-    return frame.rename(columns=str)
+    return frame.rename(columns=lambda name: str(name).strip())
 
 
 def _csv(path: Path) -> "pd.DataFrame":
+    """Every cell as text, since pandas would guess piece by piece: a 1 is a number here and text a few rows below."""
     import pandas as pd  # noqa: PLC0415  heavy
 
-    return pd.read_csv(path, dtype={"request_id": str})
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+    if len(frame) and not isinstance(frame.index, pd.RangeIndex):  # pandas then takes the first cells for names
+        raise ValueError("its rows have more cells than its first line has names, perhaps a comma at their ends")
+    frame.columns = frame.columns.str.strip()
+    typed = {"request_id": _stripped, "label": _labels, "row": _numbers_or_text}
+    return frame.assign(**{name: meant(frame[name]) for name, meant in typed.items() if name in frame.columns})
+
+
+def _stripped(cells: "pd.Series[str]") -> "pd.Series[str]":
+    return cells.str.strip()
+
+
+def _labels(cells: "pd.Series[str]") -> "pd.Series[Any]":
+    """The labels that the cells of a column mean: all of them numbers, or true and false, or text."""
+    words = cells.str.strip()
+    numbers = _numbers(words)
+    is_missing = words == ""
+    if (is_missing | words.isin(MISSING_NUMBERS) | numbers.notna()).all():
+        return numbers
+    lower = words.str.lower()
+    is_truth = bool((is_missing | lower.isin(["true", "false"])).all())
+    return (lower == "true" if is_truth else cells).astype("object").where(~is_missing, None)
+
+
+def _numbers_or_text(cells: "pd.Series[str]") -> "pd.Series[Any]":
+    """Numbers, and what is none as it was, so that a refusal can name it."""
+    numbers = _numbers(cells)
+    return numbers if numbers.notna().all() else numbers.astype("object").where(numbers.notna(), cells)
+
+
+def _numbers(cells: "pd.Series[str]") -> "pd.Series[Any]":
+    import pandas as pd  # noqa: PLC0415  heavy
+
+    return pd.to_numeric(cells, errors="coerce")
 
 
 def _parquet(path: Path) -> "pd.DataFrame":
+    """Its columns; an index of pandas' is one as well where it has the name of one."""
     import pandas as pd  # noqa: PLC0415  heavy
 
-    return pd.read_parquet(path)
+    frame = pd.read_parquet(path)
+    return frame.reset_index() if {"request_id", "row"}.intersection(frame.index.names) else frame
 
 
 def _json_lines(path: Path) -> "pd.DataFrame":
@@ -117,7 +173,17 @@ def _json_lines(path: Path) -> "pd.DataFrame":
 
 
 def _object(line: str, number: int) -> Mapping[str, Any]:
-    item = json.loads(line)
+    """One line.
+
+    Raises:
+        ValueError: it is no JSON object, nested beyond all measure, or holds half a character.
+    """
+    try:
+        item = json.loads(line)
+        if _HALF in line.lower():
+            json.dumps(item, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"line {number}: {error}") from error
     if not isinstance(item, dict):
         raise ValueError(f"line {number} is no JSON object")  # noqa: TRY004  read as the parser's own refusal
     return item
@@ -140,6 +206,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  whatever a file holds
     """A label as JSON knows it; None for one that is missing."""
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if isinstance(value, Decimal):
+        value = float(value)
     if (
         value is None
         or (isinstance(value, float) and math.isnan(value))

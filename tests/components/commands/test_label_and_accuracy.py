@@ -1,11 +1,14 @@
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+
+from mlflow_deploy_plugin.config.home import Home
 
 World = Any
 CSV = "request_id,label,note\nuser-0-r,1,x\nuser-1-r,0,x\nuser-2-r,,x\nnobody,1,x\n"
@@ -51,8 +54,10 @@ def test_other_formats_say_the_same(world: World, tmp_path: Path, kind: str) -> 
         ("id,label\na,1\n", "has no column 'request_id'; it has id, label"),
         ("request_id,label\na,1\nb,inf\n", "1 rows are bad, first row 2 (label inf): a label that is a number must"),
         ("request_id,label\na,1\nb,1e200\n", "must be finite and at most 1e+140"),
-        ("request_id,row,label\na,0,1\n,0,1\nb,-1,1\n", "2 rows are bad, first row 2 (request_id nan, row 0)"),
+        ("request_id,row,label\na,0,1\n,0,1\nb,-1,1\n", "2 rows are bad, first row 2 (request_id '', row 0)"),
+        ("request_id,row,label\na,x,1\nb,,1\n", "2 rows are bad, first row 1 (request_id 'a', row 'x')"),
         ('request_id,label\n"a,1\n', "cannot be read"),
+        ("request_id,label\na,1,\nb,0,\n", "more cells than its first line has names"),
     ],
 )
 def test_a_bad_file_is_refused_whole(world: World, tmp_path: Path, content: str, said: str) -> None:
@@ -62,6 +67,66 @@ def test_a_bad_file_is_refused_whole(world: World, tmp_path: Path, content: str,
     assert world.run("label", str(path), "--endpoint", "churn") == 2
     assert said in world.warned[0]
     assert not list((world.home / "events").rglob("labels/**/batch-*"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"request_id": "a", "label": "\\ud800"}', "line 2: .*surrogates not allowed"),
+        ('{"request_id": "a", "label": ' + "[" * 100_000 + "]" * 100_000 + "}", "line 2: maximum recursion depth"),
+        ('{"request_id": "a", "label": }', "line 2: Expecting value"),
+    ],
+    ids=["half a character", "deep", "no JSON"],
+)
+def test_a_bad_line_is_refused_by_its_number(world: World, tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"request_id": "user-0-r", "label": 1}\n' + line + "\n")
+    assert world.run("label", str(path), "--endpoint", "churn") == 2
+    assert re.search(said, world.warned[0])
+
+
+def labels_of(world: World, path: Path) -> list[Any]:
+    """What the store holds after ``path`` was added: numbers, and the JSON of what is none."""
+    assert world.run("label", str(path), "--endpoint", "churn") == 0
+    files = sorted((Home(root=world.home).events / "labels").rglob("*.parquet"))
+    table = pd.concat(pd.read_parquet(file) for file in files)
+    return sorted(table["label"].dropna()) + sorted(table["label_text"].dropna())
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["None", "NA", "yes", ""], ['"NA"', '"None"', '"yes"']),
+        (["1", "NA", " 0 ", "nan", ""], [0.0, 1.0]),
+        (["TRUE", "false", ""], [0.0, 1.0]),
+        (["1"] * 300_000 + ["other"], ['"1"'] * 300_000 + ['"other"']),
+    ],
+    ids=["classes with the names of nothing", "numbers", "true and false", "text far below numbers"],
+)
+def test_all_labels_of_a_csv_are_of_one_kind(
+    world: World, tmp_path: Path, cells: list[str], expected: list[Any]
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("request_id, label\n" + "".join(f"{number} ,{cell}\n" for number, cell in enumerate(cells)))
+    assert labels_of(world, path) == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([Decimal("1.5"), None], [1.5]),
+        ([datetime(2026, 1, 2, tzinfo=UTC), None], ['"2026-01-02T00:00:00+00:00"']),
+        ([b"yes", None], ['"yes"']),
+        ([[[1, 2], [3]], None], ["[[1,2],[3]]"]),
+    ],
+    ids=["decimal", "moment", "bytes", "nested"],
+)
+def test_whatever_parquet_holds_is_a_label(
+    world: World, tmp_path: Path, labels: list[Any], expected: list[Any]
+) -> None:
+    path = tmp_path / "labels.parquet"
+    pd.DataFrame({"label": labels}, index=pd.Index(["a", "b"], name="request_id")).to_parquet(path)
+    assert labels_of(world, path) == expected
 
 
 def test_a_file_that_is_not_there_is_told(world: World) -> None:
