@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mlflow_deploy_plugin.errors import EXIT_DONE
 
@@ -70,13 +70,17 @@ def _as_text(options: argparse.Namespace, found: "Findings") -> list[str]:
     if labels.unreadable:
         lines.append(f"{len(labels.unreadable)} files cannot be read, the first is {labels.unreadable[0]}")
     if left := _unmeasured(found):
-        lines.append(f"{left} labelled rows have no error: a prediction or label is not finite or beyond {LARGEST:g}")
+        lines.append(
+            f"{left} labelled rows have no error: a prediction or label is no number, not finite or beyond {LARGEST:g}"
+        )
+    if found.task != "numbers" and (unlike := sum(row.unlike for row in found.rows)):
+        lines.append(f"{unlike} labelled rows count as wrong, since a number is never the same as text: {_UNLIKE}")
     lines += _table(
         [_head(found.task, has_segment=bool(options.segment)), *(_cells(row, found.task) for row in found.rows)]
     )
     for each in found.calibrations:
         where = f" ({each.segment})" if each.segment else ""
-        since = f"{each.deployment} since {_moment(each.began)}{where}"
+        since = f"{each.deployment} since {_began(each.began)}{where}"
         lines.append(f"calibration of {since}: error {each.error:.3f} over {each.labelled} labels")
     return lines
 
@@ -103,7 +107,10 @@ def _cells(row: "Accuracy", task: "Task") -> list[str]:
         "numbers": [row.absolute_error, row.root_mean_square, row.bias],
     }[task]
     counts = [str(row.predicted), str(row.labelled), _figure(row.coverage)]
-    return [row.deployment, _moment(row.began), row.segment, *counts, *map(_figure, figures)]
+    return [row.deployment, _began(row.began), row.segment, *counts, *map(_figure, figures)]
+
+
+_UNLIKE: Final = "send labels as the model's answers are, a class index as a number and a name as text"
 
 
 def _figure(value: float | None) -> str:
@@ -112,6 +119,12 @@ def _figure(value: float | None) -> str:
 
 def _moment(when: datetime) -> str:
     return f"{when:%Y-%m-%d %H:%M}Z"
+
+
+def _began(when: datetime) -> str:
+    """A stretch of time that is shorter than a minute is not to look like the one before."""
+    seconds = f":{when:%S.%f}".rstrip("0").rstrip(".") if when.second or when.microsecond else ""
+    return f"{when:%Y-%m-%d %H:%M}{seconds}Z"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -23,17 +23,17 @@ def duration(text: str) -> timedelta:
     """A span of time: a number and its unit.
 
     Raises:
-        ConfigError: it is none, is zero, or is longer than a hundred years.
+        ConfigError: it is none, is shorter than a microsecond, or longer than a hundred years.
     """
     hit = _SPAN.fullmatch(text.strip().lower())
     seconds = float(hit[1]) * UNITS[hit[2]] if hit else 0.0
-    if not seconds > 0:
-        raise ConfigError(f"{text!r} is no span of time; write a number and a unit, such as 30m, 12h or 7d")
     if seconds > LONGEST.total_seconds():
         raise ConfigError(
             f"{text!r} is longer than {LONGEST.days}d, a hundred years; write a shorter span, such as 90d"
         )
-    return timedelta(seconds=seconds)
+    if not (span := timedelta(seconds=seconds)):
+        raise ConfigError(f"{text!r} is no span of time; write a number and a unit, such as 30m, 12h or 7d")
+    return span
 
 
 def moment(text: str) -> datetime:

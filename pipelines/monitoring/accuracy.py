@@ -7,6 +7,9 @@ scored follows from what they and their labels look like:
 - ``probabilities``: numbers from 0 to 1 beside labels of 0 and 1: the share on the right side of one half, and how
   well a prediction of p comes true in p of the cases (expected calibration error, Brier score);
 - ``numbers``: anything else: mean absolute error, root mean square error, bias.
+
+A number and a text are never the same: such rows are wrong where there is a right and a wrong, have no error, and are
+counted (``unlike``).
 """
 
 from collections.abc import Sequence
@@ -35,6 +38,8 @@ class Accuracy:
     predicted: int
     mature: int
     labelled: int
+    unlike: int = 0
+    """Labelled rows of which the prediction or the label is a number and the other is none."""
     correct: int | None = None
     measured: int = 0
     """Labelled rows whose error can be added up; the errors below are theirs."""
@@ -99,11 +104,11 @@ def look(store: "EventStore", window: Window, cut: LabelCut, choice: ScoreChoice
 def task_of(kinds: Kinds) -> Task:
     """How these predictions are scored.
 
-    >>> task_of(Kinds(labelled=9, texts=0, fractions=9, labels_beyond_two=0, predictions_beyond_unit=0,
+    >>> task_of(Kinds(labelled=9, numbers=9, texts=0, fractions=9, labels_beyond_two=0, predictions_beyond_unit=0,
     ...               labels=2, predictions=9))
     'probabilities'
     """
-    if kinds.texts:
+    if kinds.texts >= kinds.numbers:  # a few labels of the wrong kind do not change what the others are
         return "classes"
     if kinds.fractions:
         return "numbers" if kinds.labels_beyond_two or kinds.predictions_beyond_unit else "probabilities"
@@ -152,6 +157,7 @@ def _accuracy(row: Scored, task: Task) -> Accuracy:
         predicted=row.predicted,
         mature=row.mature,
         labelled=row.labelled,
+        unlike=row.unlike,
         correct=row.labelled - wrong if task != "numbers" else None,
         measured=row.measured if has_errors else 0,
         absolute_error=row.absolute if has_errors else None,

@@ -5,7 +5,7 @@ a label counts when it came within the cut after its prediction. The first label
 DuckDB; what follows from the figures is :mod:`.accuracy`'s and the decisions' matter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -39,7 +39,13 @@ ROWS_OF_A_SLICE: Final = 12_500_000
 BINS: Final = 10
 """Points of a calibration curve."""
 FEW: Final = 20
-"""Numbers with more distinct values than this are cut into quarters."""
+"""Numbers and moments with more distinct values than this are cut into quarters."""
+_NUMBERS: Final = (
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL"),
+    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
+)
+_MOMENTS: Final = ("TIMESTAMP", "DATE")
+"""How DuckDB's types begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,7 @@ class ScoreChoice:
     every: timedelta = timedelta(days=1)
     """Length of one stretch of time; they begin at whole multiples since 1970, UTC."""
     segment: str | None = None
-    """Feature whose values are looked at apart; numbers with many values in quarters."""
+    """Feature whose values are looked at apart; numbers and moments with many values in quarters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,20 +275,23 @@ class LabelReader:
                 f"feature {name!r} is in no logged prediction of endpoint {window.endpoint!r}; known: {known or 'none'}"
             )
         text = f"coalesce(CAST({feature} AS VARCHAR), 'missing')"
-        if kind in {"VARCHAR", "BOOLEAN", "BLOB"} or kind.endswith("[]"):
+        is_moment = kind.startswith(_MOMENTS)
+        if kind.endswith("[]") or not (is_moment or kind.startswith(_NUMBERS)):
             return text
-        asked = sql.QUARTILES.format(
-            feature=feature, predictions=scan.source, population=POPULATIONS[window.population]
-        )
+        number = f"epoch({feature})" if is_moment else f"CAST({feature} AS DOUBLE)"
+        asked = sql.QUARTILES.format(number=number, predictions=scan.source, population=POPULATIONS[window.population])
         (row,) = self._scanner.rows(asked)
-        return text if not row["edges"] or row["kinds"] <= FEW else _quarter(feature, row["edges"])
+        if not row["edges"] or row["kinds"] <= FEW:
+            return text
+        return _quarter(number, row["edges"], name=_moment_name if is_moment else _number_name)
 
     def _scan(self, table: Table, window: Window) -> Scan:
         return self._scanner.scan(table, window.span)
 
 
 _UNSCORED: Final[Mapping[str, Any]] = {
-    "labelled": 0, "wrong": 0, "wrong_half": 0, "measured": 0, "absolute": None, "root_mean_square": None, "bias": None,
+    "labelled": 0, "wrong": 0, "unlike": 0, "wrong_half": 0,
+    "measured": 0, "absolute": None, "root_mean_square": None, "bias": None,
 }  # fmt: skip
 
 
@@ -300,15 +309,24 @@ def _period(splits: Sequence[datetime]) -> str:
     return " + ".join(["0", *(f"(time >= {moment_literal(split)})::INTEGER" for split in splits)])
 
 
-def _quarter(feature: str, edges: list[float]) -> str:
+def _number_name(edge: float) -> str:
+    return f"{edge:.4g}"
+
+
+def _moment_name(edge: float) -> str:
+    return f"{datetime.fromtimestamp(edge, tz=UTC):%Y-%m-%d %H:%M}"
+
+
+def _quarter(number: str, edges: list[float], *, name: Callable[[float], str] = _number_name) -> str:
     """Which quarter a number lies in, in words that sort.
 
     >>> _quarter("x", [1.0, 2.0, 3.0])[:42]
-    "CASE WHEN x IS NULL THEN 'missing' WHEN x "
+    "CASE WHEN x IS NULL OR isnan(x) THEN 'miss"
     """
-    low, middle, high = (f"{edge:.4g}" for edge in edges)
+    low, middle, high = map(name, edges)
     names = [f"1: to {low}", f"2: to {middle}", f"3: to {high}", f"4: above {high}"]
     cases = " ".join(
-        f"WHEN {feature} <= {edge!r} THEN {quoted(name)}" for edge, name in zip(edges, names, strict=False)
+        f"WHEN {number} <= {quoted(repr(edge))}::DOUBLE THEN {quoted(name)}"
+        for edge, name in zip(edges, names, strict=False)
     )
-    return f"CASE WHEN {feature} IS NULL THEN 'missing' {cases} ELSE {quoted(names[-1])} END"
+    return f"CASE WHEN {number} IS NULL OR isnan({number}) THEN 'missing' {cases} ELSE {quoted(names[-1])} END"

@@ -207,6 +207,8 @@ class Scored:
     """Mature rows with a label in time; what follows is over these."""
     wrong: int
     """Prediction and label differ."""
+    unlike: int
+    """They differ since one is a number and the other is none."""
     wrong_half: int
     """They lie on two sides of one half."""
     measured: int
@@ -236,7 +238,10 @@ class Kinds:
     """What predictions and labels look like, which says how they are scored."""
 
     labelled: int
+    numbers: int
+    """Prediction and label are both one."""
     texts: int
+    """Neither is."""
     fractions: int
     labels_beyond_two: int
     predictions_beyond_unit: int

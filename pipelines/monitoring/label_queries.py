@@ -179,6 +179,7 @@ FROM people GROUP BY ALL ORDER BY ALL
 SCORED: Final = f"""
 SELECT hash(deployment) AS arm, floor(epoch(time) / $every) * $every AS began, segment, count(*) AS labelled,
        count(*) FILTER ({WRONG}) AS wrong,
+       count(*) FILTER ((prediction IS NULL) <> (label IS NULL)) AS unlike,
        count(*) FILTER ((prediction >= 0.5) IS DISTINCT FROM (label >= 0.5) OR isnan(prediction)) AS wrong_half,
        count(*) FILTER (adds_up) AS measured, avg(abs(prediction - label)) FILTER (adds_up) AS absolute,
        sqrt(avg((prediction - label) * (prediction - label)) FILTER (adds_up)) AS root_mean_square,
@@ -216,7 +217,8 @@ FROM chosen JOIN told USING (key) JOIN logged USING (key) ORDER BY chosen.time, 
 """  # noqa: S608
 
 KINDS: Final = f"""
-SELECT count(*) AS labelled, count(*) FILTER (prediction IS NULL OR label IS NULL) AS texts,
+SELECT count(*) AS labelled, count(*) FILTER (prediction IS NOT NULL AND label IS NOT NULL) AS numbers,
+       count(*) FILTER (prediction_text IS NOT NULL AND label_text IS NOT NULL) AS texts,
        count(*) FILTER ({_is_fraction("prediction")} OR {_is_fraction("label")}) AS fractions,
        count(*) FILTER (label NOT IN (0, 1) AND {_adds_up("label")}) AS labels_beyond_two,
        count(*) FILTER (prediction NOT BETWEEN 0 AND 1 AND {_adds_up("prediction")}) AS predictions_beyond_unit,
@@ -225,8 +227,8 @@ FROM joined WHERE is_mature AND is_in_time
 """  # noqa: S608
 
 QUARTILES: Final = """
-SELECT quantile_cont(feature, [0.25, 0.5, 0.75]) AS edges, approx_count_distinct(feature) AS kinds
-FROM (SELECT {feature} AS feature FROM {predictions} WHERE {population})
+SELECT quantile_cont(value, [0.25, 0.5, 0.75]) FILTER (isfinite(value)) AS edges, approx_count_distinct(value) AS kinds
+FROM (SELECT CAST({number} AS DOUBLE) AS value FROM {predictions} WHERE {population})
 """
 
 COPIES: Final = f"""

@@ -168,7 +168,9 @@ def test_labels_too_large_to_be_added_up_are_told_and_leave_the_others_comparabl
     told = [check["detail"] for check in json.loads(record.read_text())["evidence"]["checks"]]
     assert "users of churn is not finite or beyond 1e+140; their errors are left out" in " ".join(told)
     world.run("accuracy", "--endpoint", "churn")
-    assert "2 labelled rows have no error: a prediction or label is not finite or beyond 1e+140" in world.text
+    assert (
+        "2 labelled rows have no error: a prediction or label is no number, not finite or beyond 1e+140" in world.text
+    )
 
 
 def test_many_labels_too_large_to_be_added_up_stop_the_comparison_and_are_told(world: World) -> None:
@@ -189,3 +191,34 @@ def test_probabilities_come_with_their_calibration(world: World) -> None:
     assert world.run("accuracy", "--endpoint", "churn", "--json") == 0
     (curve,) = json.loads(world.text)["calibration"]
     assert (curve["labelled"], curve["began"]) == (60, "2026-01-01T00:00:00+00:00")
+
+
+def test_labels_of_another_kind_than_the_predictions_are_told(world: World, tmp_path: Path) -> None:
+    world.traffic(world.people(3))
+    path = tmp_path / "labels.csv"
+    path.write_text("request_id,label\nuser-0-r,yes\nuser-1-r,no\n")
+    assert world.run("label", str(path), "--endpoint", "churn") == 0
+    world.now += timedelta(seconds=1)
+    assert world.run("accuracy", "--endpoint", "churn") == 0
+    assert "2 labelled rows count as wrong, since a number is never the same as text: send labels as" in world.text
+
+
+def test_stretches_of_seconds_are_told_apart(world: World) -> None:
+    world.traffic(world.people(3))
+    assert world.run("accuracy", "--endpoint", "churn", "--every", "7s") == 0
+    assert re.search(r"\d\d:\d\d:\d\dZ", world.text)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--window", "900000d", "'900000d' is longer than 36500d"),
+        ("--maturity", "900000d", "'900000d' is longer than 36500d"),
+        ("--every", "0.0000001s", "'0.0000001s' is no span of time"),
+        ("--since", "0001-01-02", "'0001-01-02' lies before 1970-01-01"),
+    ],
+)
+def test_spans_and_moments_that_no_calendar_has_are_refused(world: World, option: str, value: str, said: str) -> None:
+    world.traffic(world.people(3))
+    assert world.run("accuracy", "--endpoint", "churn", option, value) == 2
+    assert said in world.warned[0]

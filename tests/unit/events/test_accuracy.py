@@ -106,7 +106,36 @@ def test_text_is_right_or_wrong(build: Any, store: EventStore, window: Window) -
     build.predictions({"request_id": "1", **text}, {"request_id": "2", **text})
     build.labels({"request_id": "1", "label": None, "label_text": '"setosa"'}, {"request_id": "2", "label": 3.0})
     (row,) = rows_of(store, window)
-    assert (row.accuracy, row.absolute_error) == (0.5, None)
+    assert (row.accuracy, row.absolute_error, row.unlike) == (0.5, None, 1)
+
+
+def test_a_label_of_the_wrong_kind_does_not_change_how_the_others_are_scored(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    build.predictions(*({"request_id": str(number), "prediction": number + 0.5} for number in range(3)))
+    build.labels(*({"request_id": str(number), "label": float(number)} for number in range(2)))
+    build.labels({"request_id": "2", "label": None, "label_text": '"oops"'})
+    (row,) = rows_of(store, window)
+    assert (row.absolute_error, row.accuracy, row.labelled, row.measured, row.unlike) == (0.5, None, 3, 2, 1)
+
+
+def test_moments_are_cut_into_quarters(build: Any, store: EventStore, window: Window) -> None:
+    days = [datetime(2026, 1, 1) + timedelta(days=number) for number in range(41)]  # noqa: DTZ001  as pandas has them
+    build.predictions(*({"request_id": str(n), "feature_joined": day} for n, day in enumerate(days)))
+    found = rows_of(store, window, ScoreChoice(segment="joined"))
+    assert [(row.segment, row.predicted) for row in found] == [
+        ("1: to 2026-01-11 00:00", 11), ("2: to 2026-01-21 00:00", 10), ("3: to 2026-01-31 00:00", 10),
+        ("4: above 2026-01-31 00:00", 10),
+    ]  # fmt: skip
+
+
+def test_numbers_without_end_lie_in_the_outer_quarters(build: Any, store: EventStore, window: Window) -> None:
+    odd = [math.inf] * 30 + [-math.inf] * 30 + [math.nan] + [float(number) for number in range(41)]
+    build.predictions(*({"request_id": str(n), "feature_x": value} for n, value in enumerate(odd)))
+    found = rows_of(store, window, ScoreChoice(segment="x"))
+    assert [(row.segment, row.predicted) for row in found] == [
+        ("1: to 10", 41), ("2: to 20", 10), ("3: to 30", 10), ("4: above 30", 40), ("missing", 1),
+    ]  # fmt: skip
 
 
 def test_a_text_feature_cuts_segments_and_a_number_quarters(build: Any, store: EventStore, window: Window) -> None:
