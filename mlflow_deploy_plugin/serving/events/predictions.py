@@ -55,6 +55,9 @@ class PredictionLog:
     ) -> Self:
         """The log that ``settings`` describe. Nothing is made or imported before the first prediction."""
         has_features = settings.log == "full"
+        redaction = Redaction.of(settings)
+        if has_features:
+            redaction.warn_of_strangers([spec.name for spec in signature.inputs if spec.name])
         files = PredictionFiles(
             root=Path(settings.events_dir),
             stage=settings.stage or ALONE,
@@ -62,7 +65,7 @@ class PredictionLog:
             deployment=settings.deployment or ALONE,
             model_digest=model_digest,
             signature=signature,
-            redaction=Redaction.of(settings),
+            redaction=redaction,
             has_features=has_features,
         )
         drops = Drops("predictions", on_drop)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from mlflow_deploy_plugin.spec.settings import ServingSettings
 
@@ -48,6 +48,15 @@ class Redaction:
             return cls(dropped=dropped | hashed)
         return cls(dropped=dropped, hashed=hashed - dropped, key=key)
 
+    def warn_of_strangers(self, known: Collection[str]) -> None:
+        """Tell names that are none of a signature's: a mistyped one leaves its column in the log as it came."""
+        if known and (strangers := sorted((self.dropped | self.hashed).difference(known))):
+            _LOG.warning(
+                "log_drop or log_hash names %s, of which the model's signature says nothing, so no such column is kept"
+                " from the log unless clients send one; the signature has %s: correct the name if it means one of them",
+                ", ".join(map(repr, strangers)), ", ".join(map(repr, sorted(known))),
+            )  # fmt: skip
+
     @property
     def is_any(self) -> bool:
         """Whether a column is kept from readers, so that a body without columns cannot be logged."""
@@ -55,10 +64,10 @@ class Redaction:
 
     def digests(self, values: Iterable[Any]) -> list[str | None]:
         """Hashes of a column's values; missing ones stay missing."""
-        return [None if _is_missing(value) else self._digest(value) for value in values]
+        return [None if _is_missing(plain) else self._digest(plain) for plain in map(_plain, values)]
 
-    def _digest(self, value: Any) -> str:  # noqa: ANN401  a model takes anything
-        return blake2b(_canonical(value), key=self.key[:64], digest_size=DIGEST_BYTES).hexdigest()
+    def _digest(self, plain: Any) -> str:  # noqa: ANN401  a model takes anything
+        return blake2b(_canonical(plain), key=self.key[:64], digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _names(text: str) -> frozenset[str]:
@@ -72,13 +81,19 @@ def _key(path: str) -> bytes:
         return b""
 
 
-def _is_missing(value: Any) -> bool:  # noqa: ANN401
-    return value is None or (isinstance(value, float) and value != value)  # noqa: PLR0124  NaN alone differs from itself
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Python's own value of one of numpy's: a NaN of 32 bits is a NaN as well."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _canonical(value: Any) -> bytes:  # noqa: ANN401
+def _is_missing(plain: Any) -> bool:  # noqa: ANN401
+    if plain is None or type(plain).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(plain, float) and plain != plain  # noqa: PLR0124  NaN alone differs from itself
+
+
+def _canonical(plain: Any) -> bytes:  # noqa: ANN401
     """One text for one value, whatever type carried it: 3, 3.0 and numpy's 3 are the same."""
-    plain = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(plain, float) and plain.is_integer():
         plain = int(plain)
     return plain if isinstance(plain, bytes) else orjson.dumps(plain, default=str)

@@ -151,6 +151,31 @@ def test_hashed_columns_are_the_same_for_the_same_value_and_unreadable_without_t
     assert other["feature_age"] != first["feature_age"]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [np.array([np.nan, 3], dtype="float32"), pd.array([pd.NA, 3], dtype="Int64"), [pd.NaT, 3]],
+    ids=["32 bits", "nullable", "moment"],
+)
+def test_what_is_missing_has_no_hash(tmp_path: Path, values: Any) -> None:
+    (tmp_path / "key").write_bytes(b"k" * 32)
+    payload = Frame(frame=pd.DataFrame({"age": values}))
+    prediction = make_prediction(payload=payload, rows=2, output=np.array([1, 1]))
+    missing, there = logged(tmp_path, prediction, log_hash="age", log_key_file=str(tmp_path / "key"))
+    assert missing["feature_age"] is None
+    assert there["feature_age"] is not None
+
+
+def test_a_name_that_the_signature_lacks_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logged(tmp_path, make_prediction(), log_drop="income,Age")
+    assert "log_drop or log_hash names 'Age', of which the model's signature says nothing" in caplog.text
+    assert "the signature has 'age', 'income'" in caplog.text
+    caplog.clear()
+    logged(tmp_path, make_prediction(), log_drop="income,age")
+    logged(tmp_path, make_prediction(), signature=Signature(), log_drop="Age")  # nobody knows its columns
+    logged(tmp_path, make_prediction(), log="predictions", log_drop="Age")
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("content", [b"", b"short"])
 def test_columns_to_hash_are_left_out_where_there_is_no_key(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
