@@ -5,12 +5,14 @@ line that it reads and answers with one line of JSON (:class:`Turn`), until its 
 agent that started it. With ``--every S`` it needs nobody to ask: it converts every S seconds until SIGTERM.
 
 A raw file goes when its table has its name. A crash between the two makes the same table again, under the same name.
-A file that cannot be read keeps its bytes under a name that ends in ``.bad``.
+A file that cannot be read keeps its bytes under a name that ends in ``.bad``. What a worker had begun to write when it
+was killed is removed after an hour.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import logging
 import os
@@ -28,6 +30,7 @@ from mlflow_deploy_plugin.errors import EXIT_DONE, EventStoreError
 from mlflow_deploy_plugin.serving import logs
 from mlflow_deploy_plugin.serving.events import raw
 from mlflow_deploy_plugin.serving.events.prediction_files import weight
+from mlflow_deploy_plugin.serving.events.whole import HIDDEN_SUFFIX
 from mlflow_deploy_plugin.spec.events import RAW_SUFFIX
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 BAD: Final = ".bad"
 TURN_S: Final = 20.0
 """Seconds after which a turn begins no other file, so that whoever asked hears of it; the rest is the next turn's."""
+STALE_S: Final = 3600.0
+"""Seconds after its last change at which a file that has no name yet belongs to nobody: a flush takes less than one."""
 _LOCK: Final = ".lock"
 _logger = logging.getLogger("modelserve.convert")
 
@@ -66,6 +71,7 @@ class Converter:
     _files: int = 0
     _requests: int = 0
     _bad: list[str] = field(default_factory=list)
+    _tidy_at: float = 0.0
 
     def turn(self) -> Turn:
         """Convert what lies there now, oldest first. Another converter of the same folder waits meanwhile."""
@@ -76,6 +82,7 @@ class Converter:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with (self.folder / _LOCK).open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                self._tidy()
                 paths = sorted(self.folder.glob(f"[!.]*{RAW_SUFFIX}"), reverse=True)
                 while paths and (not self._files or time.monotonic() < end):
                     self._convert(paths[-1])
@@ -83,6 +90,16 @@ class Converter:
         except OSError as error:
             trouble = f"predictions under {self.folder} were not converted: {error}; they are kept and tried again"
         return Turn(files=self._files, requests=self._requests, left=len(paths), bad=tuple(self._bad), trouble=trouble)
+
+    def _tidy(self) -> None:
+        """Now and then, remove what killed workers left half written."""
+        if time.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = time.monotonic() + STALE_S / 10
+        for path in self.folder.glob(f".*{RAW_SUFFIX}{HIDDEN_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):  # its worker lives and has just given it its name
+                if time.time() - path.stat().st_mtime > STALE_S:
+                    path.unlink()
 
     def _convert(self, path: Path) -> None:
         try:

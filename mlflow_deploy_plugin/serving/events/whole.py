@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+HIDDEN_SUFFIX: Final = ".tmp"
+"""Ends the name, which begins with a dot, of a file that is being written."""
 
 
 @contextmanager
@@ -21,7 +24,7 @@ def whole(path: Path, *, is_durable: bool = True) -> Iterator[IO[bytes]]:
         OSError: the disk is full or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.tmp")  # DuckDB's glob takes dotted names, but only *.parquet
+    hidden = path.with_name(f".{path.name}{HIDDEN_SUFFIX}")  # DuckDB's glob takes dotted names, but only *.parquet
     try:
         with hidden.open("wb") as file:
             yield file

@@ -1,6 +1,7 @@
 """Raw files: the tables that are made of them are those that the worker itself would have made."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,16 @@ def test_a_crash_between_the_table_and_the_end_of_its_raw_file_doubles_nothing(t
     converter_of(tmp_path).turn()
     assert raw_in(tmp_path) == []
     assert [row["request_id"] for row in rows_in(tmp_path)] == ["r0", "r1"]
+
+
+def test_what_a_killed_worker_left_half_written_goes_after_an_hour(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    old, young = (tmp_path / "raw" / f".{name}.raw.tmp" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_bytes(raw.MAGIC)
+    os.utime(old, (0, 0))
+    assert converter_of(tmp_path).turn() == Turn()
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_a_raw_folder_that_cannot_be_written_is_a_drop_and_no_failure(tmp_path: Path) -> None:
