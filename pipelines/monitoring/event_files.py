@@ -1,6 +1,7 @@
 """Which files of the event store a query reads: by partition and day, without the torn and without the replaced.
 
-A file counts as torn when its end is not that of a Parquet file; it is named, not hidden. A file that a merge stands
+A file counts as torn when its end is not that of a Parquet file, or when it lies beside the partitions instead of in
+one; it is named, not hidden. A file that a merge stands
 for (``mlflow_deploy_plugin.agent.compaction``) is left out, so that its rows are not read twice.
 """
 
@@ -37,12 +38,17 @@ def files_of(root: EventRoot, table: Table, span: Span) -> Listing:
     unreadable: list[str] = []
     for day in _days(span.begin, span.end):
         found = root.files(partition(table, stage=span.stage, endpoint=span.endpoint, day=day))
-        whole = {file: root.is_whole(file) for file in found}
+        whole = {file: _is_in_place(file, table) and root.is_whole(file) for file in found}
         replaced = _replaced(root, [file for file, is_whole in whole.items() if is_whole])
         for file in found:
             if file not in replaced:
                 (files if whole[file] else unreadable).append(file)
     return Listing(files=tuple(files), unreadable=tuple(unreadable))
+
+
+def _is_in_place(file: str, table: Table) -> bool:
+    """Whether its folder is a partition: DuckDB reads none of the others beside one that is not."""
+    return file.split("/")[-2].startswith("date=" if table == "labels" else "deployment=")
 
 
 def _days(begin: datetime, end: datetime) -> Iterator[datetime]:

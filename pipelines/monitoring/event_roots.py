@@ -59,7 +59,9 @@ class LocalRoot:
                 opened.seek(max(0, size - FOOTER))
                 return _is_footer(opened.read(), size)
         except FileNotFoundError:
-            return True
+            return not Path(file).is_symlink()  # one that leads nowhere is there at the next listing too
+        except OSError:  # a folder of that name, or somebody else's
+            return False
 
     def replaced_by(self, file: str) -> Sequence[str]:
         """See :class:`EventRoot`."""

@@ -31,7 +31,12 @@ _COLUMNS: Final[Mapping[Table, Mapping[str, str]]] = {
     "predictions": {**PREDICTION_COLUMNS, "deployment": "string"},
     "labels": LABEL_COLUMNS,
 }
-_SQL_TYPES: Final = {"string": "VARCHAR", "timestamp[us, UTC]": "TIMESTAMPTZ", "double": "DOUBLE", "int32": "INTEGER"}
+_SQL_TYPES: Final = {
+    "string": "VARCHAR",
+    "timestamp[us, UTC]": "TIMESTAMP WITH TIME ZONE",
+    "double": "DOUBLE",
+    "int32": "INTEGER",
+}
 
 T = TypeVar("T")
 
@@ -120,11 +125,11 @@ class Scanner:
         if not listing.files:
             return Scan(source=_empty(table), columns={}, unreadable=listing.unreadable)
         read = self._together(table, listing.files, deployment)
-        described = self.fetch(f"DESCRIBE SELECT * FROM {read}").fetchall()  # noqa: S608
+        found = dict(self.fetch(f"SELECT column_name, column_type FROM (DESCRIBE FROM {read})").fetchall())  # noqa: S608
         bounds = f"time >= {moment_literal(span.begin)} AND time < {moment_literal(span.end)}"
         return Scan(
-            source=f"(SELECT * FROM {read} WHERE {bounds})",  # noqa: S608  paths are quoted, moments are ours
-            columns={row[0]: row[1] for row in described},
+            source=f"(SELECT * FROM {_as_agreed(table, read, found)} WHERE {bounds})",  # noqa: S608  paths are quoted, moments are ours
+            columns=found,
             unreadable=listing.unreadable,
         )
 
@@ -197,6 +202,22 @@ def identifier(name: str) -> str:
     '"5"" pipe"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def _as_agreed(table: Table, read: str, found: Mapping[str, str]) -> str:
+    """The rows with the columns of ``spec.events`` as what they are there.
+
+    Whoever writes files of their own may say a time by the nanosecond, or leave a column out; where a value is no such
+    thing it is missing, and the rows of all others stay.
+    """
+    agreed = {name: _SQL_TYPES[kind] for name, kind in _COLUMNS[table].items()}
+    cast = ", ".join(
+        f"TRY_CAST({name} AS {kind}) AS {name}" for name, kind in agreed.items() if found.get(name, kind) != kind
+    )
+    lacking = "".join(f", NULL::{kind} AS {name}" for name, kind in agreed.items() if name not in found)
+    if not cast and not lacking:
+        return read
+    return f"(SELECT *{f' REPLACE ({cast})' if cast else ''}{lacking} FROM {read})"  # noqa: S608  names and types are ours
 
 
 def _excluding(columns: Collection[str]) -> str:

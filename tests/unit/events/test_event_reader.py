@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -397,6 +398,40 @@ def test_a_file_that_is_damaged_within_is_left_out_and_named(
     damaged.write_bytes(content)
     assert store.exposure(window).unreadable == (str(damaged),)
     assert logged(store) == 1
+
+
+@pytest.mark.parametrize(
+    "time",
+    [pa.array([NOON], pa.timestamp("ns", "UTC")), pa.array([NOON.replace(tzinfo=None)]), [NOON.isoformat()]],
+    ids=["nanoseconds", "no zone", "text"],
+)
+def test_files_that_others_wrote_are_read_by_the_types_that_are_agreed_on(
+    build: Any, store: EventStore, window: Window, time: Any
+) -> None:
+    ours = build.predictions({"request_id": "1", "feature_age": 30})
+    theirs = {"request_id": ["2"], "time": time, "status": ["success"], "assigned": ["v3"], "prediction": ["1"]}
+    pq.write_table(pa.table({**theirs, "feature_age": [40]}), ours.with_name("theirs.parquet"))
+    pq.write_table(pa.table({"something": ["else"]}), ours.with_name("else.parquet"))
+    frame = store.features(window).frame
+    assert (sorted(frame["age"]), list(frame["prediction"])) == ([30, 40], [1.0, 1.0])
+
+
+def test_a_file_of_other_columns_alone_holds_nothing(build: Any, store: EventStore, window: Window) -> None:
+    path = build.attempts({"request_id": "1"})
+    pq.write_table(pa.table({"something": ["else"]}), path)
+    assert store.exposure(window) == Exposure(arms={})
+
+
+def test_what_is_no_file_or_in_no_partition_is_named(build: Any, store: EventStore, window: Window) -> None:
+    path = build.attempts({"request_id": "1", "user_id": "ann"})
+    folder, link = path.with_name("folder.parquet"), path.with_name("link.parquet")
+    folder.mkdir()
+    link.symlink_to("nowhere")
+    stray = path.parents[1] / "stray.parquet"
+    stray.write_bytes(path.read_bytes())
+    exposure = store.exposure(window)
+    assert exposure.arms["v3"].users == 1
+    assert set(exposure.unreadable) == {str(folder), str(link), str(stray)}
 
 
 def test_an_empty_file_is_named(build: Any, store: EventStore, window: Window) -> None:
