@@ -65,7 +65,8 @@ def _as_text(options: argparse.Namespace, found: "Findings") -> list[str]:
         return [f"no prediction of endpoint {options.endpoint!r} is in the window"]
     labels, odd = found.labels, found.labels.odd
     newest = f"newest label {_moment(odd.newest)}" if odd.newest else "no label has arrived"
-    counts = f"{odd.duplicates} duplicate, {odd.contradictions} contradicting, {odd.unknown} unknown"
+    unknown = f"{odd.unknown} of no prediction since {_moment(odd.since)}" if odd.unknown and odd.since else "0 unknown"
+    counts = f"{odd.duplicates} duplicate, {odd.contradictions} contradicting, {unknown}"
     lines = [f"{options.endpoint} ({options.stage}), scored as {found.task}: {newest}; {counts}"]
     if labels.unreadable:
         lines.append(f"{len(labels.unreadable)} files cannot be read, the first is {labels.unreadable[0]}")
@@ -143,6 +144,7 @@ def _as_json(options: argparse.Namespace, found: "Findings") -> str:
         "duplicates": odd.duplicates,
         "contradictions": odd.contradictions,
         "unknown": odd.unknown,
+        "unknown_since": odd.since.isoformat() if odd.since else None,
         "late": sum(arm.late for arm in labels.arms.values()),
         "unreadable": list(labels.unreadable),
         "coverage": {name: arm.user_coverage for name, arm in labels.arms.items()},

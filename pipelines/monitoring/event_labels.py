@@ -6,7 +6,7 @@ DuckDB; what follows from the figures is :mod:`.accuracy`'s and the decisions' m
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 CLOCK_SKEW: Final = timedelta(hours=1)
 """A label may seem to precede its prediction by this much, since two machines' clocks wrote them."""
+
+FEED_REACH: Final = timedelta(days=90)
+"""How far before a window the newest label is looked for, where none came since: its feed may stand still."""
 
 ROWS_OF_A_SLICE: Final = 12_500_000
 """Predictions whose distinct ones are counted at once."""
@@ -110,11 +113,13 @@ class LabelReader:
         reach = window.widened(begin=window.begin - (cut.maturity or window.end - window.begin), end=cut.as_of)
         known, labels = self._scan("predictions", reach), self._scan("labels", window)
         self._scanner.keep("copies", sql.COPIES.format(labels=labels.source))
-        (odd,) = self._scanner.rows(sql.STRAY.format(labels=labels.source, predictions=known.source))
+        parts = {"predictions": known.source, "arrivals": self._arrivals(window, labels, end=window.end)}
+        (odd,) = self._scanner.rows(sql.STRAY.format(**parts))
         newest = odd.pop("newest")
         return Oddities(
             **{name: int(number) for name, number in odd.items()},
             newest=None if newest is None else datetime.fromtimestamp(newest, tz=UTC),
+            since=reach.begin,
             unreadable=tuple(dict.fromkeys((*labels.unreadable, *known.unreadable))),
         )
 
@@ -248,6 +253,7 @@ class LabelReader:
         parts = {
             "predictions": predictions.source,
             "labels": labels.source,
+            "arrivals": labels.source if cut.maturity is None else self._arrivals(window, labels, end=cut.as_of),
             "population": POPULATIONS[window.population],
             "segment": segment,
             "first_segment": segment if segment == sql.NO_SEGMENT else sql.FIRST_SEGMENT,
@@ -262,6 +268,12 @@ class LabelReader:
             self._scanner.drop("matched")
             self._laid = wanted
         return parts, predictions.unreadable + labels.unreadable
+
+    def _arrivals(self, window: Window, labels: Scan, *, end: datetime) -> str:
+        """Labels among which the newest is: those of the window, or of the time before where it has none."""
+        if self._scanner.rows(sql.ANY.format(labels=labels.source)):
+            return labels.source
+        return self._scan("labels", replace(window, begin=window.begin - FEED_REACH, end=end)).source
 
     def _segment(self, window: Window, name: str | None) -> str:
         """The segment of a row as SQL: a feature's value, or the quarter that it lies in."""

@@ -153,7 +153,9 @@ class Oddities:
     contradictions: int = 0
     """Rows with labels that differ."""
     unknown: int = 0
-    """Labels of rows that no prediction was logged for, such as unsampled ones."""
+    """Labels of rows that no prediction was logged for since ``since``, such as unsampled ones."""
+    since: datetime | None = None
+    """How far back predictions were looked up."""
     newest: datetime | None = None
     """The watermark: when the newest label arrived; rows mature by it and not by the clock."""
     unreadable: tuple[str, ...] = ()

@@ -42,7 +42,8 @@ def _mature(time: str) -> str:
 
 # Nobody can tell a label that will come from one that will not, unless newer ones have come: rows mature by the newest
 # label's arrival and not by the clock, so that a feed of labels that stands still does not look like missing labels.
-WATERMARK: Final = "SELECT least($as_of, coalesce(max(time), $as_of)) AS moment FROM {labels}"
+WATERMARK: Final = "SELECT least($as_of, coalesce(max(time), $as_of)) AS moment FROM {arrivals}"
+"""Over labels whose newest is the newest of all, also of those that came before the window."""
 
 # The first label of a row wins, so that a later contradiction cannot change what a tick has already decided on.
 LABEL: Final = f"""
@@ -240,9 +241,11 @@ FROM (SELECT *, hash(coalesce(CAST(label AS VARCHAR), {plain("label_text")})) AS
 STRAY: Final = f"""
 SELECT coalesce(sum(copies - 1), 0)::BIGINT AS duplicates, count(*) FILTER (is_contradicted) AS contradictions,
        count(*) - (SELECT count(*) FROM copies WHERE key IN (SELECT {KEY} FROM {{predictions}})) AS unknown,
-       epoch((SELECT max(time) FROM {{labels}})) AS newest
+       epoch((SELECT max(time) FROM {{arrivals}})) AS newest
 FROM copies
 """  # noqa: S608
+
+ANY: Final = "SELECT 1 AS one FROM {labels} LIMIT 1"
 
 NEWS: Final = """
 SELECT min(place) AS place FROM incoming ANTI JOIN {labels} known

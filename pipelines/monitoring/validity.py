@@ -166,10 +166,11 @@ def _stratum(arm: ArmLabels, control: ArmLabels) -> Stratum:
 
 def oddity_checks(labels: Oddities, *, late: int, endpoint: str) -> Iterator[Check]:
     """Labels that came twice, contradict each other or belong to nothing; told, and no harm to the comparison."""
+    since = f" since {labels.since:%Y-%m-%d %H:%M}" if labels.since else ""
     counted = {
         "came more than once (the first counts)": labels.duplicates,
         "rows have labels that contradict each other": labels.contradictions,
-        "belong to no logged prediction": labels.unknown,
+        f"belong to no logged prediction{since}": labels.unknown,
         "came too late to count": late,
     }
     if told := [f"{number} {what}" for what, number in counted.items() if number]:

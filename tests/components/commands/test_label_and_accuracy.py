@@ -203,6 +203,15 @@ def test_labels_of_another_kind_than_the_predictions_are_told(world: World, tmp_
     assert "2 labelled rows count as wrong, since a number is never the same as text: send labels as" in world.text
 
 
+def test_labels_of_no_prediction_are_told_with_how_far_it_was_looked(world: World, labels: Path) -> None:
+    world.traffic(world.people(20))
+    world.run("label", str(labels), "--endpoint", "churn")
+    world.now += timedelta(seconds=1)
+    assert world.run("accuracy", "--endpoint", "churn") == 0
+    since = world.now - 2 * timedelta(days=7)
+    assert f"1 of no prediction since {since:%Y-%m-%d %H:%M}Z" in world.text
+
+
 def test_stretches_of_seconds_are_told_apart(world: World) -> None:
     world.traffic(world.people(3))
     assert world.run("accuracy", "--endpoint", "churn", "--every", "7s") == 0

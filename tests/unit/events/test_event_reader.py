@@ -214,6 +214,15 @@ def test_rows_do_not_mature_while_no_label_arrives_at_all(build: Any, store: Eve
     assert [(found.arms["v3"].mature, found.odd.newest) for found in answers] == [(1, NOON + minutes(31))] * 2
 
 
+def test_a_feed_that_stood_still_before_the_window_matures_nothing_in_it(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    build.predictions({"request_id": "1"})
+    build.labels({"request_id": "of somebody else", "time": NOON - timedelta(days=20)})
+    found = store.labels(window, LabelCut(as_of=NOON + timedelta(hours=9), maturity=minutes(30)))
+    assert (found.arms["v3"].mature, found.odd.newest) == (0, NOON - timedelta(days=20))
+
+
 def test_labels_that_had_not_come_yet_are_not_seen(build: Any, store: EventStore, window: Window) -> None:
     build.predictions({"request_id": "1"})
     build.labels({"request_id": "1", "time": NOON + timedelta(hours=2)})
@@ -236,7 +245,8 @@ def test_the_first_label_wins_and_the_others_are_counted(build: Any, store: Even
 def test_labels_of_unknown_requests_are_counted(build: Any, store: EventStore, window: Window) -> None:
     build.predictions({"request_id": "1"})
     build.labels({"request_id": "1"}, {"request_id": "1", "row": 7}, {"request_id": "never"})
-    assert store.labels(window, EVENING).odd.unknown == 2
+    odd = store.labels(window, EVENING).odd
+    assert (odd.unknown, odd.since) == (2, window.begin - timedelta(hours=2))
 
 
 def test_a_label_by_a_clock_that_is_behind_still_counts(build: Any, store: EventStore, window: Window) -> None:
