@@ -13,9 +13,10 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -81,11 +82,21 @@ def _table(labels: list[tuple[str, int, Any]], arrived: datetime) -> "pa.Table":
     columns = {
         "request_id": [request_id for request_id, _, _ in labels],
         "row": [row for _, row, _ in labels],
-        "time": [arrived] * len(labels),
+        "time": _in_order([(request_id, row) for request_id, row, _ in labels], arrived),
         "label": [float(value) if isinstance(value, int | float) else None for _, _, value in labels],
         "label_text": [None if isinstance(value, int | float) else _text(value) for _, _, value in labels],
     }
     return pa.table(columns, schema=arrow_schema(LABEL_COLUMNS))
+
+
+def _in_order(rows: Sequence[tuple[str, int]], arrived: datetime) -> list[datetime]:
+    """When each label came; a row's second one a moment after its first, since the first of a row is what counts."""
+    before: Counter[tuple[str, int]] = Counter()
+    times = []
+    for row in rows:
+        times.append(arrived + before[row] * timedelta(microseconds=1))
+        before[row] += 1
+    return times
 
 
 def _text(value: object) -> str:

@@ -45,10 +45,13 @@ def _mature(time: str) -> str:
 WATERMARK: Final = "SELECT least($as_of, coalesce(max(time), $as_of)) AS moment FROM {arrivals}"
 """Over labels whose newest is the newest of all, also of those that came before the window."""
 
+# Among labels of one moment a fixed one: the order in which DuckDB's threads find them is another at each look.
+_FIRST: Final = place_of("hash(label, label_text)")
+
 # The first label of a row wins, so that a later contradiction cannot change what a tick has already decided on.
 LABEL: Final = f"""
-SELECT {KEY} AS key, arg_min_null(label, time) AS label, arg_min_null({_meaning("label_text")}, time) AS label_text,
-       min(time) AS arrived
+SELECT {KEY} AS key, arg_min_null(label, {_FIRST}) AS label,
+       arg_min_null({_meaning("label_text")}, {_FIRST}) AS label_text, min(time) AS arrived
 FROM {{labels}} GROUP BY key
 """  # noqa: S608  the parts are ours
 
@@ -206,7 +209,7 @@ WITH chosen AS (
     FROM joined WHERE is_mature AND is_in_time AND deployment = $deployment
     GROUP BY unit ORDER BY time, unit LIMIT $limit
 ), told AS (
-    SELECT {KEY} AS key, arg_min_null(label, time) AS label, arg_min_null(label_text, time) AS label_text
+    SELECT {KEY} AS key, arg_min_null(label, {_FIRST}) AS label, arg_min_null(label_text, {_FIRST}) AS label_text
     FROM {{labels}} WHERE {KEY} IN (SELECT key FROM chosen) GROUP BY ALL
 ), logged AS (
     SELECT *, {KEY} AS key FROM {{predictions}}

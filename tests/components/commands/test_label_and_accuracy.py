@@ -212,6 +212,19 @@ def test_labels_of_no_prediction_are_told_with_how_far_it_was_looked(world: Worl
     assert f"1 of no prediction since {since:%Y-%m-%d %H:%M}Z" in world.text
 
 
+def test_the_first_label_of_a_row_in_a_file_counts(world: World, tmp_path: Path) -> None:
+    world.traffic(world.people(1))
+    path = tmp_path / "labels.csv"
+    for number, (first, second) in enumerate([("5", "6"), ("6", "5")]):
+        path.write_text(f"request_id,label\nr{number},{first}\nr{number},{second}\nr{number},{first}\n")
+        assert world.run("label", str(path), "--endpoint", "churn") == 0
+    files = (Home(root=world.home).events / "labels").rglob("*.parquet")
+    table = pd.concat(pd.read_parquet(file) for file in files)
+    first = table.sort_values("time").drop_duplicates("request_id").set_index("request_id")
+    assert first["label"].to_dict() == {"r0": 5.0, "r1": 6.0}
+    assert len(table) == 4
+
+
 def test_stretches_of_seconds_are_told_apart(world: World) -> None:
     world.traffic(world.people(3))
     assert world.run("accuracy", "--endpoint", "churn", "--every", "7s") == 0

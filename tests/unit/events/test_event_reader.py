@@ -242,6 +242,20 @@ def test_the_first_label_wins_and_the_others_are_counted(build: Any, store: Even
     assert (found.users, found.wrong, found.measured) == (2, 0, 2)
 
 
+def test_labels_of_one_moment_are_the_same_at_every_look_however_they_lie(build: Any, window: Window) -> None:
+    keys = [str(number) for number in range(4000)]
+    build.predictions(*({"request_id": key} for key in keys))
+    path = build.labels(*({"request_id": key, "label": label} for label in (1.0, 0.0) for key in keys))
+    rows = pq.ParquetFile(path).read()
+    found = []
+    for order in (rows, rows.take(list(range(len(rows)))[::-1])):
+        pq.write_table(order, path, row_group_size=500)
+        with EventStore(build.root, memory_mb=128, threads=2) as store:
+            outcomes = store.outcomes(window, EVENING, arms=["v3"])
+        found.append(sum(row.wrong for row in outcomes))
+    assert found[0] == found[1]
+
+
 def test_labels_of_unknown_requests_are_counted(build: Any, store: EventStore, window: Window) -> None:
     build.predictions({"request_id": "1"})
     build.labels({"request_id": "1"}, {"request_id": "1", "row": 7}, {"request_id": "never"})

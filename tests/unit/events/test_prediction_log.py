@@ -391,5 +391,14 @@ def test_labels_land_in_their_table(tmp_path: Path) -> None:
     assert {name: str(table.schema.field(name).type).replace("tz=", "") for name in table.column_names} == LABEL_COLUMNS
 
 
+def test_of_labels_that_come_at_once_the_first_of_a_row_has_the_earliest_time(tmp_path: Path) -> None:
+    sink = open_labels(make_settings(tmp_path))
+    sink.accept([Label(request_id=name, row=0, value=value) for name, value in (("a", 1), ("b", 1), ("a", 0))])
+    sink.close()
+    (path,) = visible(tmp_path, "labels")
+    first, other, second = pq.ParquetFile(path).read().to_pylist()
+    assert first["time"] == other["time"] < second["time"]
+
+
 def test_the_bounds_allow_for_seconds_of_the_fastest_server() -> None:
     assert queue_module.MAX_EVENTS >= 3 * 18_000
