@@ -42,6 +42,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     from mlflow_deploy_plugin.spec.names import require_label  # noqa: PLC0415
     from pipelines.commands import exposing  # noqa: PLC0415
     from pipelines.monitoring import label_files  # noqa: PLC0415  pandas
+    from pipelines.monitoring.event_labels import CLOCK_SKEW  # noqa: PLC0415
     from pipelines.monitoring.event_summaries import Window  # noqa: PLC0415
     from pipelines.monitoring.exposing import Whose  # noqa: PLC0415
 
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
         stage=options.stage,
         endpoint=options.endpoint,
         begin=now - REACH,
-        end=now + timedelta(seconds=1),
+        end=now + CLOCK_SKEW,
         population="all",
     )
     with doors.open_events(place) as store:

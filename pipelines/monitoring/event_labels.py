@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CLOCK_SKEW: Final = timedelta(hours=1)
-"""A label may seem to precede its prediction by this much, since two machines' clocks wrote them."""
+"""A label may seem to precede its prediction by this much, and an event to lie ahead, since two clocks wrote them."""
 
 FEED_REACH: Final = timedelta(days=90)
 """How far before a window the newest label is looked for, where none came since: its feed may stand still."""

@@ -222,7 +222,19 @@ def test_the_first_label_of_a_row_in_a_file_counts(world: World, tmp_path: Path)
     table = pd.concat(pd.read_parquet(file) for file in files)
     first = table.sort_values("time").drop_duplicates("request_id").set_index("request_id")
     assert first["label"].to_dict() == {"r0": 5.0, "r1": 6.0}
-    assert len(table) == 4
+    assert list(table.groupby("request_id")["time"].nunique()) == [2, 2]
+
+
+def test_events_by_a_clock_that_is_ahead_are_found_by_their_labels(world: World, labels: Path) -> None:
+    world.traffic(world.people(20))
+    then = world.now
+    world.now -= timedelta(minutes=30)
+    assert world.run("label", str(labels), "--endpoint", "churn") == 0
+    assert "1 belong to no logged prediction" in world.text
+    world.now -= timedelta(minutes=10)
+    assert world.run("label", str(labels), "--endpoint", "churn") == 0
+    assert world.text.startswith("unchanged: no new label; 3 were there already")
+    world.now = then
 
 
 def test_stretches_of_seconds_are_told_apart(world: World) -> None:
