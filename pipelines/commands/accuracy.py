@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     )
     cut = LabelCut(as_of=window.end, maturity=duration(options.maturity) if options.maturity else None)
     choice = ScoreChoice(every=duration(options.every), segment=options.segment)
-    with doors.open_events(doors.events_at(options.events)) as store:
+    with doors.open_events(doors.known_events_at(options.events)) as store:
         found = look(store, window, cut, choice)
     doors.say(_as_json(options, found) if options.json else "\n".join(_as_text(options, found)))
     return EXIT_DONE

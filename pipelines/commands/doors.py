@@ -91,6 +91,21 @@ class Doors:
             )
         return str(folder)
 
+    def known_events_at(self, option: str | None) -> str:
+        """As :meth:`events_at`, for verbs to which a store without events has nothing to say.
+
+        A tick may look at a folder before anything lies in it; to a person, a mistyped one would look as if there were
+        no events, and bury labels.
+
+        Raises:
+            ConfigError: the option names a folder that is not there.
+        """
+        if option and "://" not in option and not Path(option).is_dir():
+            raise ConfigError(
+                f"no event store is at {option!r}; name a folder that exists, or a URL such as s3://bucket/events"
+            )
+        return self.events_at(option)
+
     @property
     def home(self) -> "Home":
         """The home of this machine.

@@ -48,8 +48,13 @@ def _sync(options: argparse.Namespace, doors: "Doors") -> int:
 
     if "://" not in options.url:
         raise ConfigError(f"{options.url!r} is no URL; give one such as s3://bucket/events")
+    place = doors.known_events_at(options.events)
+    if "://" in place:
+        raise ConfigError(
+            f"events are moved from a folder of this machine, and --events names {place!r}; name its folder"
+        )
     policy = ShippingPolicy(url=options.url, settle_s=duration(options.older).total_seconds())
-    done = ship(Path(doors.events_at(options.events)), policy, now=doors.now().timestamp())
+    done = ship(Path(place), policy, now=doors.now().timestamp())
     counts = {
         "files": done.files,
         "bytes": done.sent_bytes,

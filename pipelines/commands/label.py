@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
     require_label(options.stage, what="stage")
     now = doors.now()
     given = label_files.read(Path(options.file).expanduser(), arrived=now)
-    place = doors.events_at(options.events)
+    place = doors.known_events_at(options.events)
     reach = Window(
         stage=options.stage,
         endpoint=options.endpoint,

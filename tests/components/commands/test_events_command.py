@@ -45,6 +45,29 @@ def test_a_place_that_is_no_url_is_refused(world: World) -> None:
     assert "'bucket' is no URL" in world.warned[0]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["accuracy", "--endpoint", "churn"],
+        ["label", "labels.csv", "--endpoint", "churn"],
+        ["events", "sync", "memory://x"],
+    ],
+    ids=["accuracy", "label", "sync"],
+)
+def test_a_store_that_is_not_there_is_told(world: World, tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "labels.csv").write_text("request_id,label\na,1\n")
+    command = [str(tmp_path / part) if part.endswith(".csv") else part for part in command]
+    mistyped = tmp_path / "evnets"
+    assert world.run(*command, "--events", str(mistyped)) == 2
+    assert f"no event store is at '{mistyped}'" in world.warned[0]
+    assert not mistyped.exists()
+
+
+def test_events_of_a_url_are_not_moved(world: World, url: str) -> None:
+    assert world.run("events", "sync", url, "--events", "s3://bucket/events") == 2
+    assert "--events names 's3://bucket/events'; name its folder" in world.warned[0]
+
+
 def test_young_files_wait_and_json_says_so(world: World, url: str) -> None:
     world.traffic(world.people(10))
     files = list(Home(root=world.home).events.rglob("*.parquet"))
