@@ -38,6 +38,9 @@ _ARROW_TYPES: Final = {
     "complex": pa.string(),
 }
 
+_MISFITS: Final = (pa.ArrowException, TypeError, ValueError, OverflowError)
+"""What Arrow says of values that fit no column, or not the one that is asked for."""
+
 Block = dict[str, Any]
 """Feature name to the values of one request: an array or a list, one element per row."""
 
@@ -141,8 +144,12 @@ def _flat_rows(array: np.ndarray[Any, Any]) -> Any:  # noqa: ANN401
 
 
 def _inferred(values: Sequence[Any]) -> pa.DataType:
+    """What the first values are that are anything; text, which takes all, where they are of several kinds."""
     for block in values:
-        kind = _array(block, None).type
+        try:
+            kind = _array(block, None).type
+        except _MISFITS:
+            return pa.string()
         if not pa.types.is_null(kind):
             return kind
     return pa.string()
@@ -153,7 +160,7 @@ def _piece(values: Any, count: int, kind: pa.DataType) -> pa.Array:  # noqa: ANN
         return pa.nulls(count, kind)
     try:
         array = _array(values, kind)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+    except _MISFITS:
         array = pa.array([_cell(value, kind) for value in values], kind)
     return array if len(array) == count else pa.concat_arrays([array, pa.nulls(count - len(array), kind)])
 
@@ -166,6 +173,8 @@ def _array(values: Any, kind: pa.DataType | None) -> pa.Array:  # noqa: ANN401
     if kind is not None and isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         array = pa.array(values, from_pandas=values.dtype.kind == "f" and bool(np.isnan(values).any()))
         return array if array.type == kind else array.cast(kind)
+    if kind is not None and pa.types.is_timestamp(kind) and getattr(values, "dtype", None) is not None:
+        return pa.array(values, from_pandas=True).cast(kind, safe=False)  # nanoseconds are cut off, and no hole
     return pa.array(values, kind, from_pandas=True)
 
 
@@ -179,7 +188,7 @@ def _cell(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401
     """One value where it fits, else null."""
     try:
         return pa.scalar(_text(value) if pa.types.is_string(kind) else value, kind).as_py()
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+    except _MISFITS:
         return None
 
 

@@ -226,6 +226,27 @@ def test_a_model_without_a_signature_is_typed_by_its_values(tmp_path: Path) -> N
     assert (row["feature_age"], row["feature_income"]) == (30.0, 5.5)
 
 
+@pytest.mark.parametrize("values", [[1, "c", None], [pd.Period("2026-01", "M"), None, None], [10**30, 1.5, None]])
+def test_values_of_several_kinds_are_text_without_a_signature_and_cost_no_prediction(
+    tmp_path: Path, values: list[Any]
+) -> None:
+    drops: DROPS = []
+    payload = Frame(frame=pd.DataFrame({"x": pd.Series(values, dtype=object)}))
+    prediction = make_prediction(payload=payload, rows=3, output=np.ones(3))
+    rows = logged(tmp_path, prediction, signature=Signature(), drops=drops)
+    assert (len(rows), drops) == (3, [])
+    assert any(isinstance(row["feature_x"], str) for row in rows)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_moments_are_kept_to_the_microsecond(tmp_path: Path, unit: str) -> None:
+    seen = np.array(["2026-03-29T02:30:00.123456789", "NaT"], dtype=f"datetime64[{unit}]")
+    signature = Signature(inputs=(Column(name="seen", type="datetime"),))
+    payload = Frame(frame=pd.DataFrame({"seen": seen}))
+    rows = logged(tmp_path, make_prediction(payload=payload, rows=2, output=np.ones(2)), signature=signature)
+    assert [row["feature_seen"] for row in rows] == [seen[0].astype("datetime64[us]").item(), None]
+
+
 @pytest.mark.parametrize(
     ("output", "number", "text"),
     [
