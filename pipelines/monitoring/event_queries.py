@@ -36,10 +36,13 @@ def place_of(key: str) -> str:
 def plain(text: str) -> str:
     r"""JSON of several values with whole numbers as such: ``[1.0,0.0]`` of one version means ``[1,0]`` of another.
 
-    >>> plain("label_text")
-    "regexp_replace(label_text, '([0-9])\\.0+([],\\x7D])', '\\1\\2', 'g')"
+    Arrays and objects begin with the characters 91 and 123; any other text is a value of its own, and stays.
+
+    >>> plain("x")[:53]
+    "CASE WHEN ascii(x) IN (91, 123) THEN regexp_replace(x"
     """
-    return rf"regexp_replace({text}, '{WHOLE}', '\1\2', 'g')"
+    whole = rf"regexp_replace({text}, '{WHOLE}', '\1\2', 'g')"
+    return f"CASE WHEN ascii({text}) IN (91, 123) THEN {whole} ELSE {text} END"
 
 
 ASSIGNED: Final = f"""

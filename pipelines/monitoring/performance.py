@@ -103,4 +103,6 @@ def scores(rows: "pd.DataFrame", task: Task) -> "pd.Series[float]":
 
 def _plain(texts: "pd.Series[Any]") -> "pd.Series[Any]":
     """What :func:`.event_queries.plain` says of texts."""
-    return texts.map(lambda text: re.sub(WHOLE, r"\1\2", text), na_action="ignore")
+    return texts.map(
+        lambda text: re.sub(WHOLE, r"\1\2", text) if text.startswith(("[", "{")) else text, na_action="ignore"
+    ).astype("object")

@@ -237,6 +237,13 @@ def test_events_by_a_clock_that_is_ahead_are_found_by_their_labels(world: World,
     world.now = then
 
 
+def test_what_a_client_wrote_moves_no_cursor_and_breaks_no_line(world: World) -> None:
+    world.traffic(world.people(20, plan="\x1b\n"))
+    assert world.run("accuracy", "--endpoint", "churn", "--segment", "plan") == 0
+    assert "\x1b" not in world.text
+    assert [line.split()[3] for line in world.text.splitlines()[2:]] == ["\\n", "\\x1b"]
+
+
 def test_stretches_of_seconds_are_told_apart(world: World) -> None:
     world.traffic(world.people(3))
     assert world.run("accuracy", "--endpoint", "churn", "--every", "7s") == 0

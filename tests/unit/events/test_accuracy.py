@@ -12,6 +12,7 @@ from pipelines.monitoring.event_labels import LabelCut, ScoreChoice
 from pipelines.monitoring.event_summaries import ArmLabels, Oddities, Window
 from pipelines.monitoring.events import EventStore
 from pipelines.monitoring.exposing import Whose, of_labels
+from pipelines.monitoring.performance import scores
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 EVENING = LabelCut(as_of=NOON + timedelta(hours=6))
@@ -107,6 +108,28 @@ def test_text_is_right_or_wrong(build: Any, store: EventStore, window: Window) -
     build.labels({"request_id": "1", "label": None, "label_text": '"setosa"'}, {"request_id": "2", "label": 3.0})
     (row,) = rows_of(store, window)
     assert (row.accuracy, row.absolute_error, row.unlike) == (0.5, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("texts", "right"),
+    [
+        (("[1.0,0.0]", "[1,0]"), 1.0),
+        (('{"a":1.0}', '{"a":1}'), 1.0),
+        (("[1.05,10.0]", "[1.05,10]"), 1.0),
+        (("[1.5]", "[1]"), 0.0),
+        (('"1.0"', '"1"'), 0.0),
+    ],
+)
+def test_whole_numbers_within_arrays_are_right_however_they_are_written(
+    build: Any, store: EventStore, window: Window, texts: tuple[str, str], right: float
+) -> None:
+    said, truth = texts
+    build.predictions({"request_id": "1", "prediction": None, "prediction_text": said})
+    build.labels({"request_id": "1", "label": None, "label_text": truth})
+    (row,) = rows_of(store, window)
+    assert row.accuracy == right
+    inputs = store.labelled_inputs(window, EVENING, deployment="v3", limit=1).frame
+    assert list(scores(inputs, "classification")) == [1.0 - right]
 
 
 def test_a_label_of_the_wrong_kind_does_not_change_how_the_others_are_scored(
