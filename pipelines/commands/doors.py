@@ -79,32 +79,26 @@ class Doors:
     def events_at(self, option: str | None) -> str:
         """Folder or URL of the event store that an option names; this machine's where it names none.
 
-        Raises:
-            ConfigError: the option names a folder that is not there: it would read like a log without events.
+        For ticks of a schedule, which may look at a folder before anything lies in it.
         """
         if not option or "://" in option:
             return option or str(self.home.events)
-        folder = Path(option).expanduser()
-        if not folder.is_dir():
-            raise ConfigError(
-                f"--events {option!r} is no folder of this machine; name one, or a URL like s3://bucket/events"
-            )
-        return str(folder)
+        return str(Path(option).expanduser())
 
     def known_events_at(self, option: str | None) -> str:
         """As :meth:`events_at`, for verbs to which a store without events has nothing to say.
 
-        A tick may look at a folder before anything lies in it; to a person, a mistyped one would look as if there were
-        no events, and bury labels.
+        A mistyped folder would look to a person as if there were no events, and bury labels.
 
         Raises:
             ConfigError: the option names a folder that is not there.
         """
-        if option and "://" not in option and not Path(option).is_dir():
+        place = self.events_at(option)
+        if option and "://" not in place and not Path(place).is_dir():
             raise ConfigError(
-                f"no event store is at {option!r}; name a folder that exists, or a URL such as s3://bucket/events"
+                f"--events {option!r} is no folder of this machine; name one, or a URL like s3://bucket/events"
             )
-        return self.events_at(option)
+        return place
 
     @property
     def home(self) -> "Home":

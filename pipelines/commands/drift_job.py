@@ -63,7 +63,7 @@ def run(options: argparse.Namespace, doors: Doors) -> int:
     standing = endpoints.read(target, options.endpoint)
     policy = DriftPolicy()
     sample = _reference(options, doors, standing.stable)
-    with doors.open_events(doors.events_at(options.events)) as log:
+    with doors.open_events(doors.known_events_at(options.events)) as log:
         question = _question(options, target, standing, log, now)
         gathered = gather(log, question, reference=sample, policy=policy)
         whose = Whose(

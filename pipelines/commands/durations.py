@@ -48,5 +48,5 @@ def moment(text: str) -> datetime:
     except (ValueError, OverflowError) as error:
         raise ConfigError(f"{text!r} is no moment; write 2026-01-31 or 2026-01-31T12:00:00Z") from error
     if told < EARLIEST:
-        raise ConfigError(f"{text!r} lies before {EARLIEST:%Y}, when no log had begun; write a later moment")
+        raise ConfigError(f"{text!r} lies before {EARLIEST:%Y-%m-%d}, when no log had begun; write a later moment")
     return told

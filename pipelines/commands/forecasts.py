@@ -34,7 +34,7 @@ def _traffic(tick: "Tick", options: argparse.Namespace, doors: "Doors") -> Traff
         begin=tick.now - LOOK_BACK,
         end=tick.now + timedelta(seconds=1),
     )
-    with doors.open_events(doors.events_at(options.events)) as log:
+    with doors.open_events(doors.known_events_at(options.events)) as log:
         arms = log.exposure(window).arms.values()
     users, failed = sum(arm.users for arm in arms), sum(arm.users_with_error for arm in arms)
     began = min((period.began for arm in arms for period in arm.periods), default=None)

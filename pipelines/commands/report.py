@@ -51,7 +51,7 @@ def run(options: argparse.Namespace, doors: "Doors") -> int:
             endpoint=options.endpoint,
             begin=begin,
             now=now,
-            events=doors.events_at(options.events),
+            events=doors.known_events_at(options.events),
             reports=Path(options.reports) if options.reports else folder,
             page=path,
         ),

@@ -39,7 +39,7 @@ def plain(text: str) -> str:
     Arrays and objects begin with the characters 91 and 123; any other text is a value of its own, and stays.
 
     >>> plain("x")[:53]
-    "CASE WHEN ascii(x) IN (91, 123) THEN regexp_replace(x"
+    'CASE WHEN ascii(x) IN (91, 123) THEN regexp_replace(x'
     """
     whole = rf"regexp_replace({text}, '{WHOLE}', '\1\2', 'g')"
     return f"CASE WHEN ascii({text}) IN (91, 123) THEN {whole} ELSE {text} END"

@@ -59,7 +59,7 @@ def test_a_store_that_is_not_there_is_told(world: World, tmp_path: Path, command
     command = [str(tmp_path / part) if part.endswith(".csv") else part for part in command]
     mistyped = tmp_path / "evnets"
     assert world.run(*command, "--events", str(mistyped)) == 2
-    assert f"no event store is at '{mistyped}'" in world.warned[0]
+    assert f"--events '{mistyped}' is no folder of this machine" in world.warned[0]
     assert not mistyped.exists()
 
 
