@@ -45,6 +45,21 @@ def plain(text: str) -> str:
     return f"CASE WHEN ascii({text}) IN (91, 123) THEN {whole} ELSE {text} END"
 
 
+_NUMBER: Final = r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?"
+SCORES: Final = rf"\[{_NUMBER}(,{_NUMBER})+\]"
+"""Several numbers as JSON, none of them missing: an answer that scores each class."""
+
+
+def best(text: str) -> str:
+    """The class that scores say, by its place from 0, as a number; NULL for any other text.
+
+    >>> best("x")[-83:]
+    'list_position(TRY_CAST(x AS DOUBLE[]), list_max(TRY_CAST(x AS DOUBLE[]))) - 1.0 END'
+    """
+    scores = f"TRY_CAST({text} AS DOUBLE[])"
+    return f"CASE WHEN regexp_full_match({text}, '{SCORES}') THEN list_position({scores}, list_max({scores})) - 1.0 END"
+
+
 ASSIGNED: Final = f"""
 SELECT hash({UNIT}) AS unit, hash(assigned) AS arm, min(time) AS seen, arg_min(hash(commit), time) AS commit,
        bool_or({FAILED}) AS has_error

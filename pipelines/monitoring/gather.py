@@ -93,7 +93,7 @@ def gather(log: EventLog, question: Question, *, reference: ReferenceSample | No
         *_unreadable_checks(question, unreadable),
         *_size_checks(samples, policy),
         *validity.coverage_checks(spans[1:], stable=question.arms[0], canaries=question.arms[1:]),
-        *(validity.unmeasured_checks(outcomes) if performance.by_number(outcomes) else ()),
+        *_label_checks(outcomes, policy),
         *validity.oddity_checks(
             log.oddities(question.faults, question.cut),
             late=sum(each.late for span in spans for each in span.values()),
@@ -236,6 +236,12 @@ def _untested(
     few = validity.untested(frame, baseline, needed=needed)
     checks = validity.reference_checks(baseline, columns, few, needed=needed, arm=question.stable.deployment)
     return few, tuple(checks)
+
+
+def _label_checks(outcomes: "Sequence[Outcomes]", policy: DriftPolicy) -> Iterator[Check]:
+    if performance.by_number(outcomes):
+        return validity.unmeasured_checks(outcomes)
+    return validity.contrary_checks(outcomes, needed=policy.min_labelled_users)
 
 
 def _unreadable_checks(question: Question, unreadable: Sequence[str]) -> Iterator[Check]:

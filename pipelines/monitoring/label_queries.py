@@ -8,7 +8,7 @@ Among 10⁸ rows the chance that two share one of 2⁶⁴ hashes is 0.03 %.
 from typing import Final
 
 from pipelines.analysis.checks import LARGEST
-from pipelines.monitoring.event_queries import UNIT, place_of, plain
+from pipelines.monitoring.event_queries import UNIT, best, place_of, plain
 
 KEY: Final = "hash(request_id, row)"
 NO_SEGMENT: Final = "NULL::VARCHAR"
@@ -55,10 +55,13 @@ SELECT {KEY} AS key, arg_min_null(label, {_FIRST}) AS label,
 FROM {{labels}} GROUP BY key
 """  # noqa: S608  the parts are ours
 
+# An answer that scores each class means the best of them, where the label is a class by number.
 MATCHED: Final = f"""
-SELECT logged.*, label, label_text, arrived
+SELECT key, deployment, unit, time, segment,
+       CASE WHEN label IS NOT NULL THEN coalesce(prediction, best) ELSE prediction END AS prediction,
+       CASE WHEN label IS NULL OR best IS NULL THEN prediction_text END AS prediction_text, label, label_text, arrived
 FROM (SELECT {KEY} AS key, deployment, hash({UNIT}) AS unit, time, {{segment}} AS segment, prediction,
-             {_meaning("prediction_text")} AS prediction_text
+             {best("prediction_text")} AS best, {_meaning("prediction_text")} AS prediction_text
       FROM {{predictions}} WHERE status = 'success' AND {{population}}) AS logged
 JOIN label USING (key)
 """  # noqa: S608

@@ -2,15 +2,18 @@
 
 One prediction a user, so that the outcomes are independent and final, as the exact tests of ``analysis`` ask. All users
 are counted, in DuckDB, so that the tests see one stream that only grows. Labels and predictions that are whole numbers
-or text are classes; anything else is a number with an absolute error.
+or text are classes; anything else is a number with an absolute error. A prediction that scores each class says the best
+of them, where the label is a number.
 """
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipelines.analysis.checks import LARGEST
-from pipelines.monitoring.event_queries import WHOLE
+from pipelines.monitoring.event_queries import SCORES, WHOLE
 from pipelines.monitoring.event_summaries import Outcomes
 from pipelines.monitoring.exposure import Period
 from pipelines.promotion.drift.evidence import Performance, UserSums, UserTally
@@ -33,8 +36,8 @@ def task_of(labelled: "pd.DataFrame") -> Task:
     >>> task_of(pd.DataFrame({"prediction": [0.25, 1.0], "label": [1.0, 1.0]}))
     'regression'
     """
-    for name in ("prediction", "label"):
-        values = labelled[name][labelled[name].abs() <= LARGEST]
+    for numbers in (_said(labelled), labelled["label"]):
+        values = numbers[numbers.abs() <= LARGEST]
         if len(values) and ((values % 1 != 0).any() or values.nunique() > MOST_CLASSES):
             return "regression"
     return "classification"
@@ -91,14 +94,32 @@ def scores(rows: "pd.DataFrame", task: Task) -> "pd.Series[float]":
 
     Nor can numbers that cannot be added up: those beyond :data:`~pipelines.analysis.checks.LARGEST`.
     """
-    numbers = rows["prediction"].notna() & rows["label"].notna()
+    number, label = _said(rows), rows["label"]
+    numbers = number.notna() & label.notna()
     if task == "regression":
-        adds_up = (rows["prediction"].abs() <= LARGEST) & (rows["label"].abs() <= LARGEST)
-        return (rows["prediction"].where(adds_up) - rows["label"].where(adds_up)).abs()
+        adds_up = (number.abs() <= LARGEST) & (label.abs() <= LARGEST)
+        return (number.where(adds_up) - label.where(adds_up)).abs()
     texts = ~numbers & rows["prediction_text"].notna() & rows["label_text"].notna()
     said, truth = (_plain(rows[name]) for name in ("prediction_text", "label_text"))
-    wrong = (rows["prediction"] != rows["label"]).where(numbers, said != truth)
+    wrong = (number != label).where(numbers, said != truth)
     return wrong.astype("float64").where(numbers | texts)
+
+
+def _said(rows: "pd.DataFrame") -> "pd.Series[float]":
+    """Predictions as numbers, of those that score each class the best: what :func:`.event_queries.best` says."""
+    if "prediction_text" not in rows:
+        return rows["prediction"]
+    scored = rows["prediction_text"].where(rows["label"].notna())
+    classes = scored.map(_best, na_action="ignore")
+    return rows["prediction"].fillna(classes.astype("float64"))
+
+
+def _best(text: str) -> float:
+    try:
+        scores = json.loads(text) if re.fullmatch(SCORES, text) else []
+    except ValueError:
+        scores = []
+    return float(scores.index(max(scores))) if scores else math.nan
 
 
 def _plain(texts: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -193,6 +193,24 @@ def unmeasured_checks(outcomes: Sequence[Outcomes]) -> Iterator[Check]:
         yield Check(name="labels", subject=arm, is_ok=False, scope="labels" if are_many else "none", detail=detail)
 
 
+def contrary_checks(outcomes: Sequence[Outcomes], *, needed: int) -> Iterator[Check]:
+    """Labels that no arm's answers are ever like: they are of another kind, and tell no arm from another.
+
+    Args:
+        outcomes: users by arm and period, of classes.
+        needed: users of each arm below which that may be chance.
+    """
+    every = {arm: [row for row in outcomes if row.deployment == arm] for arm in {row.deployment for row in outcomes}}
+    users = {arm: sum(row.users for row in rows) for arm, rows in every.items()}
+    if not users or min(users.values()) < needed or any(row.wrong < row.users for row in outcomes):
+        return
+    detail = (
+        f"none of {sum(users.values())} users was answered what their label says, by any version: labels must be as the"
+        " model answers, a class by its number or its name; send them so, they tell nothing"
+    )
+    yield Check(name="labels", subject=min(users), is_ok=False, scope="labels", detail=detail)
+
+
 def are_too_many(lost: int, users: int) -> bool:
     """Whether so many of all users were left out that the others do not stand for them.
 

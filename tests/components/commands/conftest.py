@@ -74,6 +74,8 @@ class World:
     """Share of the requests for which a shadow predicts something else."""
     probability: float = 0.0
     """What the model says of everybody, in place of a class; 0: it says classes."""
+    scores: bool = False
+    """Whether the model answers with a score for each of two classes."""
     truths: dict[float, float] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     asked_with: list[str] = field(default_factory=list)
@@ -169,6 +171,8 @@ class World:
             predicted = {"row": 0, "model_digest": "d", "protocol": "mlflow", "status": "success", "latency_ms": 1.0}
             told = 1 - truth if is_wrong else truth
             predicted |= {"prediction": self.probability or told, "prediction_text": None}
+            if self.scores:
+                predicted |= {"prediction": None, "prediction_text": "[0.25,0.75]" if told else "[0.75,0.25]"}
             features = {f"feature_{name}": value for name, value in row.items()}
             rows["predictions"].setdefault(arm, []).append(common | predicted | features)
             if route.mirror and self.random.random() < route.mirror.share / 1000:

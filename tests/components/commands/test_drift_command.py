@@ -146,12 +146,30 @@ def test_a_version_that_fails_its_users_is_reverted_without_labels(world: World)
     assert world.weights == {"churn": 1000}
 
 
+def test_a_version_that_scores_each_class_is_judged_by_the_best_of_them(world: World) -> None:
+    world.scores = True
+    world.join(weight=400)
+    world.traffic(world.people(1500), wrong={"churn": 0.1, "churn-v2": 0.5})
+    assert world.drift("--revert") == 1
+    assert "churn-v2 is worse than stable churn on the same traffic: wrong for" in world.text
+    assert world.weights == {"churn": 1000}
+
+
+def test_labels_that_no_version_ever_answers_tell_nothing_and_that_is_said(world: World) -> None:
+    world.join(weight=400)
+    world.traffic(world.people(900), wrong={"churn": 1.0, "churn-v2": 1.0})
+    assert world.drift("--revert") == 0
+    assert "none of 900 users was answered what their label says, by any version" in world.text
+    assert "is not certainly worse than stable churn on the same traffic: wrong" not in world.text
+    assert world.weights == {"churn": 600, "churn-v2": 400}
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("--window", "200000w"), "'200000w' is longer than 36500d, a hundred years; write a shorter span"),
         (("--maturity", "9999999w"), "'9999999w' is longer than 36500d, a hundred years; write a shorter span"),
-        (("--since", "0001-01-01"), "'0001-01-01' lies before 1970, when no log had begun; write a later moment"),
+        (("--since", "0001-01-01"), "'0001-01-01' lies before 1970-01-01, when no log had begun; write a later moment"),
         (("--since", "0001-01-01T00:00+14:00"), "'0001-01-01T00:00+14:00' is no moment; write 2026-01-31"),
         (
             ("--events", "/no/such/events"),

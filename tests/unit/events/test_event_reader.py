@@ -14,7 +14,7 @@ from mlflow_deploy_plugin.errors import ConfigError, EventStoreError
 from pipelines.monitoring.event_labels import LabelCut, ScoreChoice
 from pipelines.monitoring.event_summaries import ArmLabels, Exposure, Window
 from pipelines.monitoring.events import EventStore, FeatureChoice
-from pipelines.monitoring.performance import scores
+from pipelines.monitoring.performance import scores, task_of
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 EVENING = LabelCut(as_of=NOON + timedelta(hours=6))
@@ -303,6 +303,41 @@ def test_several_whole_numbers_are_the_same_however_a_version_writes_them(
     assert (found.users, found.wrong) == (5, 2)
     logged = store.labelled_inputs(window, EVENING, deployment="v3", limit=9).frame
     assert sorted(scores(logged, "classification")) == [0.0, 0.0, 0.0, 1.0, 1.0]
+
+
+def test_an_answer_that_scores_each_class_says_the_best_of_them(build: Any, store: EventStore, window: Window) -> None:
+    said = ["[0.2,0.7,0.1]", "[0.9,0.05,0.05]", "[1e-05,2e-05,9]", "[-1,-2]", "[0.5,0.5]"]
+    true = [1.0, 1.0, 2.0, 0.0, 1.0]  # of two that are best alike the first counts, as NumPy's argmax has it
+    build.predictions(*({"request_id": str(n), "prediction": None, "prediction_text": t} for n, t in enumerate(said)))
+    build.labels(*({"request_id": str(n), "label": label} for n, label in enumerate(true)))
+    (scored,) = store.scored(window, EVENING)
+    assert (scored.labelled, scored.wrong, scored.unlike) == (5, 2, 0)
+    (found,) = store.outcomes(window, EVENING, arms=["v3"])
+    assert (found.users, found.wrong, found.has_fractions) == (5, 2, False)
+    logged = store.labelled_inputs(window, EVENING, deployment="v3", limit=9).frame
+    assert task_of(logged) == "classification"
+    assert sorted(scores(logged, "classification")) == [0.0, 0.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "said", ["[true,false]", '["1","2"]', "[null,2]", "[[1,2],[3]]", "[]", "[--1,2]", '{"a":1}', '"[1,2]"']
+)
+def test_what_is_no_list_of_scores_is_like_no_number(build: Any, store: EventStore, window: Window, said: str) -> None:
+    build.predictions({"request_id": "1", "prediction": None, "prediction_text": said})
+    build.labels({"request_id": "1", "label": 1.0})
+    (scored,) = store.scored(window, EVENING)
+    assert (scored.wrong, scored.unlike) == (1, 1)
+    logged = store.labelled_inputs(window, EVENING, deployment="v3", limit=9).frame
+    assert scores(logged, "classification").isna().all()
+
+
+def test_several_numbers_beside_a_label_of_several_are_compared_as_they_are(
+    build: Any, store: EventStore, window: Window
+) -> None:
+    build.predictions({"request_id": "1", "prediction": None, "prediction_text": "[0.5,2.5]"})
+    build.labels({"request_id": "1", "label": None, "label_text": "[0.5,2.5]"})
+    (scored,) = store.scored(window, EVENING)
+    assert (scored.wrong, scored.unlike) == (0, 0)
 
 
 # -- features ----------------------------------------------------------------------------------------------------

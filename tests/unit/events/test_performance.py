@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -129,6 +130,18 @@ def test_users_left_out_are_told_and_where_they_are_many_nothing_is_compared_by_
     assert one.detail.endswith("10 of 1000 users of v3 is not finite or beyond 1e+140; their errors are left out")
     assert (other.subject, other.scope, other.is_ok) == ("v4", "labels", False)
     assert "40 of 100 users of v4" in other.detail
+
+
+def test_labels_that_no_version_ever_answers_are_told_and_tell_nothing() -> None:
+    def wrong(arm: str, wrong: int, users: int = 60) -> Outcomes:
+        return replace(outcome(arm, measured=users, unmeasured=0), wrong=wrong)
+
+    (told,) = validity.contrary_checks([wrong("v3", 60), wrong("v4", 60)], needed=50)
+    assert (told.scope, told.is_ok) == ("labels", False)
+    assert "none of 120 users was answered what their label says, by any version" in told.detail
+    assert [*validity.contrary_checks([wrong("v3", 59), wrong("v4", 60)], needed=50)] == [], "the canary may be so bad"
+    assert [*validity.contrary_checks([wrong("v3", 60), wrong("v4", 40, users=40)], needed=50)] == [], "that is chance"
+    assert [*validity.contrary_checks([], needed=50)] == []
 
 
 def outcome(arm: str, *, measured: int, unmeasured: int) -> Outcomes:
