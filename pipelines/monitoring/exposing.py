@@ -76,6 +76,7 @@ def _figures(rows: Sequence[Accuracy], task: Task, now: datetime) -> "dict[str, 
     """The mean over the rows of each window that are labelled, or whose error is a number, by deployment."""
     family = "model_absolute_error" if task == "numbers" else "model_accuracy"
     found: list[Sample] = []
+    made_of: list[Sample] = []
     for name, span in WINDOWS.items():
         sums: dict[str, tuple[float, int]] = {}
         for row in rows:
@@ -84,7 +85,8 @@ def _figures(rows: Sequence[Accuracy], task: Task, now: datetime) -> "dict[str, 
                 total, counted = sums.get(row.deployment, (0.0, 0))
                 sums[row.deployment] = (total + value * count, counted + count)
         found += [((who, name), total / counted) for who, (total, counted) in sums.items()]
-    return {family: found}
+        made_of += [((who, name), float(counted)) for who, (_, counted) in sums.items()]
+    return {family: found} if task == "numbers" else {family: found, "model_accuracy_labels": made_of}
 
 
 def _counts(rows: Iterable[Accuracy]) -> dict[tuple[str, str], float]:

@@ -77,6 +77,7 @@ OF_AGENT: Final = _by_name(
 
 OF_EVIDENCE: Final = _by_name(
     _gauge("model_accuracy", "Share of matured labels that agree", "model_version", "time_window"),
+    _gauge("model_accuracy_labels", "Matured labels that the accuracy is made of", "model_version", "time_window"),
     _counter(
         "model_labelled_predictions_total",
         "Predictions of the last 90 days whose label has matured; it falls as older ones leave",
