@@ -133,6 +133,14 @@ class Scanner:
             unreadable=listing.unreadable,
         )
 
+    def own_columns(self, table: Table, span: Span, deployment: str) -> frozenset[str]:
+        """Columns of the files of ``deployment``, also those that hold no value; a scan has those of all files."""
+        files = [file for file in self._listing(table, span).files if f"/deployment={deployment}/" in file]
+        if not files:
+            return frozenset()
+        listed = ", ".join(map(quoted, files))
+        return frozenset(row["name"] for row in self.rows(f"SELECT DISTINCT name FROM parquet_schema([{listed}])"))  # noqa: S608
+
     def steady(self, ask: Callable[[], T]) -> T:
         """The answer of ``ask``, asked anew while files vanish or turn out damaged under it.
 

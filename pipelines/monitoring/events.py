@@ -230,7 +230,10 @@ class EventStore:
         chosen = sql.POPULATIONS[window.population]
         if choice.deployment is not None:
             chosen += f" AND deployment = {quoted(choice.deployment)}"  # a literal, so that other files are not opened
-        named = _selected(scan, choice, window)
+        own = frozenset(scan.columns)
+        if choice.deployment is not None and choice.columns is None:
+            own = self.scanner.own_columns("predictions", window.span, choice.deployment)
+        named = _selected([name for name in scan.columns if name in own], choice, window)
         parts = {
             "columns": ", ".join([*_CONTEXT, *map(identifier, named.values())]),
             "predictions": scan.source,
@@ -262,9 +265,9 @@ class EventStore:
         return self.scanner.scan(table, window.span)
 
 
-def _selected(scan: Scan, choice: FeatureChoice, window: Window) -> dict[str, str]:
+def _selected(columns: Sequence[str], choice: FeatureChoice, window: Window) -> dict[str, str]:
     """Columns of the log by the names of their features."""
-    named = {name.removeprefix(FEATURE_PREFIX): name for name in scan.columns if name.startswith(FEATURE_PREFIX)}
+    named = {name.removeprefix(FEATURE_PREFIX): name for name in columns if name.startswith(FEATURE_PREFIX)}
     wanted = named if choice.columns is None else choice.columns
     if missing := [name for name in wanted if name not in named]:
         raise EventStoreError(

@@ -98,9 +98,8 @@ def sample_of(log: EventLog, window: Window, arm: str) -> tuple[Sample, tuple[st
     features = rows.frame.iloc[:, len(CONTEXT) :]  # by place, since a feature may be called "status"
     is_whole = context["status"] == "success"
     context, features = (part[is_whole].reset_index(drop=True) for part in (context, features))
-    names = [str(name) for name in features.columns]
-    present = [name for name in names if features[name].notna().any()]  # union_by_name gives foreign files' columns
-    sample = Sample(arm=arm, features=features[present], times=context["time"], predictions=_predictions(context))
+    features = features.rename(columns=str)
+    sample = Sample(arm=arm, features=features, times=context["time"], predictions=_predictions(context))
     return sample, rows.unreadable
 
 

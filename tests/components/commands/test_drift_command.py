@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -153,6 +154,13 @@ def test_a_version_that_scores_each_class_is_judged_by_the_best_of_them(world: W
     assert world.drift("--revert") == 1
     assert "churn-v2 is worse than stable churn on the same traffic: wrong for" in world.text
     assert world.weights == {"churn": 1000}
+
+
+def test_a_column_that_is_empty_for_everybody_has_left_the_training_sample(world: World) -> None:
+    world.traffic(world.people(800).assign(age=math.nan))
+    assert world.drift() == 0
+    assert "verdict: inconclusive" in world.text
+    assert "missingness: age is missing in 100% of churn's rows, in 0% of the reference" in world.text
 
 
 def test_labels_that_no_version_ever_answers_tell_nothing_and_that_is_said(world: World) -> None:
