@@ -1,5 +1,6 @@
 """What a model's own ``MLmodel`` file says: enough to package it, without loading it."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ class ModelFile:
     run_id: str = ""
     model_id: str = ""
     has_signature: bool = False
+    columns: tuple[str, ...] = ()
+    """Names of the signature's inputs; empty where it has none, or names none."""
 
 
 def read(folder: Path) -> ModelFile:
@@ -49,7 +52,21 @@ def read(folder: Path) -> ModelFile:
         run_id=str(written.get("run_id") or ""),
         model_id=str(written.get("model_id") or ""),
         has_signature=bool(written.get("signature")),
+        columns=_columns(written.get("signature")),
     )
+
+
+def _columns(signature: Any) -> tuple[str, ...]:  # noqa: ANN401  whatever YAML holds
+    try:
+        inputs = json.loads(signature["inputs"])
+        return tuple(str(one["name"]) for one in inputs if one.get("name"))
+    except (
+        TypeError,
+        KeyError,
+        ValueError,
+        AttributeError,
+    ):  # MLflow says what is wrong with it when it loads the model
+        return ()
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -79,6 +79,8 @@ class Packaged:
     warnings: tuple[str, ...]
     is_new: bool
     """Whether it was built just now."""
+    columns: tuple[str, ...] = ()
+    """Names of the inputs in the model's signature; empty where it has none, or names none."""
 
 
 def package(
@@ -127,6 +129,7 @@ class _Draft:
     model: Path
     context: Path
     needs: "_Needs"
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +183,7 @@ def _draft(resolved: Resolved, work: Path, options: PackagingOptions, doors: Doo
         model=model,
         context=context,
         needs=needs,
+        columns=facts.columns,
     )
 
 
@@ -219,6 +223,7 @@ def _published(draft: _Draft, home: Home, work: Workspace, doors: Doors) -> Pack
             python=python,
             warnings=draft.needs.warnings if python is None else _unlike(draft.spec),
             is_new=found is None,
+            columns=draft.columns,
         )
 
 

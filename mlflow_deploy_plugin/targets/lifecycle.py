@@ -3,7 +3,8 @@
 One implementation for every target; a target differs in who applies the commit, not in what it says.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -76,6 +77,7 @@ class Lifecycle:
             )
         gpu = self._granted(config, seen.stage, name, replicas=config.replicas, workers=config.workers)
         packaged = self._package(model_uri, config, current=None)
+        _require_columns(config, packaged.columns)
         deployment = self._created(draft, packaged, config, gpu)
         if config.gpu == "auto" and self._is_too_large(deployment):
             deployment = self._created(draft, packaged, config, 0)
@@ -223,6 +225,20 @@ class Lifecycle:
                 f"gpu=auto counts GPUs of this machine, which target {self.target.uri!r} does not use; give a number"
             )
         return config.gpu
+
+
+def _require_columns(config: DeploymentConfig, known: Sequence[str]) -> None:
+    """Refuse a name in ``log_drop`` or ``log_hash`` that the model does not take: the column meant would be logged.
+
+    Raises:
+        ConfigError: the signature has no such input.
+    """
+    for key, names in (("log_drop", config.log_drop), ("log_hash", config.log_hash)):
+        for name in filter(None, names.split(",")):
+            if known and name not in known:
+                near = difflib.get_close_matches(name, known, n=1) or [n for n in known if n.lower() == name.lower()]
+                hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(map(repr, known))}"
+                raise ConfigError(f"{key}={name!r} is no input in the model's signature; {hint}")
 
 
 def _wish(config: EndpointConfig, *, stage: str, endpoint: str) -> intents.Intent:

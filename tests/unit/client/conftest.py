@@ -38,6 +38,8 @@ class World:
     agent: FakeAgent = field(default_factory=lambda: FakeAgent(said=make_status(endpoints={"churn": CHURN})))
     scorer: FakeScorer = field(default_factory=FakeScorer)
     gpus: int = 0
+    columns: tuple[str, ...] = ()
+    """Inputs that every model's signature names."""
     machine: FakeMachine = field(default_factory=FakeMachine)
     said: list[str] = field(default_factory=list)
 
@@ -58,7 +60,15 @@ class World:
             environment_digest="sha256:0",
         )
         tag = f"{name}:{int(version):016x}"
-        return Packaged(tag=tag, path=self.home.bento(tag), spec=spec, python=None, warnings=(), is_new=True)
+        return Packaged(
+            tag=tag,
+            path=self.home.bento(tag),
+            spec=spec,
+            python=None,
+            warnings=(),
+            is_new=True,
+            columns=self.columns,
+        )
 
     def open_target(self, uri: str) -> DeploymentTarget:
         return LocalTarget(

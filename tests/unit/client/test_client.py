@@ -1,5 +1,6 @@
 import inspect
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -124,6 +125,27 @@ def test_a_name_that_cannot_be_is_refused_with_one_that_can(world: Any, name: st
     with pytest.raises(MlflowException, match=f"use '{slug}'") as raised:
         world.client().create_deployment(name, "models:/churn/1")
     assert code(raised) == "INVALID_PARAMETER_VALUE"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"log_drop": "age,adress"}, "log_drop='adress' is no input in the model's signature; did you mean 'address'?"),
+        ({"log_hash": "AGE"}, "log_hash='AGE' is no input in the model's signature; did you mean 'age'?"),
+        ({"log_drop": "zip"}, "log_drop='zip' is no input in the model's signature; it takes 'age', 'address'"),
+    ],
+)
+def test_a_column_that_is_to_be_kept_from_the_log_must_be_one_that_the_model_takes(
+    world: Any, given: dict[str, str], told: str
+) -> None:
+    world.columns = ("age", "address")
+    with pytest.raises(MlflowException, match=re.escape(told)) as raised:
+        world.client().create_deployment("churn", "models:/churn/1", config=given)
+    assert code(raised) == "INVALID_PARAMETER_VALUE"
+    assert world.client().list_deployments() == []
+    world.client().create_deployment("churn", "models:/churn/1", config={"log_drop": "age", "log_hash": "address"})
+    world.columns = ()  # a model that does not say what it takes
+    world.client().create_deployment("other", "models:/other/1", config=given)
 
 
 @pytest.mark.parametrize("flavor", ["sklearn", "pytorch", ""])

@@ -264,3 +264,24 @@ def test_a_spec_of_a_later_version_is_an_error_that_says_what_to_do(bench: Any, 
     path.write_text(json.dumps(json.loads(path.read_text()) | {"of_tomorrow": 1}))
     with pytest.raises(PackagingError, match="deploy the model again"):
         read_spec(packaged.path)
+
+
+@pytest.mark.parametrize(
+    ("signature", "columns"),
+    [
+        (
+            'signature:\n  inputs: \'[{"name": "age", "type": "double"}, {"name": "zip", "type": "string"}]\'\n',
+            ("age", "zip"),
+        ),
+        ('signature:\n  inputs: \'[{"type": "tensor", "tensor-spec": {}}]\'\n', ()),
+        ("signature:\n  inputs: 'no JSON'\n", ()),
+        ("signature:\n  inputs: null\n", ()),
+        ("signature: odd\n", ()),
+        ("", ()),
+    ],
+)
+def test_the_inputs_that_a_signature_names_are_known(
+    bench: Any, make_model: Any, signature: str, columns: tuple[str, ...]
+) -> None:
+    facts = "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n    python_version: 3.11.7\n"
+    assert bench.package(str(make_model(files={"MLmodel": facts + signature}))).columns == columns
