@@ -1,7 +1,8 @@
 """A call of the model on the event loop that does not return: whoever would see it there stands still with the loop.
 
 So a thread of its own looks, some times a second, and ends the process. Nobody can be told; the gateway finds the
-connections closed and asks another worker.
+connections closed and asks another worker. It looks twice: a process that was stopped as a whole, by a signal or with
+its machine, has lost that time too, and its call ends between the looks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Watchdog:
-    """Looks every ``period_s`` whether the loop has stood still for ``limit_s``; then calls ``bite``, once."""
+    """Looks every ``period_s``; where one call is beyond ``limit_s`` at two looks, it bites, once."""
 
     def __init__(
         self,
@@ -39,8 +40,11 @@ class Watchdog:
         self._is_over.set()
 
     def _run(self) -> None:
+        late: float | None = None
         while not self._is_over.wait(self._period_s):
             since = self._standing_since()
-            if since is not None and (seconds := perf_counter() - since) > self._limit_s:
+            seconds = 0.0 if since is None else perf_counter() - since
+            if seconds > self._limit_s and since == late:
                 self._bite(seconds)
                 return
+            late = since if seconds > self._limit_s else None

@@ -237,13 +237,13 @@ def test_a_call_that_hangs_on_the_event_loop_has_its_worker_replaced_while_the_l
     talk: Any, serving: Serving
 ) -> None:
     serving.may_run_inline = True
-    served = serving.application(timeout_s=0.2)
+    served = serving.application(timeout_s=0.6)
 
     async def conversation(client: httpx.AsyncClient) -> list[int]:
         for _ in range(3):
             await client.post("/invocations", json=ROW)  # short calls, so that the next is on the loop
         assert served.exits == []
-        serving.predictor.seconds = 1.5
+        serving.predictor.seconds = 3.0
         await client.post("/invocations", json=ROW)
         return list(served.exits)  # before the loop has turned again
 
