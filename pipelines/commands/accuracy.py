@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from mlflow_deploy_plugin.errors import EXIT_DONE
+from pipelines.promotion.drift import words
 
 if TYPE_CHECKING:
     from pipelines.commands.doors import Doors
@@ -80,7 +81,7 @@ def _as_text(options: argparse.Namespace, found: "Findings") -> list[str]:
         [_head(found.task, has_segment=bool(options.segment)), *(_cells(row, found.task) for row in found.rows)]
     )
     for each in found.calibrations:
-        where = f" ({_shown(each.segment)})" if each.segment else ""
+        where = f" ({words.value(each.segment)})" if each.segment else ""
         since = f"{each.deployment} since {_began(each.began)}{where}"
         lines.append(f"calibration of {since}: error {each.error:.3f} over {each.labelled} labels")
     return lines
@@ -108,7 +109,7 @@ def _cells(row: "Accuracy", task: "Task") -> list[str]:
         "numbers": [row.absolute_error, row.root_mean_square, row.bias],
     }[task]
     counts = [str(row.predicted), str(row.labelled), _figure(row.coverage)]
-    return [row.deployment, _began(row.began), _shown(row.segment), *counts, *map(_figure, figures)]
+    return [row.deployment, _began(row.began), words.value(row.segment), *counts, *map(_figure, figures)]
 
 
 _UNLIKE: Final = "send labels as the model's answers are, a class index as a number and a name as text"
@@ -116,11 +117,6 @@ _UNLIKE: Final = "send labels as the model's answers are, a class index as a num
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _shown(segment: str) -> str:
-    """A client's own text on one line, without what a terminal would obey."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in segment)
 
 
 def _moment(when: datetime) -> str:

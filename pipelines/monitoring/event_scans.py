@@ -49,6 +49,8 @@ class Scan:
     columns: Mapping[str, str]
     """Name to DuckDB type, features included; empty without files."""
     unreadable: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    """Where the rows lie."""
 
 
 class Scanner:
@@ -131,11 +133,12 @@ class Scanner:
             source=f"(SELECT * FROM {_as_agreed(table, read, found)} WHERE {bounds})",  # noqa: S608  paths are quoted, moments are ours
             columns=found,
             unreadable=listing.unreadable,
+            files=listing.files,
         )
 
-    def own_columns(self, table: Table, span: Span, deployment: str) -> frozenset[str]:
+    def own_columns(self, scan: Scan, deployment: str) -> frozenset[str]:
         """Columns of the files of ``deployment``, also those that hold no value; a scan has those of all files."""
-        files = [file for file in self._listing(table, span).files if f"/deployment={deployment}/" in file]
+        files = [file for file in scan.files if f"/deployment={deployment}/" in file]
         if not files:
             return frozenset()
         listed = ", ".join(map(quoted, files))

@@ -232,7 +232,7 @@ class EventStore:
             chosen += f" AND deployment = {quoted(choice.deployment)}"  # a literal, so that other files are not opened
         own = frozenset(scan.columns)
         if choice.deployment is not None and choice.columns is None:
-            own = self.scanner.own_columns("predictions", window.span, choice.deployment)
+            own = self.scanner.own_columns(scan, choice.deployment)
         named = _selected([name for name in scan.columns if name in own], choice, window)
         parts = {
             "columns": ", ".join([*_CONTEXT, *map(identifier, named.values())]),

@@ -31,10 +31,9 @@ def task_of(labelled: "pd.DataFrame") -> Task:
     """Whether these labels and predictions are classes or numbers.
 
     >>> import pandas as pd
-    >>> task_of(pd.DataFrame({"prediction": [0.0, 1.0], "label": [1.0, 1.0]}))
-    'classification'
-    >>> task_of(pd.DataFrame({"prediction": [0.25, 1.0], "label": [1.0, 1.0]}))
-    'regression'
+    >>> rows = pd.DataFrame({"prediction": [0.0, 1.0], "label": [1.0, 1.0], "prediction_text": None})
+    >>> task_of(rows), task_of(rows.assign(prediction=[0.25, 1.0]))
+    ('classification', 'regression')
     """
     for numbers in (_said(labelled), labelled["label"]):
         values = numbers[numbers.abs() <= LARGEST]
@@ -107,8 +106,6 @@ def scores(rows: "pd.DataFrame", task: Task) -> "pd.Series[float]":
 
 def _said(rows: "pd.DataFrame") -> "pd.Series[float]":
     """Predictions as numbers, of those that score each class the best: what :func:`.event_queries.best` says."""
-    if "prediction_text" not in rows:
-        return rows["prediction"]
     scored = rows["prediction_text"].where(rows["label"].notna())
     classes = scored.map(_best, na_action="ignore")
     return rows["prediction"].fillna(classes.astype("float64"))

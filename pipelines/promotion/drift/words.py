@@ -21,6 +21,8 @@ SHOWN = 40
 def value(text: str) -> str:
     r"""What somebody sent, as short as a sentence bears it and on one line: it may be a page, or move a cursor.
 
+    What cannot be printed is escaped, so that values that differ look different.
+
     >>> value("basic"), value("two\nlines"), len(value("x" * 5000))
     ('basic', 'two\\nlines', 41)
     """
